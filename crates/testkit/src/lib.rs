@@ -1,0 +1,14 @@
+//! What tests and developer commands need around Drydock: real package repositories built from
+//! nothing ([`upstream`]), a loopback server for them ([`serve`]) and real hosts ([`lab`]).
+//!
+//! Absent on purpose: anything a shipped crate could depend on, and any knowledge of Drydock's own
+//! server or agent. A lab host is a plain machine; scenarios put Drydock on it.
+//!
+//! Everything here is blocking. Async tests call it through `tokio::task::spawn_blocking`.
+
+pub mod cache;
+pub mod command;
+pub mod lab;
+pub mod serve;
+pub mod upstream;
+pub mod wait;

@@ -1,0 +1,31 @@
+//! REST types of `/api/v1`: what the console and the CLI read and write. Documents that are the same everywhere (a
+//! job's spec, a plan, a report) are the domain's own types.
+//!
+//! Rules of the whole API: JSON in camelCase; times RFC 3339 in UTC; unknown fields in requests refused; lists are
+//! [`Page`]s with an opaque cursor; every error is [`ApiError`]; resources that change carry an `etag` (also as ETag
+//! header, honoured by If-Match); POSTs that create take an `Idempotency-Key` header (1 to 128 visible ASCII
+//! characters, remembered for 24 hours).
+
+mod access;
+mod error;
+mod instance;
+mod patch;
+
+pub use access::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, WhoAmI};
+pub use error::{ApiError, ErrorKind};
+pub use instance::{EditInstance, HistoryEntry, Instance, InventorySummary, PackageList, RejectInstance, UpdateList};
+pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail};
+
+use serde::{Deserialize, Serialize};
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The rows, in the list's own order.
+    pub items: Vec<T>,
+    /// Give it as `cursor` to read on; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}

@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod command;
 pub mod lab;
+pub mod process;
 pub mod serve;
 pub mod upstream;
 pub mod wait;

@@ -92,7 +92,8 @@ fn updates_install(kind: RootKind) {
     standard.prepare(&host, &server.url()).unwrap();
     assert_eq!(host.installed("dd-alpha").unwrap().as_deref(), Some("1.0-1"));
     assert_eq!(host.installed("dd-new").unwrap(), None);
-    host.wait_until("dd-service runs", SERVICE_LIMIT, |host| Ok(host.run(&["systemctl", "is-active", "dd-service"])?.ok())).unwrap();
+    host.wait_until("dd-service runs", SERVICE_LIMIT, |host| Ok(host.run(&["systemctl", "is-active", "dd-service"])?.ok()))
+        .unwrap();
 
     standard.enable(&host, PackageSet::Updates, &server.url()).unwrap();
     standard.enable(&host, PackageSet::Security, &server.url()).unwrap();
@@ -102,7 +103,9 @@ fn updates_install(kind: RootKind) {
         }
         PackageManager::Dnf4 => "dnf -y upgrade",
         PackageManager::Dnf5 => "dnf5 -y upgrade",
-        PackageManager::Zypper => "zypper --non-interactive update && zypper --non-interactive dist-upgrade --allow-vendor-change",
+        PackageManager::Zypper => {
+            "zypper --non-interactive update && zypper --non-interactive dist-upgrade --allow-vendor-change"
+        }
     };
     let said = host.sh(upgrade).unwrap();
     for (package, version) in [

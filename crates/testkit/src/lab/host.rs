@@ -13,6 +13,7 @@ use super::supervisor::{Machine, Supervisor};
 use super::{NSPAWN_RUNTIME_DIR, PackageManager, Root, hosts_dir, nspawn_runtime_mark, registry};
 use crate::cache::mounts_under;
 use crate::command::{Finished, run, run_with_input};
+use crate::process::ProcessMark;
 use crate::wait::wait_until;
 
 /// From the start of a host until systemd is up: 3 s alone, more when several start at once.
@@ -58,7 +59,7 @@ impl Host {
             let path = dir.join(part);
             fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
-        fs::write(dir.join(registry::OWNER_FILE), registry::this_process()?)?;
+        fs::write(dir.join(registry::OWNER_FILE), ProcessMark::this()?.to_string())?;
         drop(lock);
         let host = Self { root: root.clone(), hostname: hostname.to_owned(), id, dir, supervisor: None, boots: 0 };
         host.mount_overlay()?;
@@ -126,7 +127,8 @@ impl Host {
         if let Some(ended) = self.supervisor.take() {
             self.boots = ended.boots();
         }
-        let machine = Machine { id: self.id.clone(), hostname: self.hostname.clone(), root: self.overlay(), dir: self.dir.clone() };
+        let machine =
+            Machine { id: self.id.clone(), hostname: self.hostname.clone(), root: self.overlay(), dir: self.dir.clone() };
         self.supervisor = Some(Supervisor::start(machine, self.boots)?);
         self.wait_booted()
     }
@@ -354,8 +356,14 @@ impl Drop for Host {
 }
 
 /// Commands see the environment of a service, not of whoever runs the tests.
-const ENVIRONMENT: [&str; 6] =
-    ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"];
+const ENVIRONMENT: [&str; 6] = [
+    "env",
+    "-i",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME=/root",
+    "LC_ALL=C.UTF-8",
+    "TERM=dumb",
+];
 
 /// `nsenter` into every namespace of the process; the network is this machine's anyway.
 pub(super) fn enter(init: u32) -> Command {

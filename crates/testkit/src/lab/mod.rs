@@ -74,9 +74,8 @@ fn verdict(reason: Option<String>) -> Result<Option<String>> {
 
 fn missing_tools(tools: &[&str]) -> Option<String> {
     let missing: Vec<_> = tools.iter().copied().filter(|tool| !in_path(tool)).collect();
-    (!missing.is_empty()).then(|| {
-        format!("not installed: {}; install with apt-get install {}", missing.join(", "), DEBIAN_PACKAGES.join(" "))
-    })
+    (!missing.is_empty())
+        .then(|| format!("not installed: {}; install with apt-get install {}", missing.join(", "), DEBIAN_PACKAGES.join(" ")))
 }
 
 fn in_path(tool: &str) -> bool {

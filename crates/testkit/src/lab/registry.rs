@@ -13,16 +13,15 @@ use nix::unistd::Pid;
 use super::{NSPAWN_RUNTIME_DIR, hosts_dir, nspawn_runtime_mark};
 use crate::cache::{mounts_under, remove_tree};
 use crate::command::run;
+use crate::process::ProcessMark;
 use crate::wait::wait_until;
 
 /// In a host's directory: the pid of its systemd-nspawn.
 pub(super) const NSPAWN_PID_FILE: &str = "nspawn.pid";
-/// In a host's directory: pid and start time of the process that owns it.
+/// In a host's directory: the mark of the process that owns it.
 pub(super) const OWNER_FILE: &str = "owner";
 /// In a host's directory: where its overlay is mounted.
 pub(super) const ROOT_DIR: &str = "root";
-/// Field of `/proc/PID/stat` after the command's closing parenthesis: start time in clock ticks.
-const START_TIME_FIELD: usize = 19;
 /// Unmounting is instantaneous unless a file is in use, and then a lazy one follows.
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(30);
 /// From a killed host to the end of its last process.
@@ -81,8 +80,8 @@ pub(super) fn lock() -> Result<File> {
 pub(super) fn remove_orphans() -> Result<()> {
     for dir in host_dirs()? {
         // Owners write their file under the lock, so one without it died on the way there.
-        let owner = fs::read_to_string(dir.join(OWNER_FILE)).unwrap_or_default();
-        if alive(&owner) {
+        let owner = fs::read_to_string(dir.join(OWNER_FILE)).ok().and_then(|owner| owner.parse::<ProcessMark>().ok());
+        if owner.is_some_and(|owner| owner.is_alive()) {
             continue;
         }
         if let Some(nspawn) = nspawn_of(&dir) {
@@ -109,13 +108,6 @@ pub(super) fn remove_host_dir(dir: &Path) -> Result<()> {
     remove_tree(dir)
 }
 
-/// What [`OWNER_FILE`] holds for this process.
-pub(super) fn this_process() -> Result<String> {
-    let pid = std::process::id();
-    let started = start_time(pid).context("cannot read this process's start time from /proc")?;
-    Ok(format!("{pid} {started}"))
-}
-
 /// Process id of the host's PID 1: the child of systemd-nspawn that is 1 in its own namespace.
 pub(super) fn init_of(nspawn: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
@@ -123,7 +115,9 @@ pub(super) fn init_of(nspawn: u32) -> Option<u32> {
         let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
         let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         // Two numbers: this machine's and the namespace's.
-        ids.is_some_and(|ids| ids.split_whitespace().collect::<Vec<_>>().as_slice().get(1..).is_some_and(|inner| inner.last() == Some(&"1")))
+        ids.is_some_and(|ids| {
+            ids.split_whitespace().collect::<Vec<_>>().as_slice().get(1..).is_some_and(|inner| inner.last() == Some(&"1"))
+        })
     })
 }
 
@@ -142,30 +136,4 @@ fn nspawn_of(dir: &Path) -> Option<u32> {
     let pid: u32 = fs::read_to_string(dir.join(NSPAWN_PID_FILE)).ok()?.trim().parse().ok()?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     String::from_utf8_lossy(&command).contains(dir.to_str()?).then_some(pid)
-}
-
-fn alive(owner: &str) -> bool {
-    let Some((pid, started)) = owner.trim().split_once(' ') else { return false };
-    pid.parse().ok().and_then(start_time).is_some_and(|now| now == started)
-}
-
-fn start_time(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command may hold blanks and parentheses; fields are counted from its end.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(START_TIME_FIELD).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A process is alive under its own start time only, so a reused pid is no owner.
-    #[test]
-    fn owner_is_pid_and_start_time() {
-        let me = this_process().unwrap();
-        assert!(alive(&me));
-        assert!(!alive(&format!("{} 1", std::process::id())));
-        assert!(!alive("broken"));
-    }
 }

@@ -65,6 +65,8 @@ struct Recipe {
     os_release: Option<&'static str>,
     /// Path in the root and content.
     files: &'static [(&'static str, &'static str)],
+    /// Path in the root and what the symbolic link says.
+    links: &'static [(&'static str, &'static str)],
 }
 
 /// What every host has besides its package manager.
@@ -136,7 +138,12 @@ impl RootKind {
                 packages: &["dnf", "python3-dnf", "dnf-plugins-core", "rpm"],
                 os_release: Some(ORACLE_LINUX_8),
                 // The `local` plugin adds a repository of its own when enabled, as Debian ships it.
-                files: &[RPM_MACROS, ("/etc/dnf/vars/releasever", "8\n"), ("/etc/dnf/plugins/local.conf", "[main]\nenabled = false\n")],
+                files: &[
+                    RPM_MACROS,
+                    ("/etc/dnf/vars/releasever", "8\n"),
+                    ("/etc/dnf/plugins/local.conf", "[main]\nenabled = false\n"),
+                ],
+                links: &[],
             },
             Self::Dnf5 => Recipe {
                 // The oldest suite with dnf 5. It has no security archive while it is not released.
@@ -144,7 +151,13 @@ impl RootKind {
                 has_security: false,
                 packages: &["dnf5", "python3-libdnf5", "rpm"],
                 os_release: Some(FEDORA_42),
-                files: &[RPM_MACROS, ("/etc/dnf/vars/releasever", "42\n")],
+                files: &[
+                    RPM_MACROS,
+                    ("/etc/dnf/vars/releasever", "42\n"),
+                    ("/etc/dnf/libdnf5-plugins/local.conf", "[main]\nname = local\nenabled = 0\n"),
+                ],
+                // Fedora's dnf is dnf 5 under the old name; Debian installs only the new one.
+                links: &[("/usr/bin/dnf", "dnf5")],
             },
             Self::Zypper => Recipe {
                 suite: "trixie",
@@ -152,13 +165,14 @@ impl RootKind {
                 packages: &["zypper", "rpm"],
                 os_release: Some(LEAP_15_6),
                 files: &[RPM_MACROS],
+                links: &[],
             },
         }
     }
 }
 
 fn debian(suite: &'static str) -> Recipe {
-    Recipe { suite, has_security: true, packages: &["apt"], os_release: None, files: &[] }
+    Recipe { suite, has_security: true, packages: &["apt"], os_release: None, files: &[], links: &[] }
 }
 
 const ORACLE_LINUX_8: &str = r#"NAME="Oracle Linux Server"
@@ -196,8 +210,8 @@ impl Recipe {
     /// Everything that decides the result, as text for the key.
     fn text(&self) -> String {
         format!(
-            "{RECIPE_EDITION}\n{}\n{}\n{:?}\n{COMMON_PACKAGES:?}\n{:?}\n{:?}\n{MASKED_UNITS:?}",
-            self.suite, self.has_security, self.packages, self.os_release, self.files
+            "{RECIPE_EDITION}\n{}\n{}\n{:?}\n{COMMON_PACKAGES:?}\n{:?}\n{:?}\n{:?}\n{MASKED_UNITS:?}",
+            self.suite, self.has_security, self.packages, self.os_release, self.files, self.links
         )
     }
 }
@@ -305,6 +319,9 @@ fn customise(recipe: &Recipe, root: &Path) -> Result<()> {
             fs::create_dir_all(parent)?;
         }
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for (path, target) in recipe.links {
+        symlink(target, at(path)).with_context(|| format!("cannot link {path} to {target}"))?;
     }
     if recipe.packages.contains(&"rpm") {
         run(Command::new("chroot").arg(root).args(["rpm", "--initdb"]), CHROOT_LIMIT)?.success()?;

@@ -3,12 +3,12 @@
 //! One thread per host owns the process. Absent: mounts and files of the host (`host.rs`).
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::os::unix::process::CommandExt as _;
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
@@ -87,7 +87,7 @@ impl Supervisor {
         self.shared.signal();
         let state = self.shared.lock();
         let waited = self.shared.changed.wait_timeout_while(state, KILL_LIMIT, |state| state.ended.is_none());
-        let stuck = waited.map_or_else(PoisonError::into_inner, |waited| waited).1.timed_out();
+        let stuck = waited.unwrap_or_else(PoisonError::into_inner).1.timed_out();
         if stuck && let Some(nspawn) = self.shared.lock().nspawn {
             send_kill(nspawn);
         }
@@ -149,7 +149,8 @@ fn keep(machine: &Machine, mut child: Child, shared: &Arc<Shared>) {
 
 fn spawn(machine: &Machine, shared: &Arc<Shared>) -> Result<Child> {
     let console = machine.dir.join("console.log");
-    let console = File::options().create(true).append(true).open(&console).with_context(|| format!("cannot open {}", console.display()))?;
+    let console =
+        File::options().create(true).append(true).open(&console).with_context(|| format!("cannot open {}", console.display()))?;
     let mut command = Command::new("systemd-nspawn");
     command.arg("--directory").arg(&machine.root);
     command.arg(format!("--machine={}", machine.id)).arg(format!("--hostname={}", machine.hostname));

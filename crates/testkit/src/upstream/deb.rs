@@ -106,7 +106,8 @@ impl DebPackage {
         );
         use Relation::{Breaks, Conflicts, Depends, Provides, Replaces};
         for relation in [Depends, Provides, Conflicts, Breaks, Replaces] {
-            let values: Vec<_> = self.relations.iter().filter(|(of, _)| *of == relation).map(|(_, value)| value.as_str()).collect();
+            let values: Vec<_> =
+                self.relations.iter().filter(|(of, _)| *of == relation).map(|(_, value)| value.as_str()).collect();
             if !values.is_empty() {
                 let _ = writeln!(control, "{relation:?}: {}", values.join(", "));
             }

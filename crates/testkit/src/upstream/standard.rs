@@ -317,7 +317,8 @@ fn bad_pre() -> Item {
 }
 
 fn base_items() -> Vec<Item> {
-    let mut items: Vec<_> = ["dd-held", "dd-old", "dd-reboot", "dd-badpost", "dd-badpre"].map(|name| Item::new(name, "1.0")).into();
+    let mut items: Vec<_> =
+        ["dd-held", "dd-old", "dd-reboot", "dd-badpost", "dd-badpre"].map(|name| Item::new(name, "1.0")).into();
     items.extend([alpha("1.0"), beta("1.0"), conf("1.0", "greeting=hello\n"), slow("1.0"), service("1.0")]);
     items
 }
@@ -397,8 +398,7 @@ const NEW_CONF: &str = "greeting=hello\nvolume=3\n";
 
 fn deb_archives() -> Vec<(PackageSet, AptArchive)> {
     let transitional = Item { relations: vec![(Depends, "dd-new".into())], ..Item::new("dd-old", "2.0") };
-    let updates =
-        [alpha("1.2"), beta("1.1"), conf("1.1", NEW_CONF), slow("1.1"), service("1.1"), replacement(), transitional];
+    let updates = [alpha("1.2"), beta("1.1"), conf("1.1", NEW_CONF), slow("1.1"), service("1.1"), replacement(), transitional];
     let security = [alpha("1.1"), Item::new("dd-held", "1.1"), reboot_update()];
     let faults = [bad_post(), bad_pre()];
     let archive = |set: PackageSet, items: &[Item]| {

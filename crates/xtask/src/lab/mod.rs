@@ -1,0 +1,96 @@
+//! `cargo xtask lab`: real hosts on this machine, for trying things by hand and for scenarios.
+//!
+//! `up` leaves a keeper process behind that owns the hosts and serves their repositories; `down`
+//! ends it. Scenarios own their hosts themselves and need no `up`.
+
+mod fleet;
+mod keeper;
+mod scenario_patch;
+
+use std::os::unix::process::CommandExt as _;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Subcommand, ValueEnum};
+use drydock_testkit::lab;
+
+use fleet::Fleet;
+
+/// Prefix of the names of hosts that `up` boots, so that a scenario may run beside them.
+const UP_PREFIX: &str = "lab-";
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Boot one host of each kind with the standard packages and updates, and leave them running
+    Up,
+    /// Remove the hosts of `up`, and what killed test runs left behind
+    Down,
+    /// Show the running hosts
+    List,
+    /// Run a command, or a shell, in a running host
+    Enter {
+        /// Name as `list` shows it
+        name: String,
+        /// The command; a login shell without one
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run a scenario on hosts of its own
+    Run {
+        /// Which scenario
+        name: Scenario,
+    },
+    /// Own the hosts of `up` until told to end
+    #[command(hide = true)]
+    Keep,
+}
+
+/// The scenarios.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Scenario {
+    /// One patch job over hosts of every kind
+    Patch,
+}
+
+/// Runs one `lab` command.
+///
+/// # Errors
+/// When the machine cannot run hosts, or the command fails.
+pub fn run(command: Command) -> Result<()> {
+    if let Some(reason) = lab::skip_reason()? {
+        bail!("this machine cannot run lab hosts: {reason}");
+    }
+    match command {
+        Command::Up => {
+            keeper::up()?;
+            list()
+        }
+        Command::Down => keeper::down(),
+        Command::List => list(),
+        Command::Enter { name, command } => enter(&name, command),
+        Command::Run { name: Scenario::Patch } => scenario_patch::run(),
+        Command::Keep => keeper::keep(),
+    }
+}
+
+fn list() -> Result<()> {
+    let hosts = lab::running()?;
+    for host in &hosts {
+        println!("{:20} {}", host.name, host.dir.join("console.log").display());
+    }
+    match hosts.first() {
+        Some(host) => println!("enter one with: cargo xtask lab enter {}", host.name),
+        None => println!("no host is running; start them with: cargo xtask lab up"),
+    }
+    Ok(())
+}
+
+fn enter(name: &str, command: Vec<String>) -> Result<()> {
+    let hosts = lab::running()?;
+    let host = hosts.iter().find(|host| host.name == name);
+    let host = host.with_context(|| format!("no host {name} is running: see cargo xtask lab list"))?;
+    let shell = || vec!["bash".to_owned(), "--login".to_owned()];
+    let command = if command.is_empty() { shell() } else { command };
+    // Replaces this process: the terminal, signals and the exit status are the command's.
+    Err(host.command(&command)?.exec()).context("cannot enter the host")
+}

@@ -1,0 +1,43 @@
+//! `cargo xtask test`: everything CI runs, in the order in which failures are cheapest.
+//!
+//! It installs what is missing (as root on Debian), checks form and lints, runs every test of the workspace, builds the
+//! shipped agent and checks it against the oldest glibc, and patches the lab's real hosts. `--quick` leaves out the
+//! last two. Absent: benchmarks; they are not assertions.
+
+use anyhow::{Context as _, Result};
+
+use crate::{lab, release, setup, sh};
+
+/// Which parts to run.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Options {
+    /// Leave out the shipped agent and the lab's patch run.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Runs everything; stops at the first failure.
+pub fn run(options: Options) -> Result<()> {
+    let set_up = setup::debian_packages();
+    match (&set_up, sh::is_ci()) {
+        (Err(_), true) => return set_up,
+        (Err(missing), false) => eprintln!("{missing:#}\ngoing on; tests that need them will say that they are skipped"),
+        _ => {}
+    }
+    let cargo = |args: &[&str]| sh::run(sh::command(sh::cargo(), args));
+    cargo(&["fmt", "--all", "--check"]).context("the code is not formatted; run cargo fmt --all")?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
+    // The binaries come first: tests of whole programs run them.
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    if sh::have("cargo-nextest") {
+        cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])?;
+    } else {
+        cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
+    }
+    if options.quick {
+        eprintln!("--quick: the shipped agent and the lab's patch run are left out");
+        return Ok(());
+    }
+    let agent = release::agent()?;
+    lab::run_scenario("patch", Some(agent)).context("the lab's patch run")
+}

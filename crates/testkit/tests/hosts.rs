@@ -1,10 +1,14 @@
 //! Lab hosts are real: they boot, reboot, lose power, install from the standard repositories and
 //! leave nothing behind. Needs root and the tools of `lab::DEBIAN_PACKAGES`.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use drydock_testkit::cache::mounts_under;
 use drydock_testkit::lab::{Host, PackageManager, Root, RootKind, skip_reason};
+use drydock_testkit::process::ProcessMark;
 use drydock_testkit::serve::serve_dir;
 use drydock_testkit::upstream::{PackageSet, SCRIPTLET_LOG, standard};
 
@@ -76,7 +80,45 @@ fn panic_cleans_up() {
     });
     assert!(panicked.join().is_err());
     assert!(!dir.exists() && mounts_under(&dir).unwrap().is_empty());
-    assert!(!std::path::Path::new(&format!("/proc/{init}")).exists(), "its processes are gone");
+    assert!(!Path::new(&format!("/proc/{init}")).exists(), "its processes are gone");
+}
+
+/// Set for the process that [`killed_owner_leaves_nothing`] starts and kills.
+const VICTIM_VARIABLE: &str = "DRYDOCK_LAB_VICTIM";
+
+/// A test run that was killed cleans up nothing, so the next host does it.
+#[test]
+fn killed_owner_leaves_nothing() {
+    if skipped() {
+        return;
+    }
+    let root = Root::ensure(RootKind::AptBookworm).unwrap();
+    if std::env::var_os(VICTIM_VARIABLE).is_some() {
+        let host = Host::start(&root, "victim").unwrap();
+        println!("host {} {}", host.init().unwrap(), host.overlay().display());
+        std::io::stdout().flush().unwrap();
+        // Until it is killed: its input stays open and empty.
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "killed_owner_leaves_nothing", "--nocapture"])
+        .env(VICTIM_VARIABLE, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let line = lines.map(Result::unwrap).find(|line| line.starts_with("host ")).unwrap();
+    let (init, dir) = line.trim_start_matches("host ").split_once(' ').unwrap();
+    let (init, dir) = (ProcessMark::of(init.parse().unwrap()).unwrap(), Path::new(dir));
+    assert!(!mounts_under(dir).unwrap().is_empty());
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let next = Host::create(&root, "next").unwrap();
+    assert!(!init.is_alive(), "the processes of the orphan are gone");
+    assert!(!dir.exists() && mounts_under(dir).unwrap().is_empty());
+    assert!(next.overlay().exists());
 }
 
 /// On every kind of host the base installs, the updates are seen and installed by the host's own

@@ -85,10 +85,14 @@ pub(super) fn remove_orphans() -> Result<()> {
             continue;
         }
         if let Some(nspawn) = nspawn_of(&dir) {
-            for pid in [init_of(nspawn), Some(nspawn)].into_iter().flatten() {
-                let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
+            let processes = [init_of(nspawn), Some(nspawn)].into_iter().flatten();
+            // One that ended meanwhile has no mark.
+            let processes: Vec<_> = processes.filter_map(|pid| ProcessMark::of(pid).ok()).collect();
+            for process in &processes {
+                let _ = kill(Pid::from_raw(i32::try_from(process.pid())?), Signal::SIGKILL);
             }
-            wait_until("a left-over host is gone", END_LIMIT, || Ok(nspawn_of(&dir).is_none()))?;
+            // PID 1 ends after every other process of its host, and those hold the overlay.
+            wait_until("a left-over host is gone", END_LIMIT, || Ok(!processes.iter().any(ProcessMark::is_alive)))?;
         }
         remove_host_dir(&dir)?;
     }

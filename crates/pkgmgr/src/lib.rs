@@ -1,1 +1,23 @@
-//! (room being built)
+//! Package managers of a host: what is installed, what could be updated, an exact plan, applying exactly that plan.
+//!
+//! One folder per manager, one file per external command: sample output above a pure parser, the argument builder
+//! beside it. [`run`] is the only door to processes. Everything is synchronous; callers use a worker thread.
+//!
+//! Absent on purpose: the network to the server, policy (what *should* be installed), clocks, async.
+
+mod apt;
+mod detect;
+mod error;
+mod exec;
+mod kernel;
+mod manager;
+pub mod run;
+pub mod testing;
+mod verify;
+
+pub use apt::Apt;
+pub use detect::{OsRelease, detect};
+pub use error::PkgError;
+pub use kernel::{KernelState, kernel_installed};
+pub use manager::{ApplyOutcome, Backend, BrokenPackage, ExitSummary, PackageManager, RepairReport};
+pub use verify::{remaining, verify, verify_with};

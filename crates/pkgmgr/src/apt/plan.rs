@@ -1,0 +1,291 @@
+//! Planning with apt: which exact words to ask for, so that nothing excluded, held or unwanted comes along.
+//!
+//! apt has no "exclude": what is left out of the request may still be pulled in by something else. So the exact
+//! request is simulated, and when it would touch what it must not, the request that pulls it in is found by bisection,
+//! dropped and named.
+
+use std::collections::BTreeSet;
+
+use drydock_domain::inventory::ManagerKind;
+use drydock_domain::patch::pattern::Matcher;
+use drydock_domain::patch::report::{Plan, SkippedUpdate};
+use drydock_domain::patch::spec::{AptSettings, AptType};
+
+use super::simulate::{Inst, Request, Simulation};
+use super::{Apt, Database, HELD, Offers, Reasons, actions_of};
+use crate::error::PkgError;
+use crate::exec::cut;
+use crate::run::Runner;
+
+/// Simulations one plan may take: at about 0.3 s each, a minute. A host that needs more has excludes that fight its
+/// dependencies everywhere.
+const SIMULATIONS_MAX: u32 = 200;
+
+/// Excludes ready to match.
+pub(crate) struct Excludes(Vec<(String, Matcher)>);
+
+impl Excludes {
+    pub(crate) fn new(patterns: &[drydock_domain::patch::pattern::Pattern]) -> Result<Self, PkgError> {
+        let compiled = patterns.iter().map(|p| match p.compile() {
+            Ok(matcher) => Ok((p.0.clone(), matcher)),
+            Err(e) => Err(PkgError::BadPattern { details: format!("{:?} {e}", p.0) }),
+        });
+        compiled.collect::<Result<_, _>>().map(Excludes)
+    }
+
+    /// The pattern that matches.
+    pub(crate) fn matching(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(_, matcher)| matcher.matches(name)).map(|(text, _)| text.as_str())
+    }
+}
+
+/// One thing to ask apt for.
+#[derive(Debug, Clone)]
+struct Wanted {
+    /// `name=version`, `name:arch=version` or `name-`.
+    word: String,
+    name: String,
+    arch: String,
+    /// Requests of one source package stay together: they often need each other in the same version.
+    source: String,
+}
+
+/// What the final transaction must not do.
+struct Rules<'a> {
+    database: &'a Database,
+    excludes: &'a Excludes,
+    /// New packages are fine.
+    install: bool,
+    /// These may go.
+    removals: BTreeSet<String>,
+}
+
+impl Rules<'_> {
+    /// Why this transaction is not acceptable.
+    fn objection(&self, simulation: &Simulation) -> Option<String> {
+        let inst = simulation.install.iter().find_map(|i| {
+            if let Some(pattern) = self.excludes.matching(&i.name) {
+                return Some(format!("needs {}, excluded by {pattern}", i.name));
+            }
+            if self.database.is_held(&i.name, &i.arch) {
+                return Some(format!("needs {}, {HELD}", i.name));
+            }
+            (i.from.is_none() && !self.install).then(|| format!("needs the new package {}, which type UPGRADE does not install", i.name))
+        });
+        inst.or_else(|| {
+            let gone = simulation.remove.iter().find(|r| !self.removals.contains(&r.name) || self.excludes.matching(&r.name).is_some());
+            gone.map(|r| format!("would remove {}", r.name))
+        })
+    }
+}
+
+pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings) -> Result<Plan, PkgError> {
+    let database = Database::read(runner)?;
+    let excludes = Excludes::new(&settings.excludes)?;
+    let everything = apt.simulate(runner, &Request::Everything)?;
+    let available: Vec<&Inst> = everything.install.iter().filter(|i| i.from.is_some()).collect();
+    let words: Vec<String> = available.iter().map(|i| database.native.word(&i.name, &i.arch)).collect();
+    let offers = apt.offers(runner, &words)?;
+    let mut planner = Planner { apt, runner, database: &database, offers: &offers, simulations: 0, reasons: Reasons::new() };
+    let simulation = if settings.exclusive_packages.is_empty() {
+        planner.by_settings(settings, &excludes, &available)?
+    } else {
+        planner.exclusive(settings, &available)?
+    };
+    let actions = actions_of(&simulation, &database, &offers);
+    let taken: BTreeSet<(&str, &str)> = actions.iter().map(|a| (a.name.as_str(), a.arch.as_str())).collect();
+    let mut skipped = planner.not_found(settings);
+    for inst in available {
+        if taken.contains(&(inst.name.as_str(), inst.arch.as_str())) {
+            continue;
+        }
+        let reason = planner.reason(inst, settings, &excludes);
+        skipped.push(SkippedUpdate { name: inst.name.clone(), arch: inst.arch.clone(), version: inst.to.clone(), reason });
+    }
+    skipped.sort();
+    Ok(Plan { manager: ManagerKind::Apt, actions, skipped, patches: Vec::new(), findings: Vec::new() })
+}
+
+struct Planner<'a> {
+    apt: &'a Apt,
+    runner: &'a dyn Runner,
+    database: &'a Database,
+    offers: &'a Offers,
+    simulations: u32,
+    /// Why requests were dropped.
+    reasons: Reasons,
+}
+
+impl Planner<'_> {
+    fn by_settings(&mut self, settings: &AptSettings, excludes: &Excludes, available: &[&Inst]) -> Result<Simulation, PkgError> {
+        let dist = settings.upgrade_type == AptType::Dist;
+        let base = self.apt.simulate(self.runner, if dist { &Request::DistUpgrade } else { &Request::Upgrade })?;
+        let mut rules = Rules { database: self.database, excludes, install: dist, removals: BTreeSet::new() };
+        let wanted: Vec<Wanted> = if settings.security {
+            available.iter().filter_map(|inst| self.security_version(inst, excludes)).collect()
+        } else {
+            rules.removals = base.remove.iter().map(|r| r.name.clone()).collect();
+            if rules.objection(&base).is_none() {
+                return Ok(base);
+            }
+            // New packages are not asked for: they come by themselves when something still needs them.
+            let upgrades = base.install.iter().filter(|i| i.from.is_some() && excludes.matching(&i.name).is_none());
+            upgrades.map(|i| self.wanted(i, &i.to)).collect()
+        };
+        self.solve(wanted, &rules)
+    }
+
+    fn exclusive(&mut self, settings: &AptSettings, available: &[&Inst]) -> Result<Simulation, PkgError> {
+        let none = Excludes(Vec::new());
+        let named = |i: &&&Inst| settings.exclusive_packages.contains(&i.name) && !self.database.is_held(&i.name, &i.arch);
+        let wanted: Vec<Wanted> = if settings.security {
+            available.iter().filter(named).filter_map(|i| self.security_version(i, &none)).collect()
+        } else {
+            available.iter().filter(named).map(|i| self.wanted(i, &i.to)).collect()
+        };
+        let rules = Rules { database: self.database, excludes: &none, install: true, removals: BTreeSet::new() };
+        self.solve(wanted, &rules)
+    }
+
+    fn wanted(&self, inst: &Inst, version: &str) -> Wanted {
+        let word = format!("{}={version}", self.database.native.word(&inst.name, &inst.arch));
+        let source = self.database.find(&inst.name, Some(&inst.arch)).map(|e| e.package.source.clone()).unwrap_or_default();
+        Wanted { word, name: inst.name.clone(), arch: inst.arch.clone(), source }
+    }
+
+    fn security_version(&self, inst: &Inst, excludes: &Excludes) -> Option<Wanted> {
+        if self.database.is_held(&inst.name, &inst.arch) || excludes.matching(&inst.name).is_some() {
+            return None;
+        }
+        let word = self.database.native.word(&inst.name, &inst.arch);
+        let version = self.offers.newest_security(&word, inst.from.as_deref()?, &inst.to)?;
+        Some(self.wanted(inst, &version))
+    }
+
+    /// The transaction for as much of `wanted` as the rules allow.
+    fn solve(&mut self, mut wanted: Vec<Wanted>, rules: &Rules<'_>) -> Result<Simulation, PkgError> {
+        wanted.sort_by(|a, b| (&a.source, &a.word).cmp(&(&b.source, &b.word)));
+        let mut dropped: Vec<Wanted> = Vec::new();
+        let mut best = loop {
+            let (range, why) = match self.attempt(&wanted, rules)? {
+                Ok(simulation) => break simulation,
+                Err(_) => self.culprit(&wanted, rules)?,
+            };
+            for gone in wanted.drain(range) {
+                self.reasons.insert((gone.name.clone(), gone.arch.clone()), why.clone());
+                dropped.push(gone);
+            }
+        };
+        // A source's packages were dropped together: those that are fine alone come back.
+        for one in dropped {
+            wanted.push(one.clone());
+            match self.attempt(&wanted, rules)? {
+                Ok(simulation) => {
+                    self.reasons.remove(&(one.name, one.arch));
+                    best = simulation;
+                }
+                Err(why) => {
+                    wanted.pop();
+                    self.reasons.insert((one.name, one.arch), why);
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    /// Finds the shortest prefix that is not acceptable; its last source group is what has to go.
+    fn culprit(&mut self, wanted: &[Wanted], rules: &Rules<'_>) -> Result<(std::ops::Range<usize>, String), PkgError> {
+        // Ends of the source groups.
+        let mut cuts: Vec<usize> = (1..wanted.len()).filter(|i| wanted[*i].source != wanted[i - 1].source).collect();
+        cuts.push(wanted.len());
+        let (mut low, mut high) = (0, cuts.len() - 1);
+        let mut why = String::new();
+        while low < high {
+            let middle = (low + high) / 2;
+            match self.attempt(&wanted[..cuts[middle]], rules)? {
+                Ok(_) => low = middle + 1,
+                Err(reason) => {
+                    why = reason;
+                    high = middle;
+                }
+            }
+        }
+        if why.is_empty() {
+            why = self.attempt(&wanted[..cuts[low]], rules)?.err().unwrap_or_else(|| "conflicts with the rest of the plan".to_owned());
+        }
+        let start = if low == 0 { 0 } else { cuts[low - 1] };
+        Ok((start..cuts[low], why))
+    }
+
+    /// Simulates these requests; the inner error says why the result is not acceptable.
+    fn attempt(&mut self, wanted: &[Wanted], rules: &Rules<'_>) -> Result<Result<Simulation, String>, PkgError> {
+        if wanted.is_empty() {
+            return Ok(Ok(Simulation::default()));
+        }
+        self.simulations += 1;
+        if self.simulations > SIMULATIONS_MAX {
+            return Err(PkgError::Failed {
+                label: "apt-get --simulate".to_owned(),
+                end: format!("{SIMULATIONS_MAX} tries"),
+                message: "no consistent set of updates was found beside the excluded and held packages; exclude more or fewer packages".to_owned(),
+            });
+        }
+        let request = Request::Exact { words: wanted.iter().map(|w| w.word.clone()).collect(), downgrade: false };
+        match self.apt.simulate(self.runner, &request) {
+            Ok(simulation) => Ok(match rules.objection(&simulation) {
+                Some(why) => Err(why),
+                None => Ok(simulation),
+            }),
+            Err(PkgError::Failed { message, .. }) => Ok(Err(unmet(&message))),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Why an available update is not in the plan.
+    fn reason(&self, inst: &Inst, settings: &AptSettings, excludes: &Excludes) -> String {
+        let word = self.database.native.word(&inst.name, &inst.arch);
+        let from = inst.from.as_deref().unwrap_or_default();
+        let exclusive = !settings.exclusive_packages.is_empty();
+        if exclusive && !settings.exclusive_packages.contains(&inst.name) {
+            return "not among the exclusive packages".to_owned();
+        }
+        if let (false, Some(pattern)) = (exclusive, excludes.matching(&inst.name)) {
+            return format!("excluded by {pattern}");
+        }
+        if self.database.is_held(&inst.name, &inst.arch) {
+            return HELD.to_owned();
+        }
+        if settings.security && self.offers.newest_security(&word, from, &inst.to).is_none() {
+            return "not a security update".to_owned();
+        }
+        if let Some(why) = self.reasons.get(&(inst.name.clone(), inst.arch.clone())) {
+            return why.clone();
+        }
+        if let Some(share) = self.offers.phased(&word, &inst.to) {
+            return format!("phased update ({share}), not yet for this host");
+        }
+        match settings.upgrade_type {
+            AptType::Upgrade => "kept back by apt: needs new or removed packages, which type DIST allows".to_owned(),
+            AptType::Dist => "kept back by apt: its dependencies cannot be met".to_owned(),
+        }
+    }
+
+    /// Exclusive packages that are not on this host.
+    fn not_found(&self, settings: &AptSettings) -> Vec<SkippedUpdate> {
+        let missing = settings.exclusive_packages.iter().filter(|name| !self.database.entries.iter().any(|e| e.package.name == **name));
+        let skip = |name: &String| SkippedUpdate {
+            name: name.clone(),
+            arch: String::new(),
+            version: String::new(),
+            reason: "not installed on this host".to_owned(),
+        };
+        missing.map(skip).collect()
+    }
+}
+
+/// The telling line of apt's explanation of unmet dependencies:
+/// ` dd-app : Depends: dd-lib (>= 3.0) but 2.0-1 is to be installed`.
+fn unmet(message: &str) -> String {
+    let line = message.lines().find(|l| l.contains(" : ")).or_else(|| message.lines().find(|l| l.starts_with("E: ")));
+    format!("its dependencies cannot be met: {}", cut(line.unwrap_or("apt gives no reason").trim()))
+}

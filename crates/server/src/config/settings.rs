@@ -1,0 +1,144 @@
+//! The complete, checked configuration.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Inputs;
+
+/// Shortest and longest life of an agent's certificate, hours (1 hour to 90 days).
+const CERTIFICATE_HOURS_RANGE: std::ops::RangeInclusive<u32> = 1..=24 * 90;
+/// Shortest and longest patience with a silent host, seconds (the first is the reachability limit).
+const NO_AGENT_AFTER_RANGE: std::ops::RangeInclusive<u32> = 90..=24 * 3600;
+/// Fewest and most connections.
+const CONNECTIONS_RANGE: std::ops::RangeInclusive<u32> = 16..=1_000_000;
+/// Longest drain, seconds.
+const DRAIN_SECS_RANGE: std::ops::RangeInclusive<u32> = 1..=600;
+/// Names in the server's certificate, count.
+const NAMES_MAX: usize = 64;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people and the journal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The daemon's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where keys, certificates and the database are.
+    pub data_dir: PathBuf,
+    /// Address and port of the one TLS port.
+    pub listen: SocketAddr,
+    /// Names and addresses by which agents and people reach this server, besides the host name and localhost; the first
+    /// one is what commands for hosts are shown with.
+    pub names: Vec<String>,
+    /// Life of an agent's certificate, hours; it renews at two thirds.
+    pub certificate_hours: u32,
+    /// A patch job gives up on a host that is silent for this long, seconds.
+    pub no_agent_after_secs: u32,
+    /// Connections at once, count.
+    pub connections_max: u32,
+    /// Time for running requests to end at SIGTERM, seconds.
+    pub drain_secs: u32,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines, in the words of `tracing` filters (`info`, `info,drydock_control=debug`).
+    pub log_level: String,
+}
+
+/// A setting with a value that cannot be right.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(|(key, message)| format!("{key}: {message}")).collect::<Vec<_>>().join("\n"))]
+pub struct SettingsError(pub Vec<(&'static str, String)>);
+
+impl Settings {
+    /// Checks everything at once, so that an operator mends everything at once.
+    pub fn from_inputs(i: Inputs) -> Result<Self, SettingsError> {
+        let mut wrong: Vec<(&'static str, String)> = Vec::new();
+        let listen = i.listen.parse::<SocketAddr>().map_err(|_| {
+            wrong.push(("listen", format!("{:?} is not an address with a port, for example \"0.0.0.0:8443\"", i.listen)));
+        });
+        if !i.data_dir.is_absolute() {
+            wrong.push(("data_dir", format!("{} is not an absolute path", i.data_dir.display())));
+        }
+        if i.names.len() > NAMES_MAX {
+            wrong.push(("names", format!("has {} entries; at most {NAMES_MAX} are allowed", i.names.len())));
+        }
+        for name in i.names.iter().filter(|n| !is_name(n)) {
+            wrong.push(("names", format!("{name:?} is neither a DNS name nor an IP address")));
+        }
+        let mut range = |key, value: u32, allowed: &std::ops::RangeInclusive<u32>| {
+            if !allowed.contains(&value) {
+                wrong.push((key, format!("{value} is not between {} and {}", allowed.start(), allowed.end())));
+            }
+        };
+        range("agents.certificate_hours", i.certificate_hours, &CERTIFICATE_HOURS_RANGE);
+        range("agents.no_agent_after_secs", i.no_agent_after_secs, &NO_AGENT_AFTER_RANGE);
+        range("limits.connections", i.connections_max, &CONNECTIONS_RANGE);
+        range("limits.drain_secs", i.drain_secs, &DRAIN_SECS_RANGE);
+        if let Err(e) = tracing_subscriber::EnvFilter::try_new(&i.log_level) {
+            wrong.push(("log.level", format!("{:?} is not a log filter: {e}", i.log_level)));
+        }
+        match listen {
+            Ok(listen) if wrong.is_empty() => Ok(Settings {
+                data_dir: i.data_dir,
+                listen,
+                names: i.names,
+                certificate_hours: i.certificate_hours,
+                no_agent_after_secs: i.no_agent_after_secs,
+                connections_max: i.connections_max,
+                drain_secs: i.drain_secs,
+                log_format: i.log_format,
+                log_level: i.log_level,
+            }),
+            _ => Err(SettingsError(wrong)),
+        }
+    }
+
+    /// The settings as a complete configuration file.
+    pub fn to_toml(&self) -> String {
+        let mut agents = toml::Table::new();
+        agents.insert("certificate_hours".into(), i64::from(self.certificate_hours).into());
+        agents.insert("no_agent_after_secs".into(), i64::from(self.no_agent_after_secs).into());
+        let mut limits = toml::Table::new();
+        limits.insert("connections".into(), i64::from(self.connections_max).into());
+        limits.insert("drain_secs".into(), i64::from(self.drain_secs).into());
+        let mut log = toml::Table::new();
+        let format = match self.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        log.insert("format".into(), format.into());
+        log.insert("level".into(), self.log_level.clone().into());
+        let mut all = toml::Table::new();
+        all.insert("data_dir".into(), self.data_dir.to_string_lossy().into_owned().into());
+        all.insert("listen".into(), self.listen.to_string().into());
+        all.insert("names".into(), self.names.clone().into());
+        all.insert("agents".into(), agents.into());
+        all.insert("limits".into(), limits.into());
+        all.insert("log".into(), log.into());
+        all.to_string()
+    }
+}
+
+/// A DNS name (letters, digits, `-`, `.`, a leading `*.`) or an IP address.
+fn is_name(name: &str) -> bool {
+    if name.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let rest = name.strip_prefix("*.").unwrap_or(name);
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    rest.len() <= 253 && rest.split('.').all(label)
+}

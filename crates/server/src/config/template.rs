@@ -1,0 +1,44 @@
+//! The configuration written at the first run: every key, commented, with its default.
+
+use std::path::Path;
+
+/// The file's text. Lines that begin with `#=` are defaults that are not set: remove `#= ` to set them.
+pub fn default_config(data_dir: &Path, names: &[String]) -> String {
+    let data_dir = toml::Value::from(data_dir.to_string_lossy().into_owned());
+    let (mark, list) =
+        if names.is_empty() { ("#= ", "[]".to_owned()) } else { ("", toml::Value::from(names.to_vec()).to_string()) };
+    format!(
+        r##"# Drydock server. Check with `drydockd check-config`; unknown keys are refused.
+# Lines that begin with "#=" show a default: remove the mark to change it. Restart the server afterwards.
+
+# Keys, certificates and the database. Keep it private; `drydockd backup` copies it.
+data_dir = {data_dir}
+
+# The one TLS port: console, REST, agents.
+#= listen = "0.0.0.0:8443"
+
+# DNS names and IP addresses by which hosts and people reach this server. The host name, localhost and the loopback
+# addresses are always included. The first name is shown in commands for hosts. The server's certificate is made anew
+# by itself when this list changes.
+{mark}names = {list}
+
+[agents]
+# Life of an agent's certificate in hours; an agent renews at two thirds of it.
+#= certificate_hours = 168
+# A patch job gives up on a host that has been silent for this many seconds.
+#= no_agent_after_secs = 300
+
+[limits]
+# Connections at once (an agent holds one). Each needs an open file and about 41 kB.
+#= connections = 52000
+# At SIGTERM, running requests have this many seconds to end.
+#= drain_secs = 20
+
+[log]
+# "text" or "json".
+#= format = "text"
+# Which lines: error, warn, info, debug, trace, or a filter such as "info,drydock_control=debug".
+#= level = "info"
+"##
+    )
+}

@@ -9,10 +9,4 @@ pub mod v1 {
 /// Largest message either side accepts, bytes: one inventory section or one task report, and their frame.
 pub const MESSAGE_MAX_BYTES: usize = drydock_domain::limits::SECTION_MAX_BYTES + 64 * 1024;
 
-/// What an order's signature covers in front of the order's bytes: a signature made for anything else never fits.
-pub const ORDER_SIGNATURE_CONTEXT: &[u8] = b"drydock-work-order-v1\n";
-
-/// The bytes an order's signature covers.
-pub fn signed_bytes(order: &[u8]) -> Vec<u8> {
-    [ORDER_SIGNATURE_CONTEXT, order].concat()
-}
+pub use drydock_domain::work::{ORDER_SIGNATURE_CONTEXT, signed_bytes};

@@ -1,1 +1,27 @@
-//! (room being built)
+//! Operations, reconcilers and authorisation: what a person or an agent may ask, decided by `domain`, kept by `store`.
+//!
+//! An operation authorises, decides, stores and leaves an audit record (reads leave none); it takes an [`OpCtx`].
+//! Reconcilers have no input: they read the store each turn and may run twice.
+//! Absent on purpose: HTTP and gRPC types, SQL, processes, certificates (the server signs those and calls
+//! [`Control::record_certificate`]).
+
+mod context;
+mod control;
+mod error;
+mod hub;
+mod key;
+mod ops;
+pub mod reconcile;
+mod views;
+
+pub use context::{Clock, OpCtx, Principal, Secret, SystemClock};
+pub use control::{Config, Control};
+pub use drydock_store as store;
+pub use drydock_store::records;
+pub use error::{Error, ErrorKind, Result};
+pub use hub::{Attachment, HintHub, JobWatch};
+pub use key::{KeyError, WorkKey};
+pub use views::{
+    EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported, SectionBodyIn,
+    SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,
+};

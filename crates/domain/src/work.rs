@@ -10,6 +10,14 @@ use crate::patch::spec::PatchConfig;
 /// Version of [`WorkOrder`]'s form. An agent refuses a higher one and says so.
 pub const WORK_VERSION: u32 = 1;
 
+/// What an order's signature covers in front of the order's bytes: a signature made for anything else never fits.
+pub const ORDER_SIGNATURE_CONTEXT: &[u8] = b"drydock-work-order-v1\n";
+
+/// The bytes an order's signature covers.
+pub fn signed_bytes(order: &[u8]) -> Vec<u8> {
+    [ORDER_SIGNATURE_CONTEXT, order].concat()
+}
+
 /// One order to one agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +62,17 @@ pub enum Directive {
     Stop,
     /// End the running command's process group now, then stop.
     Kill,
+}
+
+impl Directive {
+    /// The name on the wire, for example `CONTINUE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Directive::Continue => "CONTINUE",
+            Directive::Stop => "STOP",
+            Directive::Kill => "KILL",
+        }
+    }
 }
 
 /// Why an agent refuses an order. It is reported, never ignored in silence.

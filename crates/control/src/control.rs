@@ -1,0 +1,163 @@
+//! The one value every face holds: the store, the clock, the work key, the wake-ups.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use drydock_domain::ids::{AccessTokenId, InstanceId, JobId};
+use drydock_domain::instance::{Reachability, reachability};
+use drydock_store::Store;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use uuid::{ContextV7, Uuid};
+
+use crate::context::{Clock, OpCtx, Principal};
+use crate::error::{Error, Result};
+use crate::hub::{HintHub, JobWatch, JobWatches};
+use crate::key::WorkKey;
+
+/// What an operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// A host that took no order and has been silent for this long is given up by a patch job, seconds.
+    pub no_agent_after_secs: i64,
+    /// A pending host asks again after this, seconds.
+    pub enrol_retry_secs: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { no_agent_after_secs: 300, enrol_retry_secs: 30 }
+    }
+}
+
+/// Operations and what they need. Cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    config: Config,
+    key: WorkKey,
+    clock: Arc<dyn Clock>,
+    hub: HintHub,
+    watches: JobWatches,
+    wake: Notify,
+    contacts: Mutex<Contacts>,
+    ids: Mutex<ContextV7>,
+}
+
+/// Contacts not yet written: the newest per instance and token. Losing them costs some seconds of `last seen`.
+#[derive(Debug, Default)]
+pub(crate) struct Contacts {
+    /// When an agent spoke.
+    pub(crate) instances: HashMap<InstanceId, Timestamp>,
+    /// When a token was used.
+    pub(crate) tokens: HashMap<AccessTokenId, Timestamp>,
+}
+
+impl Control {
+    /// Puts it together; nothing is read or started.
+    pub fn new(store: Store, config: Config, key: WorkKey, clock: Arc<dyn Clock>) -> Self {
+        Control(Arc::new(Inner {
+            store,
+            config,
+            key,
+            clock,
+            hub: HintHub::default(),
+            watches: JobWatches::default(),
+            wake: Notify::new(),
+            contacts: Mutex::default(),
+            ids: Mutex::new(ContextV7::new()),
+        }))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// What an operation takes, for a request that comes in now.
+    pub fn ctx(&self, who: Principal, request_id: impl Into<String>) -> OpCtx {
+        OpCtx { who, request_id: request_id.into(), now: self.now() }
+    }
+
+    /// Open streams of agents.
+    pub fn hub(&self) -> &HintHub {
+        &self.0.hub
+    }
+
+    /// Tells when a patch job may have changed. Take it first, then read.
+    pub fn watch_job(&self, job: JobId) -> JobWatch {
+        self.0.watches.watch(job)
+    }
+
+    /// Makes the reconcilers look now instead of at their next turn.
+    pub fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// Ed25519 public key of this server's orders.
+    pub fn work_public_key(&self) -> [u8; 32] {
+        self.0.key.public()
+    }
+
+    /// Notes that the instance's agent spoke now. Written in batches by the reconciler.
+    pub fn touch(&self, instance: InstanceId) {
+        let now = self.now();
+        self.contacts().instances.insert(instance, now);
+    }
+
+    /// Can the server serve? Asks the database.
+    pub async fn ready(&self) -> Result<()> {
+        self.store().ping().await.map_err(Error::store("ask the database"))
+    }
+
+    /// Copies the database (SQLite) to a new file while everything goes on.
+    pub async fn backup_to(&self, path: &Path) -> Result<()> {
+        self.store().backup_to(path).await.map_err(Error::store("back up the database"))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        self.0.config
+    }
+
+    pub(crate) fn key(&self) -> &WorkKey {
+        &self.0.key
+    }
+
+    pub(crate) fn job_changed(&self, job: JobId) {
+        self.0.watches.changed(job);
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.0.wake.notified().await;
+    }
+
+    pub(crate) fn contacts(&self) -> MutexGuard<'_, Contacts> {
+        self.0.contacts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the instance was last heard of: the row, or the note not yet written.
+    pub(crate) fn last_seen(&self, instance: InstanceId, stored: Option<Timestamp>) -> Option<Timestamp> {
+        stored.max(self.contacts().instances.get(&instance).copied())
+    }
+
+    /// An open stream counts as a sign of life.
+    pub(crate) fn reachability(&self, instance: InstanceId, last_seen: Option<Timestamp>, now: Timestamp) -> Reachability {
+        if self.0.hub.is_attached(instance) { Reachability::Online } else { reachability(last_seen, now) }
+    }
+
+    /// A new id. Ids sort by the time they are made at; ids of one process never go back, also within a millisecond.
+    pub(crate) fn mint(&self, now: Timestamp) -> Uuid {
+        let since = now.as_nanosecond().max(0);
+        let seconds = u64::try_from(since / 1_000_000_000).unwrap_or(0);
+        let nanos = u32::try_from(since % 1_000_000_000).unwrap_or(0);
+        let context = self.0.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::new_v7(uuid::Timestamp::from_unix(&*context, seconds, nanos))
+    }
+}

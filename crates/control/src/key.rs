@@ -1,0 +1,51 @@
+//! The server's work key: Ed25519, signs every order to an agent. Absent on purpose: files and certificates.
+
+use drydock_domain::work::signed_bytes;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+
+/// Why a work key cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The bytes are not a PKCS#8 Ed25519 key.
+    #[error("the work key is damaged ({0}); restore it from a backup: agents accept orders of this key only")]
+    Read(ring::error::KeyRejected),
+    /// The machine gives no random bytes.
+    #[error("cannot make a work key: the machine gives no random bytes")]
+    Random,
+}
+
+/// The key pair.
+pub struct WorkKey(Ed25519KeyPair);
+
+impl WorkKey {
+    /// Makes a new pair; the second value is its PKCS#8 form, to be kept secret and safe.
+    pub fn generate() -> Result<(Self, Vec<u8>), KeyError> {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Random)?;
+        Ok((Self::from_pkcs8(pkcs8.as_ref())?, pkcs8.as_ref().to_vec()))
+    }
+
+    /// Reads what [`WorkKey::generate`] gave.
+    pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeyError> {
+        Ed25519KeyPair::from_pkcs8(bytes).map(WorkKey).map_err(KeyError::Read)
+    }
+
+    /// The public key, 32 bytes.
+    pub fn public(&self) -> [u8; 32] {
+        let mut out = [0; 32];
+        // Ed25519 public keys have 32 bytes; a shorter slice cannot come from ring.
+        out.iter_mut().zip(self.0.public_key().as_ref()).for_each(|(to, from)| *to = *from);
+        out
+    }
+
+    /// Signs an order's bytes.
+    pub(crate) fn sign(&self, order: &[u8]) -> Vec<u8> {
+        self.0.sign(&signed_bytes(order)).as_ref().to_vec()
+    }
+}
+
+impl std::fmt::Debug for WorkKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WorkKey(…)")
+    }
+}

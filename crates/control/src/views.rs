@@ -1,0 +1,206 @@
+//! What operations return and take that is more than one row: rows with what follows from them now.
+
+use drydock_domain::access::Role;
+use drydock_domain::ids::InstanceId;
+use drydock_domain::instance::{InstanceState, Labels, Reachability};
+use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, Update};
+use drydock_domain::patch::job::StateCounts;
+use drydock_domain::patch::report::TaskReport;
+use drydock_domain::work::Directive;
+use drydock_store::records::{InstanceRecord, JobRecord, TaskRecord};
+use jiff::Timestamp;
+
+use crate::context::Secret;
+
+/// An instance, and whether it can be reached now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceView {
+    /// Its row.
+    pub record: InstanceRecord,
+    /// ONLINE, OFFLINE, NEVER_SEEN.
+    pub reachability: Reachability,
+    /// When its agent last spoke; newer than the row's.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl InstanceView {
+    /// Changes with every edit; without quotes.
+    pub fn etag(&self) -> String {
+        self.record.version.to_string()
+    }
+}
+
+/// A patch job with its tasks counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobView {
+    /// Its row.
+    pub record: JobRecord,
+    /// Tasks per state.
+    pub counts: StateCounts,
+    /// 0 to 100; 0 before the hosts are looked up.
+    pub percent_complete: f64,
+}
+
+impl JobView {
+    /// Changes with every change of the row; without quotes.
+    pub fn etag(&self) -> String {
+        self.record.version.to_string()
+    }
+}
+
+/// A task with its report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskDetail {
+    /// Its row.
+    pub task: TaskRecord,
+    /// What the host told; absent until it told something.
+    pub report: Option<TaskReport>,
+}
+
+/// Installed packages of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackagesView {
+    /// Fingerprint of the whole set.
+    pub fingerprint: String,
+    /// When the set last changed.
+    pub changed_at: Timestamp,
+    /// Sorted by name.
+    pub packages: Vec<Package>,
+}
+
+/// Available updates of an instance and its health.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdatesView {
+    /// When the set last changed.
+    pub changed_at: Timestamp,
+    /// Sorted by name.
+    pub updates: Vec<Update>,
+    /// Broken repositories.
+    pub findings: Vec<Finding>,
+    /// Reboot and restart needs.
+    pub health: Health,
+    /// Package managers.
+    pub managers: Vec<ManagerKind>,
+}
+
+/// What may be edited of an instance; absent fields stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceEdit {
+    /// Replaces all labels.
+    pub labels: Option<Labels>,
+    /// Replaces the zone.
+    pub zone: Option<String>,
+}
+
+/// Who the server takes the caller for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhoAmI {
+    /// Name of the access token.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+}
+
+/// What a host says when it asks to enrol.
+#[derive(Debug, Clone)]
+pub struct EnrolAsk {
+    /// The profile's token.
+    pub token: Secret,
+    /// SHA-256 of the request's public key (SPKI, DER), lower-case hex. The caller has checked that the host holds
+    /// the private key.
+    pub spki_sha256: String,
+    /// /etc/machine-id.
+    pub machine_id: String,
+    /// Host name.
+    pub hostname: String,
+    /// Operating-system facts.
+    pub os: OsFacts,
+}
+
+/// How an enrolment stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// ACTIVE: sign a certificate. PENDING: ask again.
+    pub state: InstanceState,
+    /// Why it is pending, for people; empty otherwise.
+    pub message: String,
+    /// When to ask again, seconds.
+    pub retry_after_secs: u32,
+}
+
+/// One section as an agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionIn {
+    /// `os`, `packages` …; a kind this version does not know is left out in silence.
+    pub kind: String,
+    /// SHA-256 of the section's canonical JSON, lower-case hex.
+    pub fingerprint: String,
+    /// The body, when the agent sends it.
+    pub body: SectionBodyIn,
+}
+
+/// How much of a section's body an agent sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SectionBodyIn {
+    /// The fingerprint only.
+    None,
+    /// All of it: JSON.
+    Full(Vec<u8>),
+    /// Packages only: what changed.
+    Delta {
+        /// Fingerprint of the set it applies to.
+        base_fingerprint: String,
+        /// JSON of a package delta.
+        delta: Vec<u8>,
+    },
+}
+
+/// An order as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedOrder {
+    /// JSON of the work order: exactly these bytes are signed.
+    pub order: Vec<u8>,
+    /// Ed25519 over the context and the bytes.
+    pub signature: Vec<u8>,
+}
+
+/// What to tell an agent about a task it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldAnswer {
+    /// Go on, stop, kill.
+    Directive(Directive),
+    /// The server does not know the task.
+    Forget,
+}
+
+impl HeldAnswer {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HeldAnswer::Directive(directive) => directive.as_str(),
+            HeldAnswer::Forget => "FORGET",
+        }
+    }
+}
+
+/// What an agent gets when it asks for work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// Orders it does not hold yet.
+    pub orders: Vec<SignedOrder>,
+    /// One answer for each task it holds.
+    pub directives: Vec<(drydock_domain::ids::TaskId, HeldAnswer)>,
+}
+
+/// What an agent gets for a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    /// Go on, stop, kill.
+    pub directive: Directive,
+    /// This or a later report is stored: a final one may be forgotten by the agent.
+    pub stored: bool,
+}

@@ -1,7 +1,14 @@
 //! Developer commands, run as `cargo xtask COMMAND`. One module per command; this file only
 //! decodes the command line.
 
+mod bench;
+mod demo;
+mod drydock;
 mod lab;
+mod release;
+mod setup;
+mod sh;
+mod test_cmd;
 
 use clap::{Parser, Subcommand};
 
@@ -14,13 +21,38 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The main job on this machine, changing nothing on it
+    Demo,
+    /// Everything that CI runs
+    Test(test_cmd::Options),
+    /// Print figures
+    Bench {
+        /// Which
+        name: bench::Benchmark,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build what is shipped
+    #[command(subcommand)]
+    Release(Release),
     /// Real hosts on this machine: boot them, enter them, run a scenario on them (needs root)
     #[command(subcommand)]
     Lab(lab::Command),
 }
 
+#[derive(Subcommand)]
+enum Release {
+    /// The agent, for glibc 2.17 and later, with the proof from its symbol table
+    Agent,
+}
+
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Demo => demo::run(),
+        Command::Test(options) => test_cmd::run(options),
+        Command::Bench { name, json } => bench::run(name, json),
+        Command::Release(Release::Agent) => release::agent().map(|binary| println!("{}", binary.display())),
         Command::Lab(command) => lab::run(command),
     }
 }

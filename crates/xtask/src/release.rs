@@ -21,7 +21,18 @@ pub fn agent() -> Result<PathBuf> {
     let target = format!("{TARGET}.{major}.{minor}");
     let mut build = sh::command(
         &zigbuild,
-        ["zigbuild", "--locked", "--profile", "agent", "--package", "drydock-agent", "--bin", "drydock-agent", "--target", &target],
+        [
+            "zigbuild",
+            "--locked",
+            "--profile",
+            "agent",
+            "--package",
+            "drydock-agent",
+            "--bin",
+            "drydock-agent",
+            "--target",
+            &target,
+        ],
     );
     // cargo-zigbuild looks for the Python module of the linker by PATH.
     let path = std::env::var_os("PATH").unwrap_or_default();

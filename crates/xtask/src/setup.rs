@@ -11,8 +11,7 @@ use drydock_testkit::cache::cache_dir;
 use crate::sh;
 
 /// What `cargo xtask test` runs besides the lab: C parts of crates, PostgreSQL for the store suite, a browser.
-const TEST_PACKAGES: [&str; 7] =
-    ["gcc", "libc6-dev", "postgresql", "chromium", "chromium-driver", "binutils", "python3-venv"];
+const TEST_PACKAGES: [&str; 7] = ["gcc", "libc6-dev", "postgresql", "chromium", "chromium-driver", "binutils", "python3-venv"];
 
 /// The linker that targets an old glibc, from the Python package index, pinned: it decides what the agent runs on.
 const CROSS_LINKER: [&str; 2] = ["cargo-zigbuild==0.24.0", "ziglang==0.17.1"];
@@ -25,7 +24,10 @@ pub fn debian_packages() -> Result<()> {
         return Ok(());
     }
     if !nix::unistd::geteuid().is_root() || !sh::have("apt-get") {
-        bail!("these Debian packages are missing: {}\ninstall them as root (apt-get install …), then run this again", missing.join(" "));
+        bail!(
+            "these Debian packages are missing: {}\ninstall them as root (apt-get install …), then run this again",
+            missing.join(" ")
+        );
     }
     eprintln!("installing {}", missing.join(" "));
     sh::run(sh::command("apt-get", ["update", "-qq"]))?;
@@ -35,7 +37,8 @@ pub fn debian_packages() -> Result<()> {
 }
 
 fn is_installed(package: &str) -> bool {
-    let query = sh::command("dpkg-query", ["-W", "-f", "${db:Status-Status}", package]).stderr(std::process::Stdio::null()).output();
+    let query =
+        sh::command("dpkg-query", ["-W", "-f", "${db:Status-Status}", package]).stderr(std::process::Stdio::null()).output();
     query.is_ok_and(|output| output.status.success() && output.stdout == b"installed")
 }
 

@@ -39,5 +39,5 @@ pub fn run(options: Options) -> Result<()> {
         return Ok(());
     }
     let agent = release::agent()?;
-    lab::run_scenario("patch", Some(agent)).context("the lab's patch run")
+    lab::run_scenario(lab::Scenario::Patch, Some(agent)).context("the lab's patch run")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use drydock_testkit::cache::cache_dir;
-use drydock_testkit::lab::{RootKind, remove_leftovers};
+use drydock_testkit::lab::{RootKind, remove_cache, remove_leftovers};
 use drydock_testkit::process::ProcessMark;
 use drydock_testkit::upstream::PackageSet;
 use drydock_testkit::wait::wait_until;
@@ -58,13 +58,18 @@ pub(super) fn up() -> Result<()> {
 }
 
 /// Ends the keeper with its hosts, and removes what others left behind.
-pub(super) fn down() -> Result<()> {
+pub(super) fn down(cache: bool) -> Result<()> {
     if let Some(keeper) = keeper()? {
         // The keeper ends by itself once its file is gone.
         fs::remove_file(ready_file()?)?;
         wait_until("the keeper has removed its hosts", DOWN_LIMIT, || Ok(!keeper.is_alive()))?;
     }
     remove_leftovers()?;
+    if cache {
+        remove_cache()?;
+        println!("no host of `lab up`, no root and no repository is left");
+        return Ok(());
+    }
     println!("no host of `lab up` is left; roots and packages stay cached");
     Ok(())
 }

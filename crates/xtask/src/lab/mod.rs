@@ -8,6 +8,7 @@ mod keeper;
 mod scenario_patch;
 
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Subcommand, ValueEnum};
@@ -24,7 +25,11 @@ pub enum Command {
     /// Boot one host of each kind with the standard packages and updates, and leave them running
     Up,
     /// Remove the hosts of `up`, and what killed test runs left behind
-    Down,
+    Down {
+        /// Also remove the cached roots and repositories
+        #[arg(long)]
+        cache: bool,
+    },
     /// Show the running hosts
     List,
     /// Run a command, or a shell, in a running host
@@ -65,11 +70,21 @@ pub fn run(command: Command) -> Result<()> {
             keeper::up()?;
             list()
         }
-        Command::Down => keeper::down(),
+        Command::Down { cache } => keeper::down(cache),
         Command::List => list(),
         Command::Enter { name, command } => enter(&name, command),
-        Command::Run { name: Scenario::Patch } => scenario_patch::run(),
+        Command::Run { name } => run_scenario(name, None),
         Command::Keep => keeper::keep(),
+    }
+}
+
+/// Runs a scenario with `agent` in its hosts, or with a fresh build.
+///
+/// # Errors
+/// At the first thing that is not as it must be.
+pub fn run_scenario(name: Scenario, agent: Option<PathBuf>) -> Result<()> {
+    match name {
+        Scenario::Patch => scenario_patch::run(agent),
     }
 }
 

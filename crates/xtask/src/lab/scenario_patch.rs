@@ -1,32 +1,57 @@
-//! `cargo xtask lab run patch`: one patch job over hosts of every kind.
+//! `cargo xtask lab run patch`: one patch job over hosts of every kind, then again with things going wrong.
 //!
-//! What holds is judged by reading dpkg and rpm inside the hosts, never by Drydock's own report.
-//! Done here: the hosts, their first state, the repositories with updates. Absent so far: server
-//! and agents; they join between [`offer_updates`] and the end of [`run`].
+//! What holds is judged by reading dpkg and rpm inside the hosts and by the log that the packages' scripts write, never
+//! by Drydock's own report; the report in turn is compared with the hosts.
+//!
+//! 1. *security*: security updates only, with pre- and post-scripts, a held package and one reboot.
+//! 2. *interrupted*: all updates with an exclude, the server killed and restarted mid-job, one agent killed
+//!    mid-transaction.
+//! 3. *faults*: updates whose scripts fail; the report says so, package by package.
 
-use anyhow::{Result, ensure};
-use drydock_testkit::lab::{Host, RootKind};
-use drydock_testkit::upstream::{HELD_PACKAGE, PackageSet};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use drydock_testkit::lab::{Host, PackageManager, RootKind};
+use drydock_testkit::upstream::{HELD_PACKAGE, PackageSet, SCRIPTLET_LOG, SLOW_SECONDS_FILE};
+use drydock_testkit::wait::wait_until;
+use serde_json::{Value, json};
 
 use super::Fleet;
+use crate::drydock::{Drydock, Programs};
 
 /// One host of each package manager, and both Debian releases.
 const KINDS: [RootKind; 5] = [RootKind::AptBookworm, RootKind::AptTrixie, RootKind::Dnf4, RootKind::Dnf5, RootKind::Zypper];
 /// Prefix of the names of this scenario's hosts.
 const PREFIX: &str = "patch-";
+/// A job over five hosts with a reboot takes well below a minute; a busy machine gets five.
+const JOB_LIMIT: Duration = Duration::from_secs(300);
+/// Until an enrolled host's packages are visible.
+const VISIBLE_LIMIT: Duration = Duration::from_secs(30);
+/// Seconds that `dd-slow` keeps its transaction open: time to kill things in it.
+const SLOW_SECONDS: u32 = 8;
+/// What the steps append to.
+const STEPS_LOG: &str = "/var/log/steps.log";
 
-/// Runs the scenario.
+/// Runs the scenario; `agent` is the agent to install, a fresh build when absent.
 ///
 /// # Errors
 /// At the first thing that is not as it must be, saying on which host.
-pub fn run() -> Result<()> {
+pub fn run(agent: Option<PathBuf>) -> Result<()> {
+    let programs = Programs::build(agent)?;
     let fleet = Fleet::start(&KINDS, PREFIX)?;
     for host in &fleet.hosts {
         starts_from_base(host)?;
     }
     offer_updates(&fleet)?;
-    println!("patch: {} hosts hold the base packages and are offered updates", fleet.hosts.len());
-    Ok(())
+    let dir = tempfile::tempdir()?;
+    let mut drydock = Drydock::start(&programs, dir.path())?;
+    let outcome = enrol(&fleet, &drydock)
+        .and_then(|()| security(&fleet, &drydock))
+        .and_then(|()| interrupted(&fleet, &mut drydock))
+        .and_then(|()| faults(&fleet, &drydock));
+    outcome.with_context(|| format!("the server's log ends with:\n{}", drydock.log_tail()))
 }
 
 /// Every host has the old versions and nothing of the updates.
@@ -34,9 +59,15 @@ fn starts_from_base(host: &Host) -> Result<()> {
     for (package, version) in
         [("dd-alpha", Some("1.0-1")), ("dd-beta", Some("1:1.0-1")), (HELD_PACKAGE, Some("1.0-1")), ("dd-new", None)]
     {
-        let installed = host.installed(package)?;
-        ensure!(installed.as_deref() == version, "{}: {package} is {installed:?}, not {version:?}", host.hostname());
+        expect(host, package, version)?;
     }
+    Ok(())
+}
+
+/// The package database of the host holds exactly this version of the package.
+fn expect(host: &Host, package: &str, version: Option<&str>) -> Result<()> {
+    let installed = host.installed(package)?;
+    ensure!(installed.as_deref() == version, "{}: {package} is {installed:?}, not {version:?}", host.hostname());
     Ok(())
 }
 
@@ -45,4 +76,220 @@ fn offer_updates(fleet: &Fleet) -> Result<()> {
     fleet.enable(PackageSet::Updates)?;
     fleet.enable(PackageSet::Security)?;
     fleet.hosts.iter().try_for_each(|host| fleet.standard.add_unreachable(host))
+}
+
+/// Every host's agent is enrolled, and its packages are visible.
+fn enrol(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    let token = drydock.enrolment_token("lab")?;
+    for host in &fleet.hosts {
+        let begun = Instant::now();
+        drydock.install_agent(host, &token)?;
+        let name = host.hostname();
+        wait_until(&format!("the packages of {name} are visible"), VISIBLE_LIMIT, || {
+            Ok(drydock.cli(&["instance", "packages", name, "-o", "json"])?.stdout.contains("dd-alpha"))
+        })?;
+        eprintln!("  {name}: enrolled and visible after {:.1} s", begun.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Security updates only; one reboot; the held package stays; the scripts run once, around it.
+fn security(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    let before = snapshots(fleet)?;
+    let boots: Vec<u32> = fleet.hosts.iter().map(Host::boots).collect();
+    let job = submit(
+        drydock,
+        "security",
+        json!({
+            "instanceFilter": { "groupLabels": [{ "labels": { "lab": "yes" } }] },
+            "patchConfig": {
+                "rebootConfig": "DEFAULT",
+                "apt": { "security": true }, "yum": { "security": true }, "zypper": { "categories": ["security"] },
+                "preStep": step("pre"), "postStep": step("post"),
+            },
+        }),
+    )?;
+    let tasks = finish(drydock, &job, "SUCCEEDED")?;
+    for (host, boots) in fleet.hosts.iter().zip(boots) {
+        let name = host.hostname();
+        ensure!(host.boots() == boots + 1, "{name} was booted {} times during the job, not once", host.boots() - boots);
+        expect(host, "dd-beta", Some("1:1.0-1"))?;
+        expect(host, HELD_PACKAGE, Some("1.0-1"))?;
+        expect(host, "dd-conf", Some("1.0-1"))?;
+        expect(host, "dd-reboot", Some("1.1-1"))?;
+        let alpha = host.installed("dd-alpha")?;
+        ensure!(alpha.as_deref().is_some_and(|v| v != "1.0-1"), "{name}: dd-alpha is still {alpha:?}");
+        let steps = host.read(STEPS_LOG)?;
+        ensure!(steps == "pre 1.0-1\npost 1.1-1\n", "{name}: the steps saw dd-reboot as {steps:?}");
+    }
+    truthful(fleet, drydock, &before, &tasks)
+}
+
+/// Everything but `dd-beta`; the server is killed mid-job and one agent mid-transaction.
+fn interrupted(fleet: &Fleet, drydock: &mut Drydock) -> Result<()> {
+    let before = snapshots(fleet)?;
+    for host in &fleet.hosts {
+        host.write(SLOW_SECONDS_FILE, SLOW_SECONDS.to_string().as_bytes())?;
+        host.sh(&format!(": > {SCRIPTLET_LOG}; : > {STEPS_LOG}"))?;
+    }
+    let job = submit(
+        drydock,
+        "interrupted",
+        json!({
+            "instanceFilter": { "all": true },
+            "patchConfig": {
+                "rebootConfig": "NEVER",
+                "apt": { "type": "DIST", "excludes": ["dd-beta"] }, "yum": { "excludes": ["/^dd-bet/"] },
+                "zypper": { "withUpdate": true, "withOptional": true, "excludes": ["dd-bet*", "LABBA-2026*0003"] },
+                "preStep": step("pre"), "postStep": step("post"),
+            },
+        }),
+    )?;
+    let victim = host_of(fleet, RootKind::Dnf4)?;
+    victim.wait_until("dd-slow is being installed", JOB_LIMIT, |host| host.exists("/run/dd-slow.running"))?;
+    eprintln!("  killing the agent of {} and the server", victim.hostname());
+    victim.sh("systemctl kill --signal=KILL --kill-who=main drydock-agent")?;
+    drydock.kill()?;
+    ensure!(victim.exists("/run/dd-slow.running")?, "the transaction of {} died with its agent", victim.hostname());
+    drydock.serve()?;
+    let tasks = finish(drydock, &job, "SUCCEEDED")?;
+    for host in &fleet.hosts {
+        let name = host.hostname();
+        expect(host, "dd-alpha", Some("1.2-1"))?;
+        expect(host, "dd-beta", Some("1:1.0-1"))?;
+        expect(host, HELD_PACKAGE, Some("1.0-1"))?;
+        expect(host, "dd-conf", Some("1.1-1"))?;
+        expect(host, "dd-slow", Some("1.1-1"))?;
+        let conf = host.read("/etc/dd-conf.conf")?;
+        ensure!(conf == "greeting=edited here\n", "{name}: the edited configuration file became {conf:?}");
+        let log = host.read(SCRIPTLET_LOG)?;
+        for line in ["dd-slow 1.1", "dd-conf 1.1", "dd-alpha 1.2"] {
+            let count = log.lines().filter(|l| *l == line).count();
+            ensure!(count == 1, "{name}: the script of {line} ran {count} times:\n{log}");
+        }
+        let steps = host.read(STEPS_LOG)?;
+        ensure!(steps.lines().count() == 2, "{name}: the steps ran as {steps:?}, not once each");
+    }
+    truthful(fleet, drydock, &before, &tasks)
+}
+
+/// Updates whose scripts fail: a host that could not apply its plan says so.
+fn faults(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    fleet.enable(PackageSet::Faults)?;
+    let before = snapshots(fleet)?;
+    let only = json!(["dd-badpost", "dd-badpre"]);
+    let job = submit(
+        drydock,
+        "faults",
+        json!({
+            "instanceFilter": { "all": true },
+            "patchConfig": {
+                "rebootConfig": "NEVER",
+                "apt": { "exclusivePackages": only }, "yum": { "exclusivePackages": only },
+                "zypper": { "withUpdate": true, "withOptional": true },
+            },
+        }),
+    )?;
+    let tasks = finish(drydock, &job, "COMPLETED_WITH_ERRORS")?;
+    for host in &fleet.hosts {
+        // A failing %pre or preinst keeps the old version everywhere.
+        let bad =
+            host.run(&["sh", "-c", "dpkg-query -W -f '${Version}' dd-badpre 2>/dev/null || rpm -q --qf '%{EVR}' dd-badpre"])?;
+        ensure!(bad.stdout.starts_with("1.0"), "{}: dd-badpre is {}", host.hostname(), bad.stdout);
+        let state = &tasks[host.hostname()]["state"];
+        ensure!(state == "FAILED", "{}: the task is {state}, but dd-badpre could not be installed", host.hostname());
+    }
+    truthful(fleet, drydock, &before, &tasks)
+}
+
+/// A step that notes which `dd-reboot` it saw.
+fn step(name: &str) -> Value {
+    let script = format!(
+        "version=$(dpkg-query -W -f '${{Version}}' dd-reboot 2>/dev/null || rpm -q --qf '%{{EVR}}' dd-reboot)\n\
+         echo \"{name} $version\" >> {STEPS_LOG}\necho \"{name} says hello\"\n"
+    );
+    json!({ "linuxExecStepConfig": { "script": script, "interpreter": "SHELL", "timeLimitSecs": 60 } })
+}
+
+/// Submits a job and gives its id.
+fn submit(drydock: &Drydock, name: &str, mut spec: Value) -> Result<String> {
+    spec["displayName"] = json!(name);
+    let file = tempfile::Builder::new().suffix(".json").tempfile()?;
+    std::fs::write(file.path(), spec.to_string())?;
+    let path = file.path().to_str().context("the temporary directory's name is not UTF-8")?;
+    let job = drydock.json(&["patch", "run", "--file", path, "--no-wait"])?;
+    let id = job["id"].as_str().context("patch run printed no job id")?;
+    eprintln!("patch: {name}: job {id}");
+    Ok(id.to_owned())
+}
+
+/// Waits for the job's end and gives its tasks by host.
+fn finish(drydock: &Drydock, job: &str, state: &str) -> Result<BTreeMap<String, Value>> {
+    let begun = Instant::now();
+    let mut shown = Value::Null;
+    wait_until("the job is done", JOB_LIMIT, || {
+        shown = drydock.json(&["patch", "show", job])?;
+        Ok(!["STARTED", "INSTANCE_LOOKUP", "PATCHING"].contains(&shown["job"]["state"].as_str().unwrap_or_default()))
+    })
+    .with_context(|| format!("{shown:#}"))?;
+    let tasks = shown["tasks"].as_array().context("patch show printed no tasks")?;
+    let by_host = tasks.iter().map(|t| (t["instanceName"].as_str().unwrap_or_default().to_owned(), t.clone())).collect();
+    for task in tasks {
+        eprintln!(
+            "  {:20} {:26} {}",
+            task["instanceName"].as_str().unwrap_or("?"),
+            task["state"].as_str().unwrap_or("?"),
+            task["message"].as_str().unwrap_or("")
+        );
+    }
+    ensure!(shown["job"]["state"] == state, "the job ended as {}, not {state}:\n{shown:#}", shown["job"]["state"]);
+    eprintln!("  {state} after {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(by_host)
+}
+
+type Installed = BTreeMap<String, String>;
+
+/// The `dd-` packages of every host, as dpkg and rpm have them.
+fn snapshots(fleet: &Fleet) -> Result<Vec<Installed>> {
+    fleet.hosts.iter().map(snapshot).collect()
+}
+
+fn snapshot(host: &Host) -> Result<Installed> {
+    let list = if host.root().kind.manager() == PackageManager::Apt {
+        host.sh("dpkg-query -W -f '${Package} ${Version}\\n' 'dd-*'")?
+    } else {
+        host.sh("rpm -qa --qf '%{NAME} %{EVR}\\n' 'dd-*'")?
+    };
+    Ok(list.lines().filter_map(|line| line.split_once(' ')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect())
+}
+
+/// The report names exactly the packages whose version changed in the host's database, from what to what.
+fn truthful(fleet: &Fleet, _drydock: &Drydock, before: &[Installed], tasks: &BTreeMap<String, Value>) -> Result<()> {
+    for (host, before) in fleet.hosts.iter().zip(before) {
+        let after = snapshot(host)?;
+        let names = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
+        let changed: BTreeMap<&str, (Option<&str>, Option<&str>)> = names
+            .into_iter()
+            .map(|name| (name.as_str(), (before.get(name).map(String::as_str), after.get(name).map(String::as_str))))
+            .filter(|(_, (old, new))| old != new)
+            .collect();
+        let task = &tasks[host.hostname()];
+        let packages =
+            task["report"]["packages"].as_array().with_context(|| format!("{}: no packages in the report", host.hostname()))?;
+        let reported: BTreeMap<&str, (Option<&str>, Option<&str>)> = packages
+            .iter()
+            .map(|p| (p["name"].as_str().unwrap_or_default(), (p["from"].as_str(), p["found"].as_str())))
+            .filter(|(_, (old, new))| old != new)
+            .collect();
+        ensure!(
+            changed == reported,
+            "{}: the database changed by\n{changed:#?}\nbut the report says\n{reported:#?}",
+            host.hostname()
+        );
+    }
+    Ok(())
+}
+
+fn host_of(fleet: &Fleet, kind: RootKind) -> Result<&Host> {
+    fleet.hosts.iter().find(|host| host.root().kind == kind).with_context(|| format!("no {} host", kind.name()))
 }

@@ -42,6 +42,8 @@ impl std::fmt::Debug for Authority {
 pub struct IssuedCertificate {
     /// Leaf, then CA.
     pub chain_pem: String,
+    /// Its serial number, lower-case hex.
+    pub serial: String,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -161,7 +163,8 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let public = SubjectPublicKeyInfo::from_der(&key.spki_der).map_err(failed)?;
         let cert = params.signed_by(&public, &self.issuer).map_err(failed)?;
-        Ok(IssuedCertificate { chain_pem: cert.pem() + &self.cert_pem, expires_at: end_of(now, life) })
+        let serial = params.serial_number.as_ref().map(|s| super::hex(s.as_ref())).unwrap_or_default();
+        Ok(IssuedCertificate { chain_pem: cert.pem() + &self.cert_pem, serial, expires_at: end_of(now, life) })
     }
 
     /// The server's own certificate for `names` (DNS names and IP addresses).

@@ -69,8 +69,7 @@ fn keys_are_private_and_survive_a_restart() {
     let work = create_work_key(&dir).expect("made");
     ensure_server_cert(&dir, &made, &["localhost".into()], Timestamp::now()).expect("made");
     assert_eq!(Authority::load(&dir).expect("loads").fingerprint(), made.fingerprint());
-    use ring::signature::KeyPair;
-    assert_eq!(load_work_key(&dir).expect("loads").public_key().as_ref(), work.public_key().as_ref());
+    assert_eq!(load_work_key(&dir).expect("loads").public(), work.public());
     for path in [dir.ca_key(), dir.server_key(), dir.work_key()] {
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600, "{path:?}");
     }

@@ -2,8 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::SystemRandom;
-use ring::signature::Ed25519KeyPair;
+use drydock_control::WorkKey;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -14,10 +13,9 @@ use crate::files::{DataDir, SECRET_MODE};
 const PEM_LINE: usize = 64;
 
 /// Makes the key at the first run.
-pub fn create(dir: &DataDir) -> Result<Ed25519KeyPair, PkiError> {
-    let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-        .map_err(|_| PkiError::Make { what: "work key", message: "the system gives no random bytes".to_owned() })?;
-    let base64 = STANDARD.encode(made.as_ref());
+pub fn create(dir: &DataDir) -> Result<WorkKey, PkiError> {
+    let (key, pkcs8) = WorkKey::generate().map_err(|e| PkiError::Make { what: "work key", message: e.to_string() })?;
+    let base64 = STANDARD.encode(pkcs8);
     let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
     for line in base64.as_bytes().chunks(PEM_LINE) {
         pem.push_str(&String::from_utf8_lossy(line));
@@ -25,13 +23,13 @@ pub fn create(dir: &DataDir) -> Result<Ed25519KeyPair, PkiError> {
     }
     pem.push_str("-----END PRIVATE KEY-----\n");
     write(&dir.work_key(), &pem, SECRET_MODE)?;
-    load(dir)
+    Ok(key)
 }
 
 /// Reads the key.
-pub fn load(dir: &DataDir) -> Result<Ed25519KeyPair, PkiError> {
+pub fn load(dir: &DataDir) -> Result<WorkKey, PkiError> {
     let path = dir.work_key();
     let damaged = |message: String| PkiError::Damaged { path: path.clone(), message };
     let der = PrivatePkcs8KeyDer::from_pem_slice(read_text(&path)?.as_bytes()).map_err(|e| damaged(e.to_string()))?;
-    Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|e| damaged(e.to_string()))
+    WorkKey::from_pkcs8(der.secret_pkcs8_der()).map_err(|e| damaged(e.to_string()))
 }

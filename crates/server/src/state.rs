@@ -1,0 +1,70 @@
+//! What every handler of REST, agent protocol and console shares. Cheap to clone.
+
+use std::sync::Arc;
+
+use drydock_control::Control;
+use tokio::sync::Semaphore;
+
+use crate::config::Settings;
+use crate::failures::FailureLimit;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::pki::Authority;
+use crate::shutdown::Shutdown;
+
+/// Shared state.
+#[derive(Clone)]
+pub struct AppState {
+    /// The operations.
+    pub control: Control,
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// The CA.
+    pub ca: Arc<Authority>,
+    /// Where hosts and people reach this server, for example `https://drydock.example:8443`; no slash at the end.
+    pub public_url: Arc<str>,
+    /// "The daemon is going down": long-lived streams end.
+    pub shutdown: Shutdown,
+    /// Counters for /metrics.
+    pub metrics: Arc<Metrics>,
+    /// Failed authentications by address.
+    pub failures: Arc<FailureLimit>,
+    /// Places for event streams; the console's live pages take theirs here too.
+    pub event_streams: Arc<Semaphore>,
+}
+
+impl AppState {
+    /// State of one daemon.
+    pub fn new(control: Control, settings: Settings, ca: Authority, public_url: &str, shutdown: Shutdown) -> Self {
+        AppState {
+            control,
+            settings: Arc::new(settings),
+            ca: Arc::new(ca),
+            public_url: public_url.into(),
+            shutdown,
+            metrics: Arc::new(Metrics::new()),
+            failures: Arc::new(FailureLimit::default()),
+            event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
+        }
+    }
+
+    /// SHA-256 of the CA certificate, lower-case hex: what `--ca-fingerprint` takes.
+    pub fn ca_fingerprint(&self) -> String {
+        self.ca.fingerprint()
+    }
+
+    /// The command that enrols a host with `token`.
+    pub fn enrol_command(&self, token: &str) -> String {
+        format!(
+            "drydock-agent enrol --server {} --token {token} --ca-fingerprint {}",
+            self.public_url,
+            self.ca.fingerprint()
+        )
+    }
+}
+
+impl std::fmt::Debug for AppState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppState").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}

@@ -203,6 +203,17 @@ fn updates_install_on_dnf5() {
     updates_install(RootKind::Dnf5);
 }
 
+/// The host for measuring has the packages it is for.
+#[test]
+fn large_host_has_600_packages() {
+    if skipped() {
+        return;
+    }
+    let host = Host::create(&Root::ensure(RootKind::Large).unwrap(), "large").unwrap();
+    let packages = host.sh("dpkg-query -W | wc -l").unwrap();
+    assert!(packages.trim().parse::<usize>().unwrap() >= 600, "{packages}");
+}
+
 /// zypper.
 #[test]
 fn updates_install_on_zypper() {

@@ -15,7 +15,7 @@ mod root;
 mod supervisor;
 
 pub use host::{BOOT_LIMIT, COMMAND_LIMIT, Host};
-pub use registry::{Registered, remove_leftovers, running};
+pub use registry::{Registered, remove_cache, remove_leftovers, running};
 pub use root::{PackageManager, Root, RootKind, ensure_all};
 
 use std::path::{Path, PathBuf};

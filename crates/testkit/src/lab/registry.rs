@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{NSPAWN_RUNTIME_DIR, hosts_dir, nspawn_runtime_mark};
+use super::{NSPAWN_RUNTIME_DIR, hosts_dir, nspawn_runtime_mark, roots_dir};
 use crate::cache::{mounts_under, remove_tree};
 use crate::command::run;
 use crate::process::ProcessMark;
+use crate::upstream::upstream_dir;
 use crate::wait::wait_until;
 
 /// In a host's directory: the pid of its systemd-nspawn.
@@ -64,6 +65,19 @@ pub fn remove_leftovers() -> Result<()> {
         run(Command::new("umount").arg(NSPAWN_RUNTIME_DIR), UNMOUNT_LIMIT)?.success()?;
     }
     Ok(())
+}
+
+/// Removes every cached root and repository; the next use makes them anew.
+///
+/// # Errors
+/// When a host runs, since it stands on a root, or something cannot be removed.
+pub fn remove_cache() -> Result<()> {
+    let _lock = lock()?;
+    if let Some(dir) = host_dirs()?.first() {
+        bail!("{} is in use: end the test or the hosts first", dir.display());
+    }
+    remove_tree(&roots_dir()?)?;
+    remove_tree(&upstream_dir()?)
 }
 
 /// Keeps other processes from creating or removing hosts until the file is dropped.

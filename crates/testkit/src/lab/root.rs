@@ -55,6 +55,8 @@ pub enum RootKind {
     Zypper,
     /// Debian 11, apt: the oldest C library here, for running the shipped agent.
     Bullseye,
+    /// Debian 12 with the packages of a developer's machine, over 600: for measuring.
+    Large,
 }
 
 struct Recipe {
@@ -100,7 +102,7 @@ const MASKED_UNITS: &[&str] = &[
 const RPM_MACROS: (&str, &str) = ("/etc/rpm/macros", "%_dbpath /var/lib/rpm\n");
 
 impl RootKind {
-    /// All kinds, in the order people meet them.
+    /// The kinds people meet, in their order; [`Self::Large`] is for measuring only.
     pub const ALL: [Self; 6] = [Self::AptBookworm, Self::AptTrixie, Self::Dnf4, Self::Dnf5, Self::Zypper, Self::Bullseye];
 
     /// The name on the command line and in directories.
@@ -113,6 +115,7 @@ impl RootKind {
             Self::Dnf5 => "dnf5",
             Self::Zypper => "zypper",
             Self::Bullseye => "bullseye",
+            Self::Large => "large",
         }
     }
 
@@ -120,7 +123,7 @@ impl RootKind {
     #[must_use]
     pub fn manager(self) -> PackageManager {
         match self {
-            Self::AptBookworm | Self::AptTrixie | Self::Bullseye => PackageManager::Apt,
+            Self::AptBookworm | Self::AptTrixie | Self::Bullseye | Self::Large => PackageManager::Apt,
             Self::Dnf4 => PackageManager::Dnf4,
             Self::Dnf5 => PackageManager::Dnf5,
             Self::Zypper => PackageManager::Zypper,
@@ -132,6 +135,10 @@ impl RootKind {
             Self::AptBookworm => debian("bookworm"),
             Self::AptTrixie => debian("trixie"),
             Self::Bullseye => debian("bullseye"),
+            // No package here may run a service: hosts share the machine's ports.
+            Self::Large => {
+                Recipe { packages: &["apt", "build-essential", "git", "npm", "libcatalyst-perl"], ..debian("bookworm") }
+            }
             Self::Dnf4 => Recipe {
                 suite: "bookworm",
                 has_security: true,
@@ -153,6 +160,8 @@ impl RootKind {
                 os_release: Some(FEDORA_42),
                 files: &[
                     RPM_MACROS,
+                    // Fedora's is empty; Debian's would hide broken repositories.
+                    ("/etc/dnf/dnf.conf", "[main]\n"),
                     ("/etc/dnf/vars/releasever", "42\n"),
                     ("/etc/dnf/libdnf5-plugins/local.conf", "[main]\nname = local\nenabled = 0\n"),
                 ],
@@ -186,6 +195,15 @@ PLATFORM_ID="platform:el8"
 PRETTY_NAME="Oracle Linux Server 8.10"
 CPE_NAME="cpe:/o:oracle:linux:8:10:server"
 "#;
+
+/// As that distribution ships it: a repository that cannot be read fails the whole command.
+const ORACLE_LINUX_DNF_CONF: &str = "[main]
+gpgcheck=1
+installonly_limit=3
+clean_requirements_on_remove=True
+best=True
+skip_if_unavailable=False
+";
 
 const FEDORA_42: &str = r#"NAME="Fedora Linux"
 VERSION="42 (Server Edition)"

@@ -79,7 +79,12 @@ pub struct Scripts {
 /// When `build` fails or the cache cannot be written.
 pub fn cached(name: &str, recipe: &str, build: impl FnOnce(&std::path::Path) -> Result<()>) -> Result<PathBuf> {
     let key = recipe_key(&format!("{BUILDER_EDITION}\n{recipe}"));
-    build_once(&cache_dir()?.join("lab/upstream"), &format!("{name}-{key}"), build)
+    build_once(&upstream_dir()?, &format!("{name}-{key}"), build)
+}
+
+/// Where [`cached`] keeps what it made.
+pub(crate) fn upstream_dir() -> Result<PathBuf> {
+    Ok(cache_dir()?.join("lab/upstream"))
 }
 
 /// Does `work` for each item, [`BUILDERS`] at a time; the first failure is returned.

@@ -1,0 +1,133 @@
+//! `drydock instance`.
+
+use clap::{Args, Subcommand};
+
+use super::{ListArgs, Output, RecentArgs};
+use crate::text::parse_pair;
+
+/// `drydock instance`.
+#[derive(Debug, Subcommand)]
+pub enum InstanceCommand {
+    /// List instances
+    List(InstanceListArgs),
+    /// Show one instance: facts, updates, why it wants a reboot
+    Show(HostOutput),
+    /// List the packages installed on an instance
+    Packages(PackagesArgs),
+    /// List the updates available to an instance, as its own package manager sees them
+    Updates(HostOutput),
+    /// List what happened to an instance, newest first
+    History(HistoryArgs),
+    /// Change labels and zone
+    Edit(EditArgs),
+    /// Let pending instances in
+    Accept(HostsArgs),
+    /// Refuse a pending instance
+    Reject(RejectArgs),
+    /// End an instance's access at once; its agent must enrol again
+    Revoke(HostsArgs),
+    /// Forget an instance and its history
+    Delete(HostsArgs),
+}
+
+/// Arguments of `instance list`.
+#[derive(Debug, Args)]
+pub struct InstanceListArgs {
+    /// Only this state: pending, active, rejected or revoked
+    #[arg(long, value_name = "STATE", value_parser = super::instance::state)]
+    pub state: Option<String>,
+    /// Only names that contain this
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Only instances with this label; repeat to ask for several
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub labels: Vec<(String, String)>,
+    /// Only this zone
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// Rows and format.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// Reads an instance state in any case.
+pub(crate) fn state(text: &str) -> Result<String, String> {
+    let upper = text.to_ascii_uppercase();
+    match drydock_domain::instance::InstanceState::parse(&upper) {
+        Some(_) => Ok(upper),
+        None => Err("expected pending, active, rejected or revoked".to_owned()),
+    }
+}
+
+/// One host, and a format.
+#[derive(Debug, Args)]
+pub struct HostOutput {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// One or more hosts.
+#[derive(Debug, Args)]
+pub struct HostsArgs {
+    /// Names or ids of the instances
+    #[arg(required = true, value_name = "HOST")]
+    pub hosts: Vec<String>,
+}
+
+/// Arguments of `instance packages`.
+#[derive(Debug, Args)]
+pub struct PackagesArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Only names that contain this
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `instance history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Rows and format.
+    #[command(flatten)]
+    pub list: RecentArgs,
+}
+
+/// Arguments of `instance edit`.
+#[derive(Debug, Args)]
+#[group(id = "edit", required = true, multiple = true, args = ["labels", "remove_labels", "zone"])]
+pub struct EditArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Set this label; others stay
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub labels: Vec<(String, String)>,
+    /// Remove the label with this key
+    #[arg(long = "remove-label", value_name = "KEY")]
+    pub remove_labels: Vec<String>,
+    /// Set the zone
+    #[arg(long)]
+    pub zone: Option<String>,
+}
+
+/// Arguments of `instance reject`.
+#[derive(Debug, Args)]
+pub struct RejectArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Told to the operator of the host
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub reason: String,
+}

@@ -1,0 +1,134 @@
+//! `drydock patch`.
+
+use clap::{Args, Subcommand};
+use drydock_domain::ids::JobId;
+
+use super::spec::SpecArgs;
+use super::{Output, RecentArgs};
+
+/// `drydock patch`.
+#[derive(Debug, Subcommand)]
+pub enum PatchCommand {
+    /// Ask every chosen host what it would install, and print that; nothing is changed
+    ///
+    /// This is a dry run: hosts refresh their metadata and return the exact plan. Scripts do not run, no host reboots.
+    Plan(PlanArgs),
+    /// Start a patch job and follow it
+    ///
+    /// Each chosen host runs the pre-step, plans, installs exactly the plan, reboots if asked, runs the post-step and
+    /// reports per package. Ctrl-C leaves; the job goes on.
+    Run(RunArgs),
+    /// List patch jobs, newest first
+    List(PatchListArgs),
+    /// Show a patch job per host and per package
+    ///
+    /// Prints old and new version, repository and outcome of every package, what was skipped and why.
+    Show(ShowArgs),
+    /// Cancel a patch job: hosts stop before their next step
+    Cancel(CancelArgs),
+}
+
+/// Arguments of `patch plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The job.
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// How it is started.
+    #[command(flatten)]
+    pub start: StartArgs,
+}
+
+/// Arguments of `patch run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The job.
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// Plan only, as `drydock patch plan`
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is started.
+    #[command(flatten)]
+    pub start: StartArgs,
+}
+
+/// How a job is started and watched.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// Follow the job until it ends (the default)
+    #[arg(long, conflicts_with = "no_wait")]
+    pub wait: bool,
+    /// Start the job, print its id and return
+    #[arg(long, visible_alias = "detach")]
+    pub no_wait: bool,
+    /// Starting twice with the same key starts one job; remembered by the server for 24 hours
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `patch list`.
+#[derive(Debug, Args)]
+pub struct PatchListArgs {
+    /// Only this state, such as patching or completed_with_errors
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub state: Option<String>,
+    /// Only jobs that reached this instance (name or id)
+    #[arg(long, value_name = "HOST")]
+    pub instance: Option<String>,
+    /// Rows and format.
+    #[command(flatten)]
+    pub list: RecentArgs,
+}
+
+fn state(text: &str) -> Result<String, String> {
+    use drydock_domain::patch::job::JobState;
+    let upper = text.to_ascii_uppercase().replace('-', "_");
+    match JobState::parse(&upper) {
+        Some(_) => Ok(upper),
+        None => {
+            let all: Vec<String> = JobState::ALL.iter().map(|s| s.as_str().to_ascii_lowercase()).collect();
+            Err(format!("expected one of {}", all.join(", ")))
+        }
+    }
+}
+
+/// Arguments of `patch show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// Only this host (name or id); repeat for several
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Packages of every host, also when there are more than 20 hosts
+    #[arg(long, conflicts_with_all = ["summary", "hosts"])]
+    pub packages: bool,
+    /// One line per host, no packages
+    #[arg(long, conflicts_with = "hosts")]
+    pub summary: bool,
+    /// Also what the steps printed
+    #[arg(long = "output")]
+    pub step_output: bool,
+    /// Follow the job until it ends, then show it
+    #[arg(long)]
+    pub follow: bool,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `patch cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// Also end the commands that run on the hosts now; package databases are repaired and verified after that
+    #[arg(long)]
+    pub kill: bool,
+}

@@ -1,0 +1,138 @@
+//! `drydock instance`.
+
+use std::io::Write;
+
+use drydock_api::rest::{EditInstance, HistoryEntry, Instance, PackageList, RejectInstance, UpdateList};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{document, list, print_table};
+use crate::args::instance::{EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, PackagesArgs, RejectArgs};
+use crate::client::{Client, Query};
+use crate::failure::Failure;
+use crate::text::{clean, labels};
+use crate::view;
+use crate::world::World;
+
+/// Runs `drydock instance`.
+pub async fn run(command: InstanceCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
+    match command {
+        InstanceCommand::List(args) => list_all(args, client, world).await,
+        InstanceCommand::Show(args) => show(args, client, world).await,
+        InstanceCommand::Packages(args) => packages(args, client, world).await,
+        InstanceCommand::Updates(args) => updates(args, client, world).await,
+        InstanceCommand::History(args) => history(args, client, world).await,
+        InstanceCommand::Edit(args) => edit(args, client, world).await,
+        InstanceCommand::Accept(args) => each(&args.hosts, "accept", "active", client, world).await,
+        InstanceCommand::Reject(args) => reject(args, client, world).await,
+        InstanceCommand::Revoke(args) => each(&args.hosts, "revoke", "revoked", client, world).await,
+        InstanceCommand::Delete(args) => {
+            for host in &args.hosts {
+                let found = find(host, client).await?;
+                client.delete(&["instances", &found.id.to_string()], &[]).await?;
+                writeln!(world.out, "{} is deleted.", clean(&found.name))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Reads an instance by name or id.
+pub async fn find(host: &str, client: &Client) -> Result<Instance, Failure> {
+    client.get(&["instances", host], &Query::new()).await
+}
+
+async fn list_all(args: InstanceListArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let now = (world.now)();
+    let mut query = Query::new();
+    query.extend(args.state.map(|v| ("state", v)));
+    query.extend(args.name.map(|v| ("q", v)));
+    query.extend(args.labels.into_iter().map(|(k, v)| ("label", format!("{k}={v}"))));
+    query.extend(args.zone.map(|v| ("zone", v)));
+    let rows = client.list::<Instance>(&["instances"], &query, args.list.limit).await?;
+    list(&rows, "instances", args.list.output, world, |items| view::instance::instances(items, now))
+}
+
+async fn show(args: HostOutput, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let found = find(&args.host, client).await?;
+    if !document(&found, args.output, world)? {
+        let now = (world.now)();
+        let colour = world.colour_out();
+        world.out.write_all(view::instance::instance(&found, now, colour).as_bytes())?;
+    }
+    Ok(())
+}
+
+async fn packages(args: PackagesArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let id = find(&args.host, client).await?.id.to_string();
+    let query = args.name.map(|v| ("q", v)).into_iter().collect();
+    let found: PackageList = client.get(&["instances", &id, "packages"], &query).await?;
+    if document(&found, args.output, world)? {
+        return Ok(());
+    }
+    if found.packages.is_empty() {
+        return Ok(writeln!(world.err, "no packages")?);
+    }
+    print_table(view::instance::packages(&found.packages), world)
+}
+
+async fn updates(args: HostOutput, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let id = find(&args.host, client).await?.id.to_string();
+    let found: UpdateList = client.get(&["instances", &id, "updates"], &Query::new()).await?;
+    if document(&found, args.output, world)? {
+        return Ok(());
+    }
+    if found.updates.is_empty() {
+        writeln!(world.err, "no updates")?;
+    } else {
+        print_table(view::instance::updates(&found.updates), world)?;
+    }
+    Ok(world.out.write_all(view::instance::health(&found).as_bytes())?)
+}
+
+async fn history(args: HistoryArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let now = (world.now)();
+    let id = find(&args.host, client).await?.id.to_string();
+    let rows = client.list::<HistoryEntry>(&["instances", &id, "history"], &Query::new(), args.list.limit).await?;
+    list(&rows, "history entries", args.list.output, world, |items| view::instance::history(items, now))
+}
+
+async fn edit(args: EditArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let found = find(&args.host, client).await?;
+    let mut edit = EditInstance { labels: None, zone: args.zone };
+    if !args.labels.is_empty() || !args.remove_labels.is_empty() {
+        let mut all = found.labels;
+        for key in &args.remove_labels {
+            if all.remove(key).is_none() {
+                return Err(Failure::Usage(format!(
+                    "{} has no label {key:?}; its labels are {}",
+                    clean(&found.name),
+                    labels(&all)
+                )));
+            }
+        }
+        all.extend(args.labels);
+        edit.labels = Some(all);
+    }
+    // Labels are replaced as a whole: somebody's edit in between must not be lost.
+    let headers = [("If-Match", format!("\"{}\"", found.etag.trim_matches('"')))];
+    let now: Instance = client.send(Method::PATCH, &["instances", &found.id.to_string()], &edit, &headers).await?;
+    let zone = if now.zone.is_empty() { "-".to_owned() } else { clean(&now.zone) };
+    Ok(writeln!(world.out, "{}: labels {}, zone {zone}", clean(&now.name), labels(&now.labels))?)
+}
+
+async fn reject(args: RejectArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let found = find(&args.host, client).await?;
+    client.act("instances", &found.id.to_string(), "reject", &RejectInstance { reason: args.reason }).await?;
+    Ok(writeln!(world.out, "{} is rejected.", clean(&found.name))?)
+}
+
+/// Does `verb` to every host in turn; the first refusal ends it, what was done before is printed.
+async fn each(hosts: &[String], verb: &str, done: &str, client: &Client, world: &mut World) -> Result<(), Failure> {
+    for host in hosts {
+        let found = find(host, client).await?;
+        client.act("instances", &found.id.to_string(), verb, &json!({})).await?;
+        writeln!(world.out, "{} is {done}.", clean(&found.name))?;
+    }
+    Ok(())
+}

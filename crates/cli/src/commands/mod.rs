@@ -1,0 +1,88 @@
+//! One file per noun: read what is needed, call the server, print. Absent on purpose: HTTP (`client`), tables (`view`).
+
+mod access;
+mod enrolment;
+mod follow;
+mod instance;
+mod login;
+mod patch;
+mod screen;
+mod tools;
+
+use std::io::Write;
+
+use comfy_table::Table;
+use serde::Serialize;
+
+use crate::args::{Cli, Command, Connection, Format, Output};
+use crate::client::{Client, Rows};
+use crate::config;
+use crate::failure::{Ending, Failure};
+use crate::text::render;
+use crate::world::World;
+
+/// Does what the command line says.
+pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
+    let connection = cli.connection;
+    match cli.command {
+        Command::Login(_) => login::login(&connection, world).await?,
+        Command::Logout => login::logout(&connection, world)?,
+        Command::Whoami(output) => login::whoami(&connect(&connection, world)?, output, world).await?,
+        Command::Instance(command) => instance::run(command, &connect(&connection, world)?, world).await?,
+        Command::Enrolment(command) => enrolment::run(command, &connect(&connection, world)?, world).await?,
+        Command::Patch(command) => return patch::run(command, &connection, world).await,
+        Command::Access(command) => access::run(command, &connect(&connection, world)?, world).await?,
+        Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
+        Command::Tools(command) => tools::run(command, world)?,
+        Command::Completions(args) => tools::completions(args.shell, world)?,
+        Command::Version => writeln!(world.out, "drydock {}", env!("CARGO_PKG_VERSION"))?,
+    }
+    Ok(Ending::Done)
+}
+
+fn connect(connection: &Connection, world: &mut World) -> Result<Client, Failure> {
+    Client::new(config::target(connection, world)?)
+}
+
+/// Prints a document for programs; `false` when a table is wanted.
+fn document<T: Serialize + ?Sized>(value: &T, output: Output, world: &mut World) -> Result<bool, Failure> {
+    let unprintable = |e: &dyn std::fmt::Display| Failure::Usage(format!("the answer cannot be printed: {e}"));
+    let text = match output.output {
+        Format::Table => return Ok(false),
+        Format::Json => serde_json::to_string_pretty(value).map_err(|e| unprintable(&e))?,
+        Format::Yaml => {
+            // By way of JSON's model: the same names and the same shape of enums as in JSON.
+            let value = serde_json::to_value(value).map_err(|e| unprintable(&e))?;
+            serde_saphyr::to_string(&value).map_err(|e| unprintable(&e))?
+        }
+    };
+    writeln!(world.out, "{}", text.trim_end())?;
+    Ok(true)
+}
+
+/// Prints a list: a document, or a table with a note when there is nothing or more.
+fn list<T: Serialize>(
+    rows: &Rows<T>,
+    what: &str,
+    output: Output,
+    world: &mut World,
+    table: impl FnOnce(&[T]) -> Table,
+) -> Result<(), Failure> {
+    if !document(&rows.items, output, world)? {
+        if rows.items.is_empty() {
+            writeln!(world.err, "no {what}")?;
+        } else {
+            print_table(table(&rows.items), world)?;
+        }
+    }
+    if rows.more {
+        world.out.flush()?;
+        writeln!(world.err, "more {what} exist; --limit 0 shows all")?;
+    }
+    Ok(())
+}
+
+fn print_table(table: Table, world: &mut World) -> Result<(), Failure> {
+    let colour = world.colour_out();
+    Ok(world.out.write_all(render(table, 0, colour).as_bytes())?)
+}

@@ -1,0 +1,275 @@
+//! A patch job's spec from flags and a file. A flag may add to the file; a flag that says something else than the file
+//! is refused, because either of the two could be the mistake. Absent on purpose: judging the spec (the server does,
+//! field by field).
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use drydock_domain::limits::SCRIPT_MAX_BYTES;
+use drydock_domain::patch::filter::InstanceFilter;
+use drydock_domain::patch::spec::{Concurrency, PatchConfig, PatchJobSpec, RebootConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::args::spec::{HostArgs, SpecArgs, StepArgs, UpdateArgs};
+use crate::failure::Failure;
+use crate::world::World;
+
+/// Largest spec file, bytes: two inline scripts and the longest lists fit several times.
+const FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Which flags make which field: for "said twice" and for naming the flag beside a field the server refuses. Longer
+/// paths before their beginnings.
+const FLAGS: &[(&str, &str)] = &[
+    ("displayName", "--name"),
+    ("description", "--description"),
+    ("instanceFilter.all", "--all"),
+    ("instanceFilter.groupLabels", "--label, --group"),
+    ("instanceFilter.zones", "--zone"),
+    ("instanceFilter.instances", "--instance"),
+    ("instanceFilter.instanceNamePrefixes", "--name-prefix"),
+    ("instanceFilter", "--all, --label, --group, --zone, --instance, --name-prefix"),
+    ("dryRun", "--dry-run"),
+    ("durationSecs", "--duration"),
+    ("concurrency", "--concurrency"),
+    ("patchConfig.rebootConfig", "--reboot"),
+    ("patchConfig.strictRepositories", "--strict-repositories"),
+    ("patchConfig.apt.type", "--apt-dist"),
+    ("patchConfig.apt.security", "--security, --apt-security"),
+    ("patchConfig.apt.excludes", "--exclude, --apt-exclude"),
+    ("patchConfig.apt.exclusivePackages", "--apt-exclusive"),
+    ("patchConfig.yum.security", "--security, --yum-security"),
+    ("patchConfig.yum.minimal", "--yum-minimal"),
+    ("patchConfig.yum.excludes", "--exclude, --yum-exclude"),
+    ("patchConfig.yum.exclusivePackages", "--yum-exclusive"),
+    ("patchConfig.zypper.withOptional", "--zypper-optional"),
+    ("patchConfig.zypper.withUpdate", "--zypper-update"),
+    ("patchConfig.zypper.categories", "--security, --zypper-category"),
+    ("patchConfig.zypper.severities", "--zypper-severity"),
+    ("patchConfig.zypper.excludes", "--exclude, --zypper-exclude"),
+    ("patchConfig.zypper.exclusivePatches", "--zypper-exclusive"),
+    ("patchConfig.preStep.linuxExecStepConfig.script", "--pre-script"),
+    ("patchConfig.preStep.linuxExecStepConfig.localPath", "--pre-path"),
+    ("patchConfig.preStep.linuxExecStepConfig.interpreter", "--pre-shell"),
+    ("patchConfig.preStep.linuxExecStepConfig.args", "--pre-arg"),
+    ("patchConfig.preStep.linuxExecStepConfig.env", "--pre-env"),
+    ("patchConfig.preStep.linuxExecStepConfig.timeLimitSecs", "--pre-time-limit"),
+    ("patchConfig.preStep.linuxExecStepConfig.allowedSuccessCodes", "--pre-success-code"),
+    ("patchConfig.preStep", "--pre-script, --pre-path"),
+    ("patchConfig.postStep.linuxExecStepConfig.script", "--post-script"),
+    ("patchConfig.postStep.linuxExecStepConfig.localPath", "--post-path"),
+    ("patchConfig.postStep.linuxExecStepConfig.interpreter", "--post-shell"),
+    ("patchConfig.postStep.linuxExecStepConfig.args", "--post-arg"),
+    ("patchConfig.postStep.linuxExecStepConfig.env", "--post-env"),
+    ("patchConfig.postStep.linuxExecStepConfig.timeLimitSecs", "--post-time-limit"),
+    ("patchConfig.postStep.linuxExecStepConfig.allowedSuccessCodes", "--post-success-code"),
+    ("patchConfig.postStep", "--post-script, --post-path"),
+];
+
+/// The flags that make a field of the spec, for example `--duration` for `durationSecs`.
+pub fn flag_of(field: &str) -> Option<&'static str> {
+    let within = |path: &str| field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    FLAGS.iter().find(|(path, _)| within(path)).map(|(_, flag)| *flag)
+}
+
+/// What flags say: field paths and values.
+type Settings = BTreeMap<String, Value>;
+
+/// Makes the spec. `dry_run` is what the verb or `--dry-run` says; `false` leaves it to the file.
+pub fn build(args: &SpecArgs, dry_run: bool, world: &mut World) -> Result<PatchJobSpec, Failure> {
+    check_standard_input(args)?;
+    let mut settings = Settings::new();
+    let mut set = |path: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            settings.insert(path.to_owned(), value);
+        }
+    };
+    set("displayName", args.name.as_ref().map(|v| json!(v)));
+    set("description", args.description.as_ref().map(|v| json!(v)));
+    set("durationSecs", args.duration.map(|v| json!(v)));
+    set("concurrency", args.concurrency.map(|v| json!(v)));
+    set("dryRun", dry_run.then_some(Value::Bool(true)));
+    set("patchConfig.rebootConfig", args.reboot.map(|v| json!(RebootConfig::from(v))));
+    set("patchConfig.strictRepositories", args.strict_repositories.then_some(Value::Bool(true)));
+    hosts(&args.hosts, &mut set);
+    updates(&args.updates, &mut set);
+    step(&args.pre.step(), "patchConfig.preStep.linuxExecStepConfig", &mut set, world)?;
+    step(&args.post.step(), "patchConfig.postStep.linuxExecStepConfig", &mut set, world)?;
+
+    let mut document = match &args.file {
+        Some(file) => read_file(file, world)?,
+        None => json!({}),
+    };
+    let named = args.file.as_deref().map_or_else(String::new, |f| f.display().to_string());
+    for (path, value) in settings {
+        add(&mut document, &path, value, &named)?;
+    }
+    if document.get("instanceFilter").is_none() {
+        return Err(Failure::Usage(
+            "no hosts are chosen: give --all, or --label, --group, --zone, --instance, --name-prefix".to_owned(),
+        ));
+    }
+    serde_json::from_value(document).map_err(|e| Failure::Usage(format!("the patch job cannot be put together: {e}")))
+}
+
+fn check_standard_input(args: &SpecArgs) -> Result<(), Failure> {
+    let files = [args.file.as_ref(), args.pre.step().script, args.post.step().script];
+    if files.into_iter().flatten().filter(|f| f.as_os_str() == "-").count() > 1 {
+        return Err(Failure::Usage("only one of --file, --pre-script and --post-script can be - (standard input)".to_owned()));
+    }
+    Ok(())
+}
+
+fn list(values: &[String]) -> Option<Value> {
+    (!values.is_empty()).then(|| json!(values))
+}
+
+fn flag(value: bool) -> Option<Value> {
+    value.then_some(Value::Bool(true))
+}
+
+fn hosts(args: &HostArgs, set: &mut impl FnMut(&str, Option<Value>)) {
+    let group = |pairs: &[(String, String)]| {
+        let labels: Map<String, Value> = pairs.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+        json!({ "labels": labels })
+    };
+    let groups =
+        if args.labels.is_empty() { args.groups.iter().map(|g| group(&g.0)).collect() } else { vec![group(&args.labels)] };
+    set("instanceFilter.all", flag(args.all));
+    set("instanceFilter.groupLabels", (!groups.is_empty()).then_some(Value::Array(groups)));
+    set("instanceFilter.zones", list(&args.zones));
+    set("instanceFilter.instances", list(&args.instances));
+    set("instanceFilter.instanceNamePrefixes", list(&args.name_prefixes));
+}
+
+fn updates(args: &UpdateArgs, set: &mut impl FnMut(&str, Option<Value>)) {
+    let with_all = |own: &[String]| list(&[args.excludes.as_slice(), own].concat());
+    set("patchConfig.apt.type", args.apt_dist.then(|| json!("DIST")));
+    set("patchConfig.apt.security", flag(args.security || args.apt_security));
+    set("patchConfig.apt.excludes", with_all(&args.apt_excludes));
+    set("patchConfig.apt.exclusivePackages", list(&args.apt_exclusive));
+    set("patchConfig.yum.security", flag(args.security || args.yum_security));
+    set("patchConfig.yum.minimal", flag(args.yum_minimal));
+    set("patchConfig.yum.excludes", with_all(&args.yum_excludes));
+    set("patchConfig.yum.exclusivePackages", list(&args.yum_exclusive));
+    let mut categories = args.zypper_categories.clone();
+    if args.security && !categories.iter().any(|c| c == "security") {
+        categories.push("security".to_owned());
+    }
+    set("patchConfig.zypper.withOptional", flag(args.zypper_optional));
+    set("patchConfig.zypper.withUpdate", flag(args.zypper_update));
+    set("patchConfig.zypper.categories", list(&categories));
+    set("patchConfig.zypper.severities", list(&args.zypper_severities));
+    set("patchConfig.zypper.excludes", with_all(&args.zypper_excludes));
+    set("patchConfig.zypper.exclusivePatches", list(&args.zypper_exclusive));
+}
+
+fn step(args: &StepArgs<'_>, at: &str, set: &mut impl FnMut(&str, Option<Value>), world: &mut World) -> Result<(), Failure> {
+    if let Some(file) = args.script {
+        // One byte more than allowed, so that the server says "too long" and not we "cut".
+        let text = read_text(file, SCRIPT_MAX_BYTES as u64 + 1, &format!("the script of --{}-script", args.prefix), world)?;
+        set(&format!("{at}.script"), Some(json!(text)));
+    }
+    let env: Map<String, Value> = args.env.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+    set(&format!("{at}.localPath"), args.path.map(|v| json!(v)));
+    set(&format!("{at}.interpreter"), args.shell.then(|| json!("SHELL")));
+    set(&format!("{at}.args"), list(args.args));
+    set(&format!("{at}.env"), (!env.is_empty()).then_some(Value::Object(env)));
+    set(&format!("{at}.timeLimitSecs"), args.time_limit.map(|v| json!(v)));
+    set(&format!("{at}.allowedSuccessCodes"), (!args.success_codes.is_empty()).then(|| json!(args.success_codes)));
+    Ok(())
+}
+
+fn read_text(file: &Path, max: u64, what: &str, world: &mut World) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = if file.as_os_str() == "-" {
+        world.input.by_ref().take(max).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|f| f.take(max).read_to_string(&mut text))
+    };
+    read.map_err(|e| Failure::Usage(format!("cannot read {what}, {}: {e}", file.display())))?;
+    Ok(text)
+}
+
+/// The fields a spec file may have: [`PatchJobSpec`] with an optional filter, because flags may give it. Read first, for
+/// errors with line and column.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct SpecFile {
+    display_name: String,
+    description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_filter: Option<InstanceFilter>,
+    dry_run: bool,
+    duration_secs: Option<u64>,
+    patch_config: PatchConfig,
+    concurrency: Option<Concurrency>,
+}
+
+impl Default for SpecFile {
+    fn default() -> Self {
+        // No `..`: a new field of the spec stops the build here until the file knows it too.
+        let PatchJobSpec { display_name, description, instance_filter: _, dry_run, duration_secs, patch_config, concurrency } =
+            PatchJobSpec::default();
+        SpecFile { display_name, description, instance_filter: None, dry_run, duration_secs, patch_config, concurrency }
+    }
+}
+
+/// Reads a spec file; the answer holds only what the file says.
+fn read_file(file: &Path, world: &mut World) -> Result<Value, Failure> {
+    let text = read_text(file, FILE_MAX_BYTES, "the patch job of --file", world)?;
+    parse_file(&text, file.extension().is_some_and(|e| e == "json"))
+        .map_err(|e| Failure::Usage(format!("{} is not a patch job: {e}", file.display())))
+}
+
+fn parse_file(text: &str, is_json: bool) -> Result<Value, String> {
+    let value: Value = if is_json {
+        serde_json::from_str::<SpecFile>(text).map_err(|e| e.to_string())?;
+        serde_json::from_str(text).map_err(|e| e.to_string())?
+    } else {
+        serde_saphyr::from_str::<SpecFile>(text).map_err(|e| e.to_string())?;
+        serde_saphyr::from_str(text).map_err(|e| e.to_string())?
+    };
+    match value {
+        Value::Object(mut map) => {
+            map.retain(|_, v| !v.is_null());
+            Ok(Value::Object(map))
+        }
+        Value::Null => Ok(json!({})),
+        _ => Err("it is not a mapping of fields".to_owned()),
+    }
+}
+
+/// Puts a flag's value at its path, unless the file says something else there.
+fn add(document: &mut Value, path: &str, value: Value, file: &str) -> Result<(), Failure> {
+    let (folder, leaf) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut at = document;
+    for part in folder.split('.').filter(|p| !p.is_empty()) {
+        let Value::Object(map) = at else {
+            return Err(Failure::Usage(format!("{file}: {folder} is not a mapping of fields")));
+        };
+        let next = map.entry(part).or_insert_with(|| json!({}));
+        if next.is_null() {
+            *next = json!({});
+        }
+        at = next;
+    }
+    let Value::Object(map) = at else {
+        return Err(Failure::Usage(format!("{file}: {folder} is not a mapping of fields")));
+    };
+    match map.get(leaf) {
+        Some(said) if !said.is_null() && *said != value => Err(Failure::Usage(format!(
+            "{path} is said twice: {file} says {said}, {} says {value}; keep one",
+            flag_of(path).unwrap_or("a flag")
+        ))),
+        _ => {
+            map.insert(leaf.to_owned(), value);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "spec_tests.rs"]
+mod tests;

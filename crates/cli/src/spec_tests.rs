@@ -1,0 +1,141 @@
+//! Tests of the spec from flags and files.
+
+use super::*;
+use crate::world::Pace;
+use clap::Parser;
+use drydock_domain::patch::spec::{AptType, ExecStep, ExecStepConfig};
+
+fn world(input: &str) -> World {
+    World {
+        env: BTreeMap::new(),
+        input: Box::new(std::io::Cursor::new(input.to_owned())),
+        out: Box::new(std::io::sink()),
+        err: Box::new(std::io::sink()),
+        out_is_terminal: false,
+        screen: || None,
+        now: || jiff::Timestamp::UNIX_EPOCH,
+        interrupt: Box::new(|| Box::pin(std::future::pending())),
+        pace: Pace::default(),
+    }
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+fn read(flags: &str, file: Option<&str>) -> Result<PatchJobSpec, String> {
+    let mut words = vec!["x".to_owned()];
+    words.extend(flags.split_whitespace().map(str::to_owned));
+    if file.is_some() {
+        words.extend(["--file".to_owned(), "-".to_owned()]);
+    }
+    let line = Line::try_parse_from(words).map_err(|e| e.to_string())?;
+    build(&line.spec, false, &mut world(file.unwrap_or_default())).map_err(|e| e.to_string())
+}
+
+#[test]
+fn every_flag_reaches_its_field() {
+    let spec = read(
+        "--group env=prod,role=web --group env=test --zone z1 --zone z2 --instance h1 --name-prefix web- \
+         --name N --description D --duration 2h --concurrency 20% --reboot never --strict-repositories \
+         --apt-dist --apt-exclude a1 --exclude all* --yum-security --yum-minimal --yum-exclude y1 \
+         --zypper-optional --zypper-update --zypper-category security --zypper-severity critical --zypper-exclude z* \
+         --pre-path /opt/pre --pre-shell --pre-arg -x --pre-arg y --pre-env A=b=c --pre-time-limit 5m --pre-success-code 0 \
+         --pre-success-code -3 --post-path /opt/post",
+        None,
+    )
+    .expect("a spec");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&spec).expect("JSON"));
+    assert_eq!(spec.validate(), Ok(()));
+}
+
+#[test]
+fn exclusive_packages_and_security_reach_every_manager() {
+    let spec = read("--all --apt-exclusive a --yum-exclusive b --zypper-exclusive c", None).expect("a spec");
+    let config = spec.patch_config;
+    assert_eq!(config.apt.exclusive_packages, ["a"]);
+    assert_eq!(config.yum.exclusive_packages, ["b"]);
+    assert_eq!(config.zypper.exclusive_patches, ["c"]);
+    let spec = read("--all --security --zypper-category recommended", None).expect("a spec");
+    assert!(spec.patch_config.apt.security && spec.patch_config.yum.security);
+    assert_eq!(spec.patch_config.zypper.categories, ["recommended", "security"]);
+    let spec = read("--all --apt-security", None).expect("a spec");
+    assert!(spec.patch_config.apt.security && !spec.patch_config.yum.security);
+}
+
+#[test]
+fn labels_are_anded_and_groups_ored() {
+    let spec = read("--label a=1 --label b=2", None).expect("a spec");
+    assert_eq!(spec.instance_filter.group_labels.len(), 1);
+    assert_eq!(spec.instance_filter.group_labels[0].labels.len(), 2);
+    assert!(read("--label a=1 --group b=2", None).is_err());
+    assert!(read("--all --zone z", None).is_err());
+    assert!(read("", None).expect_err("refused").starts_with("no hosts are chosen"));
+}
+
+#[test]
+fn a_flag_adds_to_the_file_and_never_changes_it() {
+    let file = "displayName: nightly\npatchConfig:\n  apt: {excludes: [vim]}\n  preStep:\n";
+    let spec = read("--all --apt-dist --reboot never --name nightly --pre-path /p", Some(file)).expect("a spec");
+    assert_eq!((spec.display_name.as_str(), spec.patch_config.apt.upgrade_type), ("nightly", AptType::Dist));
+    assert_eq!(spec.patch_config.apt.excludes.len(), 1);
+    assert!(spec.patch_config.pre_step.is_some());
+    assert_eq!(
+        read("--all --apt-exclude nano", Some(file)).expect_err("refused"),
+        "patchConfig.apt.excludes is said twice: - says [\"vim\"], --exclude, --apt-exclude says [\"nano\"]; keep one"
+    );
+    assert!(read("--all --name weekly", Some(file)).expect_err("refused").contains("displayName is said twice"));
+    assert!(read("--zone a", Some("instanceFilter: {zones: [b]}")).expect_err("refused").contains("said twice"));
+}
+
+#[test]
+fn a_dry_run_verb_and_a_file_that_says_no_dry_run_disagree() {
+    let line = Line::try_parse_from(["x", "--all", "--file", "-"]).expect("flags");
+    let err = build(&line.spec, true, &mut world("dryRun: false")).expect_err("refused").to_string();
+    assert_eq!(err, "dryRun is said twice: - says false, --dry-run says true; keep one");
+    assert!(build(&line.spec, true, &mut world("")).expect("a spec").dry_run);
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_line_and_column() {
+    let unknown = read("--all", Some("displayName: x\npatchConfig:\n  apt:\n    exclude: [a]\n")).expect_err("refused");
+    assert!(unknown.contains("exclude") && unknown.contains("4"), "{unknown}");
+    let kind = read("--all", Some("durationSecs: soon\n")).expect_err("refused");
+    assert!(kind.contains('1'), "{kind}");
+    assert!(read("--all", Some("[1, 2]")).is_err());
+    assert!(read("--all", Some("a: b: c")).is_err());
+    assert!(parse_file("{\n \"dryRun\": 3\n}", true).expect_err("refused").contains("line 2"));
+}
+
+#[test]
+fn a_whole_spec_survives_as_yaml_and_json() {
+    let step = ExecStepConfig { script: Some("#!/bin/sh\necho \"hi\"\n".into()), time_limit_secs: Some(5), ..Default::default() };
+    let mut spec = read("--zone z --concurrency 3 --duration 1h --security --exclude /^kernel/", None).expect("a spec");
+    spec.patch_config.post_step =
+        Some(ExecStep { windows_exec_step_config: Some(step.clone()), linux_exec_step_config: Some(step) });
+    let json = serde_json::to_string(&spec).expect("JSON");
+    let yaml = serde_saphyr::to_string(&serde_json::to_value(&spec).expect("JSON")).expect("YAML");
+    for (text, is_json) in [(&json, true), (&json, false), (&yaml, false)] {
+        let back: PatchJobSpec = serde_json::from_value(parse_file(text, is_json).expect("read")).expect("a spec");
+        assert_eq!(back, spec, "{text}");
+    }
+}
+
+#[test]
+fn only_one_thing_comes_from_standard_input() {
+    let err = read("--all --pre-script - --post-script -", None).expect_err("refused");
+    assert!(err.contains("only one of"), "{err}");
+}
+
+#[test]
+fn a_refused_field_names_its_flag() {
+    assert_eq!(flag_of("durationSecs"), Some("--duration"));
+    assert_eq!(flag_of("patchConfig.apt.excludes[2]"), Some("--exclude, --apt-exclude"));
+    assert_eq!(flag_of("patchConfig.preStep.linuxExecStepConfig.script"), Some("--pre-script"));
+    assert_eq!(flag_of("patchConfig.preStep.linuxExecStepConfig"), Some("--pre-script, --pre-path"));
+    assert_eq!(flag_of("instanceFilter"), Some("--all, --label, --group, --zone, --instance, --name-prefix"));
+    assert_eq!(flag_of("concurrency.percent"), Some("--concurrency"));
+    assert_eq!(flag_of("labels.Env"), None);
+}

@@ -1,0 +1,20 @@
+//! What people read: tables and pages as text, pure functions of documents and the time. Absent on purpose: reading
+//! them.
+
+pub mod access;
+pub mod enrolment;
+pub mod instance;
+pub mod patch;
+
+use crate::text::clean;
+
+/// `  key          value` lines; a value that is absent leaves its line out.
+pub fn facts(pairs: &[(&str, Option<String>)]) -> String {
+    let lines = pairs.iter().filter_map(|(key, value)| value.as_ref().map(|v| format!("  {key:<12} {v}\n")));
+    lines.collect()
+}
+
+/// A fact that is left out when empty.
+pub fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| clean(text))
+}

@@ -1,0 +1,252 @@
+//! Patch jobs: lists, and one job per host and per package.
+
+use comfy_table::Table;
+use drydock_api::rest::{PatchJob, PatchTaskDetail};
+use drydock_domain::patch::job::percent_complete;
+use drydock_domain::patch::report::{
+    ActionKind, Output, PackageOutcome, PackageResult, PlannedAction, SkippedUpdate, StepKind, StepOutcome, StepReport,
+    TaskReport,
+};
+use drydock_domain::patch::spec::Concurrency;
+use jiff::Timestamp;
+
+use super::instance::{findings, kind};
+use super::{facts, some};
+use crate::progress::{Picture, doing};
+use crate::text::{ago, clean, clean_lines, or_dash, paint, plural, render, state_cell, table, tone, took};
+
+/// The list of jobs.
+pub fn jobs(items: &[PatchJob], now: Timestamp) -> Table {
+    let mut rows = table(&["ID", "NAME", "STATE", "HOSTS", "DONE", "STARTED", "TOOK", "BY"]);
+    for job in items {
+        let end = job.finished_at.unwrap_or(now);
+        let name = if job.spec.dry_run { format!("{} (dry run)", job.spec.display_name) } else { job.spec.display_name.clone() };
+        rows.add_row([
+            job.id.to_string().into(),
+            or_dash(name.trim()).into(),
+            state_cell(job.state.as_str()),
+            job.instance_details_summary.values().sum::<u32>().to_string().into(),
+            format!("{:.0}%", job.percent_complete).into(),
+            ago(job.created_at, now).into(),
+            took(end.as_second() - job.created_at.as_second()).into(),
+            clean(&job.created_by).into(),
+        ]);
+    }
+    rows
+}
+
+/// The head of a job's page.
+pub fn job(job: &PatchJob, now: Timestamp, colour: bool) -> String {
+    let what = if job.spec.dry_run { "Dry run" } else { "Patch job" };
+    let state = job.state.as_str();
+    let counts: Vec<String> = job.instance_details_summary.iter().map(|(s, n)| format!("{n} {}", s.as_str())).collect();
+    let hosts: u32 = job.instance_details_summary.values().sum();
+    let end = job.finished_at.unwrap_or(now);
+    let mut shown = paint(state, tone(state), colour);
+    if job.cancel_requested && !job.state.is_final() {
+        shown += ", being cancelled";
+    }
+    format!("{what} {}\n", job.id)
+        + &facts(&[
+            ("name", some(&job.spec.display_name)),
+            ("description", some(&job.spec.description)),
+            ("state", Some(shown)),
+            ("error", some(&job.error_message)),
+            (
+                "hosts",
+                Some(format!("{hosts}, {:.0}% done: {}", percent_complete(&job.instance_details_summary), counts.join(", "))),
+            ),
+            (
+                "at once",
+                job.spec.concurrency.map(|c| match c {
+                    Concurrency::Fixed(n) => plural(n as usize, "host"),
+                    Concurrency::Percent(p) => format!("{p}% of the hosts"),
+                }),
+            ),
+            ("started", Some(format!("{} by {}", ago(job.created_at, now), clean(&job.created_by)))),
+            ("took", Some(took(end.as_second() - job.created_at.as_second()))),
+            ("deadline", job.deadline.filter(|_| !job.state.is_final()).map(|end| ago(end, now))),
+        ])
+}
+
+/// One line per host.
+pub fn summary(picture: &Picture, now: Timestamp, colour: bool) -> String {
+    let mut rows = table(&["HOST", "STATE", "PACKAGES", "SKIPPED", "REBOOTS", "DETAILS"]);
+    for task in picture.by_name() {
+        let details = match &task.waiting_on {
+            Some(_) => doing(task, now),
+            None => clean(&task.message),
+        };
+        let packages =
+            if task.dry_run { format!("{} planned", task.planned) } else { format!("{}/{}", task.applied, task.planned) };
+        rows.add_row([
+            clean(&task.instance_name).into(),
+            state_cell(task.state.as_str()),
+            packages.into(),
+            task.skipped.to_string().into(),
+            task.reboots.to_string().into(),
+            or_dash(&details).into(),
+        ]);
+    }
+    job(&picture.job, now, colour) + "\n" + &render(rows, 0, colour)
+}
+
+/// One host of a job, package by package.
+pub fn host(detail: &PatchTaskDetail, now: Timestamp, step_output: bool, colour: bool) -> String {
+    let task = &detail.task;
+    let state = task.state.as_str();
+    let mut text = format!("{}  {}  {}", clean(&task.instance_name), paint(state, tone(state), colour), doing(task, now));
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    let Some(report) = &detail.report else {
+        return text + "  the host has reported nothing\n";
+    };
+    text += &packages(report, colour);
+    text += &skipped(report, colour);
+    for plan in &report.plans {
+        text += &findings(&plan.findings, "  ");
+    }
+    if !report.reboot_reasons.is_empty() {
+        text += "  reboot still needed\n";
+        text.extend(report.reboot_reasons.iter().map(|r| format!("    {}\n", clean(r))));
+    }
+    text + &steps(report, now, step_output)
+}
+
+fn action(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Upgrade => "upgrade",
+        ActionKind::Install => "install",
+        ActionKind::Remove => "remove",
+        ActionKind::Downgrade => "downgrade",
+        ActionKind::Reinstall => "reinstall",
+    }
+}
+
+fn outcome(result: &PackageResult) -> &'static str {
+    match result.outcome {
+        PackageOutcome::Applied => "APPLIED",
+        PackageOutcome::NotApplied => "NOT_APPLIED",
+        PackageOutcome::Different => "DIFFERENT",
+        PackageOutcome::Unplanned => "UNPLANNED",
+    }
+}
+
+/// What the database says beside the outcome: the tool's words, and the version found where it is not the planned one.
+fn remark(result: &PackageResult) -> String {
+    let mut parts = Vec::new();
+    if matches!(result.outcome, PackageOutcome::Different) {
+        parts.push(match &result.found {
+            Some(version) => format!("found {}", clean(version)),
+            None => "found nothing installed".to_owned(),
+        });
+    }
+    parts.extend(some(&result.detail));
+    parts.join(": ")
+}
+
+/// Planned and done, in one table: what has a result, then what is planned and has none yet.
+fn packages(report: &TaskReport, colour: bool) -> String {
+    let mut rows = table(&["PACKAGE", "ARCH", "FROM", "TO", "REPOSITORY", "KIND", "ACTION", "OUTCOME", ""]);
+    let mut add = |planned: &PlannedAction, outcome: &str, remark: String| {
+        rows.add_row([
+            clean(&planned.name).into(),
+            or_dash(&planned.arch).into(),
+            or_dash(planned.from.as_deref().unwrap_or_default()).into(),
+            or_dash(planned.to.as_deref().unwrap_or_default()).into(),
+            or_dash(&planned.repository).into(),
+            kind(planned.kind).into(),
+            action(planned.action).into(),
+            state_cell(outcome),
+            remark.into(),
+        ]);
+    };
+    for result in &report.packages {
+        add(&result.planned, outcome(result), remark(result));
+    }
+    let has_result = |a: &PlannedAction| {
+        report.packages.iter().any(|r| r.planned.name == a.name && r.planned.arch == a.arch && r.planned.to == a.to)
+    };
+    for planned in report.plans.iter().flat_map(|p| &p.actions).filter(|a| !has_result(a)) {
+        add(planned, "PLANNED", String::new());
+    }
+    if rows.is_empty() {
+        // Before the first plan there is nothing to say yet; after it, that is the news.
+        return if report.plans.is_empty() { String::new() } else { "  nothing to install\n".to_owned() };
+    }
+    render(rows, 2, colour)
+}
+
+fn skipped(report: &TaskReport, colour: bool) -> String {
+    // A plan after a reboot repeats what the first one skipped.
+    let mut all: Vec<&SkippedUpdate> = report.plans.iter().flat_map(|p| &p.skipped).collect();
+    all.sort();
+    all.dedup();
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut rows = table(&["SKIPPED", "ARCH", "VERSION", "REASON"]);
+    for update in all {
+        rows.add_row([clean(&update.name), or_dash(&update.arch), or_dash(&update.version), clean(&update.reason)]);
+    }
+    render(rows, 2, colour)
+}
+
+fn step_name(step: StepKind) -> &'static str {
+    match step {
+        StepKind::PreStep => "PRE_STEP",
+        StepKind::Repair => "REPAIR",
+        StepKind::Refresh => "REFRESH",
+        StepKind::Plan => "PLAN",
+        StepKind::Apply => "APPLY",
+        StepKind::Reboot => "REBOOT",
+        StepKind::Verify => "VERIFY",
+        StepKind::PostStep => "POST_STEP",
+    }
+}
+
+fn step_outcome(step: &StepReport) -> &'static str {
+    match step.outcome {
+        StepOutcome::Running => "RUNNING",
+        StepOutcome::Succeeded => "SUCCEEDED",
+        StepOutcome::Failed => "FAILED",
+        StepOutcome::TimedOut => "TIMED_OUT",
+        StepOutcome::Killed => "KILLED",
+        StepOutcome::Interrupted => "INTERRUPTED",
+    }
+}
+
+/// The steps in lines, each with its output when asked. Without outputs, only steps worth a look: the operator's own and
+/// those that did not succeed.
+fn steps(report: &TaskReport, now: Timestamp, step_output: bool) -> String {
+    let own = |s: &StepReport| matches!(s.step, StepKind::PreStep | StepKind::PostStep);
+    let mut text = String::new();
+    for step in report.steps.iter().filter(|s| step_output || own(s) || s.outcome != StepOutcome::Succeeded) {
+        let seconds = step.ended_at.unwrap_or(now).as_second() - step.started_at.as_second();
+        let mut line = format!("  step {:<9}  {:<11}  {:>7}", step_name(step.step), step_outcome(step), took(seconds));
+        if let Some(code) = step.exit_code {
+            line += &format!("  exit {code}");
+        }
+        if !step.message.is_empty() {
+            line += &format!("  {}", clean(&step.message));
+        }
+        text += line.trim_end();
+        text.push('\n');
+        if step_output {
+            text += &output(&step.output);
+        }
+    }
+    text
+}
+
+fn output(output: &Output) -> String {
+    let mut text = String::new();
+    let mut add =
+        |part: &str| text.extend(clean_lines(part).iter().map(|line| format!("    | {line}").trim_end().to_owned() + "\n"));
+    add(&output.head);
+    if output.dropped_bytes > 0 {
+        add(&format!("… {} bytes not kept …", output.dropped_bytes));
+    }
+    add(&output.tail);
+    text
+}

@@ -144,10 +144,11 @@ impl RootKind {
                 has_security: true,
                 packages: &["dnf", "python3-dnf", "dnf-plugins-core", "rpm"],
                 os_release: Some(ORACLE_LINUX_8),
-                // The `local` plugin adds a repository of its own when enabled, as Debian ships it.
                 files: &[
                     RPM_MACROS,
+                    ("/etc/dnf/dnf.conf", ORACLE_LINUX_DNF_CONF),
                     ("/etc/dnf/vars/releasever", "8\n"),
+                    // As Debian ships it, this plugin adds a repository of its own.
                     ("/etc/dnf/plugins/local.conf", "[main]\nenabled = false\n"),
                 ],
                 links: &[],

@@ -4,8 +4,10 @@
 use std::path::Path;
 
 use crate::apt::Apt;
+use crate::dnf::Dnf;
 use crate::manager::Backend;
 use crate::run::Runner;
+use crate::zypper::Zypper;
 
 /// What os-release(5) says that matters here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,15 +66,19 @@ impl Family {
 }
 
 /// Finds the managers of the host at `root` (`/`), the owner first. Empty when there is none we know.
-pub fn detect(root: &Path, _runner: &dyn Runner) -> Vec<Backend> {
+pub fn detect(root: &Path, runner: &dyn Runner) -> Vec<Backend> {
     let has = |program: &str| {
         ["usr/bin", "bin", "usr/sbin", "usr/local/bin"].iter().any(|d| root.join(d).join(program).exists())
     };
     let apt = || (has("apt-get") && has("dpkg-query")).then(|| Backend::Apt(Apt::new(root)));
+    // `dnf` may be a link to dnf5; dnf 4 is always also there as dnf-3.
+    let red_hat = || has("dnf-3").then(|| Backend::Dnf(Dnf::new(root, runner)));
+    let suse = || has("zypper").then(|| Backend::Zypper(Zypper::new(root, runner)));
     let found = match OsRelease::read(root).family() {
         Some(Family::Debian) => apt(),
-        Some(Family::RedHat | Family::Suse) => None,
-        None => apt(),
+        Some(Family::RedHat) => red_hat(),
+        Some(Family::Suse) => suse(),
+        None => apt().or_else(red_hat).or_else(suse),
     };
     found.into_iter().collect()
 }

@@ -7,17 +7,24 @@
 
 mod apt;
 mod detect;
+mod dnf;
 mod error;
+mod excludes;
 mod exec;
 mod kernel;
 mod manager;
+mod rpm;
 pub mod run;
+mod solve;
 pub mod testing;
 mod verify;
+mod zypper;
 
 pub use apt::Apt;
 pub use detect::{OsRelease, detect};
+pub use dnf::Dnf;
 pub use error::PkgError;
 pub use kernel::{KernelState, kernel_installed};
 pub use manager::{ApplyOutcome, Backend, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 pub use verify::{remaining, verify, verify_with};
+pub use zypper::Zypper;

@@ -9,8 +9,10 @@ use drydock_domain::patch::spec::PatchConfig;
 use jiff::Timestamp;
 
 use crate::apt::Apt;
+use crate::dnf::Dnf;
 use crate::error::PkgError;
 use crate::run::{End, Finished, Runner};
+use crate::zypper::Zypper;
 
 /// How the applying command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,12 +111,18 @@ pub trait PackageManager {
 pub enum Backend {
     /// apt and dpkg.
     Apt(Apt),
+    /// dnf 4 and rpm.
+    Dnf(Dnf),
+    /// zypper and rpm.
+    Zypper(Zypper),
 }
 
 impl Backend {
     fn inner(&self) -> &dyn PackageManager {
         match self {
             Backend::Apt(apt) => apt,
+            Backend::Dnf(dnf) => dnf,
+            Backend::Zypper(zypper) => zypper,
         }
     }
 }

@@ -7,48 +7,16 @@
 use std::collections::BTreeSet;
 
 use drydock_domain::inventory::ManagerKind;
-use drydock_domain::patch::pattern::Matcher;
 use drydock_domain::patch::report::{Plan, SkippedUpdate};
 use drydock_domain::patch::spec::{AptSettings, AptType};
 
 use super::simulate::{Inst, Request, Simulation};
 use super::{Apt, Database, HELD, Offers, Reasons, actions_of};
 use crate::error::PkgError;
+use crate::excludes::Excludes;
 use crate::exec::cut;
 use crate::run::Runner;
-
-/// Simulations one plan may take: at about 0.3 s each, a minute. A host that needs more has excludes that fight its
-/// dependencies everywhere.
-const SIMULATIONS_MAX: u32 = 200;
-
-/// Excludes ready to match.
-pub(crate) struct Excludes(Vec<(String, Matcher)>);
-
-impl Excludes {
-    pub(crate) fn new(patterns: &[drydock_domain::patch::pattern::Pattern]) -> Result<Self, PkgError> {
-        let compiled = patterns.iter().map(|p| match p.compile() {
-            Ok(matcher) => Ok((p.0.clone(), matcher)),
-            Err(e) => Err(PkgError::BadPattern { details: format!("{:?} {e}", p.0) }),
-        });
-        compiled.collect::<Result<_, _>>().map(Excludes)
-    }
-
-    /// The pattern that matches.
-    pub(crate) fn matching(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(_, matcher)| matcher.matches(name)).map(|(text, _)| text.as_str())
-    }
-}
-
-/// One thing to ask apt for.
-#[derive(Debug, Clone)]
-struct Wanted {
-    /// `name=version`, `name:arch=version` or `name-`.
-    word: String,
-    name: String,
-    arch: String,
-    /// Requests of one source package stay together: they often need each other in the same version.
-    source: String,
-}
+use crate::solve::{Wanted, solve};
 
 /// What the final transaction must not do.
 struct Rules<'a> {
@@ -86,7 +54,7 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings) -> Re
     let available: Vec<&Inst> = everything.install.iter().filter(|i| i.from.is_some()).collect();
     let words: Vec<String> = available.iter().map(|i| database.native.word(&i.name, &i.arch)).collect();
     let offers = apt.offers(runner, &words)?;
-    let mut planner = Planner { apt, runner, database: &database, offers: &offers, simulations: 0, reasons: Reasons::new() };
+    let mut planner = Planner { apt, runner, database: &database, offers: &offers, reasons: Reasons::new() };
     let simulation = if settings.exclusive_packages.is_empty() {
         planner.by_settings(settings, &excludes, &available)?
     } else {
@@ -111,7 +79,6 @@ struct Planner<'a> {
     runner: &'a dyn Runner,
     database: &'a Database,
     offers: &'a Offers,
-    simulations: u32,
     /// Why requests were dropped.
     reasons: Reasons,
 }
@@ -136,7 +103,7 @@ impl Planner<'_> {
     }
 
     fn exclusive(&mut self, settings: &AptSettings, available: &[&Inst]) -> Result<Simulation, PkgError> {
-        let none = Excludes(Vec::new());
+        let none = Excludes::default();
         let named = |i: &&&Inst| settings.exclusive_packages.contains(&i.name) && !self.database.is_held(&i.name, &i.arch);
         let wanted: Vec<Wanted> = if settings.security {
             available.iter().filter(named).filter_map(|i| self.security_version(i, &none)).collect()
@@ -163,82 +130,21 @@ impl Planner<'_> {
     }
 
     /// The transaction for as much of `wanted` as the rules allow.
-    fn solve(&mut self, mut wanted: Vec<Wanted>, rules: &Rules<'_>) -> Result<Simulation, PkgError> {
-        wanted.sort_by(|a, b| (&a.source, &a.word).cmp(&(&b.source, &b.word)));
-        let mut dropped: Vec<Wanted> = Vec::new();
-        let mut best = loop {
-            let (range, why) = match self.attempt(&wanted, rules)? {
-                Ok(simulation) => break simulation,
-                Err(_) => self.culprit(&wanted, rules)?,
-            };
-            for gone in wanted.drain(range) {
-                self.reasons.insert((gone.name.clone(), gone.arch.clone()), why.clone());
-                dropped.push(gone);
+    fn solve(&mut self, wanted: Vec<Wanted>, rules: &Rules<'_>) -> Result<Simulation, PkgError> {
+        let mut attempt = |wanted: &[Wanted]| {
+            let request = Request::Exact { words: wanted.iter().map(|w| w.word.clone()).collect(), downgrade: false };
+            match self.apt.simulate(self.runner, &request) {
+                Ok(simulation) => Ok(match rules.objection(&simulation) {
+                    Some(why) => Err(why),
+                    None => Ok(simulation),
+                }),
+                Err(PkgError::Failed { message, .. }) => Ok(Err(unmet(&message))),
+                Err(other) => Err(other),
             }
         };
-        // A source's packages were dropped together: those that are fine alone come back.
-        for one in dropped {
-            wanted.push(one.clone());
-            match self.attempt(&wanted, rules)? {
-                Ok(simulation) => {
-                    self.reasons.remove(&(one.name, one.arch));
-                    best = simulation;
-                }
-                Err(why) => {
-                    wanted.pop();
-                    self.reasons.insert((one.name, one.arch), why);
-                }
-            }
-        }
-        Ok(best)
-    }
-
-    /// Finds the shortest prefix that is not acceptable; its last source group is what has to go.
-    fn culprit(&mut self, wanted: &[Wanted], rules: &Rules<'_>) -> Result<(std::ops::Range<usize>, String), PkgError> {
-        // Ends of the source groups.
-        let mut cuts: Vec<usize> = (1..wanted.len()).filter(|i| wanted[*i].source != wanted[i - 1].source).collect();
-        cuts.push(wanted.len());
-        let (mut low, mut high) = (0, cuts.len() - 1);
-        let mut why = String::new();
-        while low < high {
-            let middle = (low + high) / 2;
-            match self.attempt(&wanted[..cuts[middle]], rules)? {
-                Ok(_) => low = middle + 1,
-                Err(reason) => {
-                    why = reason;
-                    high = middle;
-                }
-            }
-        }
-        if why.is_empty() {
-            why = self.attempt(&wanted[..cuts[low]], rules)?.err().unwrap_or_else(|| "conflicts with the rest of the plan".to_owned());
-        }
-        let start = if low == 0 { 0 } else { cuts[low - 1] };
-        Ok((start..cuts[low], why))
-    }
-
-    /// Simulates these requests; the inner error says why the result is not acceptable.
-    fn attempt(&mut self, wanted: &[Wanted], rules: &Rules<'_>) -> Result<Result<Simulation, String>, PkgError> {
-        if wanted.is_empty() {
-            return Ok(Ok(Simulation::default()));
-        }
-        self.simulations += 1;
-        if self.simulations > SIMULATIONS_MAX {
-            return Err(PkgError::Failed {
-                label: "apt-get --simulate".to_owned(),
-                end: format!("{SIMULATIONS_MAX} tries"),
-                message: "no consistent set of updates was found beside the excluded and held packages; exclude more or fewer packages".to_owned(),
-            });
-        }
-        let request = Request::Exact { words: wanted.iter().map(|w| w.word.clone()).collect(), downgrade: false };
-        match self.apt.simulate(self.runner, &request) {
-            Ok(simulation) => Ok(match rules.objection(&simulation) {
-                Some(why) => Err(why),
-                None => Ok(simulation),
-            }),
-            Err(PkgError::Failed { message, .. }) => Ok(Err(unmet(&message))),
-            Err(other) => Err(other),
-        }
+        let solved = solve(wanted, "apt-get --simulate", &mut attempt)?;
+        self.reasons = solved.dropped.into_iter().map(|(w, why)| ((w.name, w.arch), why)).collect();
+        Ok(solved.transaction.unwrap_or_default())
     }
 
     /// Why an available update is not in the plan.

@@ -1,0 +1,442 @@
+# Speaks for dnf 4: reads one JSON request, prints one line "DRYDOCK-RESULT {json}". Everything else on standard
+# output is for people. Runs with the interpreter of the host's own dnf (Python 3.6 and later).
+import json
+import logging
+import re
+
+import dnf
+import dnf.exceptions
+import dnf.rpm
+import dnf.transaction
+import dnf.yum.rpmtrans
+import hawkey
+
+TYPES = {hawkey.ADVISORY_SECURITY: 'security', hawkey.ADVISORY_BUGFIX: 'bugfix',
+         hawkey.ADVISORY_ENHANCEMENT: 'enhancement'}
+RANK = ['security', 'bugfix', 'enhancement', 'unknown']
+# Updates whose absence from a plan is explained by a solver run of its own, about 10 ms each.
+EXPLAINED_MAX = 50
+SEVERITIES = ['Critical', 'Important', 'Moderate', 'Low']
+
+
+class Refused(Exception):
+    """The request cannot be fulfilled; the text is for people."""
+
+
+def evr(pkg):
+    epoch = '%s:' % pkg.epoch if pkg.epoch else ''
+    return '%s%s-%s' % (epoch, pkg.version, pkg.release)
+
+
+def open_base(only_cache):
+    base = dnf.Base()
+    conf = base.conf
+    conf.read()
+    conf.assumeyes = True
+    conf.best = False
+    conf.exit_on_lock = True
+    conf.substitutions.update_from_etc(conf.installroot)
+    if not conf.substitutions.get('releasever'):
+        conf.substitutions['releasever'] = dnf.rpm.detect_releasever(conf.installroot) or ''
+    base.init_plugins()
+    base.pre_configure_plugins()
+    base.read_all_repos()
+    base.configure_plugins()
+    for repo in base.repos.iter_enabled():
+        # One broken repository must not hide the others.
+        repo.skip_if_unavailable = True
+        if only_cache:
+            repo._repo.setSyncStrategy(dnf.repo.SYNC_ONLY_CACHE)
+    return base
+
+
+def fill(base):
+    """Loads what can be loaded; returns the findings."""
+    findings = []
+    for repo in list(base.repos.iter_enabled()):
+        try:
+            repo.load()
+        except dnf.exceptions.RepoError as e:
+            findings.append({'subject': repo.id, 'message': str(e)[:1024]})
+            repo.disable()
+    base.fill_sack()
+    return findings
+
+
+def refresh(_request):
+    base = open_base(False)
+    findings = []
+    working = 0
+    for repo in list(base.repos.iter_enabled()):
+        try:
+            repo._repo.expire()
+            repo.load()
+            working += 1
+        except dnf.exceptions.RepoError as e:
+            findings.append({'subject': repo.id, 'message': str(e)[:1024]})
+    return {'findings': findings, 'working': working}
+
+
+def advisories(base, installed, to):
+    """Advisories on the way from `installed` (None = nothing) to the package `to`: (ids, kind, severity, reboot)."""
+    found = {}
+    cmp = base.sack.evr_cmp
+    sources = to.get_advisories(hawkey.EQ)
+    if installed is not None:
+        sources = list(sources) + list(installed.get_advisories(hawkey.GT))
+    for adv in sources:
+        for p in adv.packages:
+            if p.name != to.name or p.arch != to.arch or cmp(p.evr, evr(to)) > 0:
+                continue
+            if installed is not None and cmp(p.evr, evr(installed)) <= 0:
+                continue
+            found[adv.id] = adv
+    kinds = [TYPES.get(a.type, 'unknown') for a in found.values()]
+    kind = min(kinds, key=RANK.index) if kinds else 'unknown'
+    words = [a.severity for a in found.values() if getattr(a, 'severity', None)]
+    severity = min(words, key=lambda w: SEVERITIES.index(w) if w in SEVERITIES else 9) if words else ''
+    return sorted(found), kind, severity if severity != 'None' else ''
+
+
+def newest_installed(base):
+    """The newest installed package of each (name, arch)."""
+    newest = {}
+    for pkg in base.sack.query().installed():
+        key = (pkg.name, pkg.arch)
+        if key not in newest or base.sack.evr_cmp(evr(pkg), evr(newest[key])) > 0:
+            newest[key] = pkg
+    return newest
+
+
+def upgrades_of(base, flags):
+    """The newest offered version of each installed package that is older."""
+    out = {}
+    for pkg in base.sack.query(flags=flags).upgrades().latest():
+        out[(pkg.name, pkg.arch)] = pkg
+    return out
+
+
+def why_hidden(base, pkg):
+    """Why the host's own configuration hides an update."""
+    repo = base.repos.get(pkg.reponame)
+    for pattern in list(base.conf.excludepkgs) + list(repo.excludepkgs if repo else []):
+        query = dnf.subject.Subject(pattern).get_best_query(base.sack, with_src=False)
+        names = {p.name for p in base.sack.query(flags=hawkey.IGNORE_EXCLUDES).filter(name__glob=pattern)}
+        if pkg.name in names or pkg in query:
+            return 'excluded by the host\'s dnf configuration (%s)' % pattern
+    if any(p.name == 'versionlock' for p in base._plugins.plugins):
+        return 'versionlock'
+    return 'excluded by the host\'s dnf configuration'
+
+
+def available(base):
+    """(visible, hidden) updates as dictionaries."""
+    newest = newest_installed(base)
+    visible = upgrades_of(base, hawkey.APPLY_EXCLUDES)
+    everything = upgrades_of(base, hawkey.IGNORE_REGULAR_EXCLUDES)
+    rows = []
+    for key, pkg in sorted(everything.items()):
+        for shown, held in ((visible.get(key), ''), (pkg, None)):
+            if shown is None or (held is None and visible.get(key) == pkg):
+                continue
+            installed = newest.get(key)
+            ids, kind, severity = advisories(base, installed, shown)
+            rows.append({'name': shown.name, 'arch': shown.arch, 'from': evr(installed) if installed else '',
+                         'to': evr(shown), 'repository': shown.reponame, 'kind': kind, 'advisories': ids,
+                         'severity': severity, 'held': why_hidden(base, shown) if held is None else ''})
+    return rows
+
+
+def updates(_request):
+    base = open_base(True)
+    findings = fill(base)
+    return {'updates': available(base), 'findings': findings}
+
+
+def is_install_only(base, pkg):
+    """Kernels and their kind: versions live side by side."""
+    only = set(base.conf.installonlypkgs)
+    return pkg.name in only or any(str(p).split(' ')[0] in only for p in pkg.provides)
+
+
+def transaction_rows(base):
+    """What the resolved transaction would do, as exact plan lines."""
+    installs = list(base.transaction.install_set) if base.transaction else []
+    removes = {(p.name, p.arch): p for p in base.transaction.remove_set} if base.transaction else {}
+    gone = list(base.transaction.remove_set) if base.transaction else []
+    newest = newest_installed(base)
+    rows = []
+    for pkg in installs:
+        old = None if is_install_only(base, pkg) else removes.get((pkg.name, pkg.arch))
+        ids, kind, severity = advisories(base, old or newest.get((pkg.name, pkg.arch)), pkg)
+        row = {'action': 'INSTALL', 'name': pkg.name, 'arch': pkg.arch, 'from': None, 'to': evr(pkg),
+               'repository': pkg.reponame, 'kind': kind, 'advisories': ids}
+        if old is not None:
+            gone.remove(old)
+            order = base.sack.evr_cmp(evr(pkg), evr(old))
+            row['from'] = evr(old)
+            row['action'] = 'UPGRADE' if order > 0 else 'DOWNGRADE' if order < 0 else 'REINSTALL'
+        rows.append(row)
+    for pkg in gone:
+        rows.append({'action': 'REMOVE', 'name': pkg.name, 'arch': pkg.arch, 'from': evr(pkg), 'to': None,
+                     'repository': '', 'kind': 'unknown', 'advisories': []})
+    return rows
+
+
+def want_upgrade(base, pkg):
+    """Asks for exactly this version, or for leaving the installed one when that cannot be."""
+    query = base.sack.query().filter(pkg=[pkg])
+    query = query.union(base.sack.query().installed().latest().filter(name=pkg.name))
+    selector = dnf.selector.Selector(base.sack)
+    selector.set(pkg=query)
+    base._goal.upgrade(select=selector)
+
+
+def targets(base, security, minimal):
+    """The exact version each package is to get, by advisories: {(name, arch): pkg}. For `security` without `minimal`
+    the newest version, provided it closes a security advisory; for `minimal` the newest version that an advisory
+    names, which is the lowest that closes all of them."""
+    types = ['security'] if security else ['security', 'bugfix', 'enhancement']
+    offered = base.sack.query().available()
+    newest = newest_installed(base)
+    visible = upgrades_of(base, hawkey.APPLY_EXCLUDES)
+    out = {}
+    for key in visible:
+        installed = newest.get(key)
+        if installed is None:
+            continue
+        closing = [p.evr for a in installed.get_advisories(hawkey.GT) if TYPES.get(a.type) in types
+                   for p in a.packages if p.name == key[0] and p.arch == key[1]
+                   and base.sack.evr_cmp(p.evr, evr(installed)) > 0]
+        best = None
+        for pkg in offered.filter(name=key[0], arch=key[1]):
+            named = any(base.sack.evr_cmp(evr(pkg), e) == 0 for e in closing)
+            beyond = any(base.sack.evr_cmp(evr(pkg), e) >= 0 for e in closing)
+            if (named if minimal else beyond) and (best is None or base.sack.evr_cmp(evr(pkg), evr(best)) > 0):
+                best = pkg
+        if best is not None:
+            out[key] = best
+    return out
+
+
+def plan(request):
+    base = open_base(True)
+    findings = fill(base)
+    before = available(base)
+    names = set(request.get('excludedNames') or [])
+    if names:
+        base.sack.add_excludes(base.sack.query().available().filter(name=sorted(names)))
+    exclusive = request.get('exclusive') or []
+    missing = []
+    if exclusive:
+        newest = newest_installed(base)
+        for name in exclusive:
+            if not any(key[0] == name for key in newest):
+                missing.append(name)
+                continue
+            try:
+                base.upgrade(name)
+            except dnf.exceptions.MarkingError:
+                pass  # nothing newer is offered
+    elif request.get('security') or request.get('minimal'):
+        for pkg in targets(base, request.get('security'), request.get('minimal')).values():
+            want_upgrade(base, pkg)
+    else:
+        base.upgrade_all()
+    try:
+        base.resolve(allow_erasing=False)
+    except dnf.exceptions.DepsolveError as e:
+        raise Refused('dnf finds no consistent set of updates: %s' % e)
+    actions = transaction_rows(base)
+    whole = not (exclusive or request.get('security') or request.get('minimal'))
+    return {'actions': actions, 'available': before, 'findings': findings, 'missing': missing,
+            'problems': left_out(base, before, actions) if whole else {}}
+
+
+def left_out(base, rows, actions):
+    """Why the solver left updates out: its own words for each one asked for alone, for the first few."""
+    taken = {(a['name'], a['arch']) for a in actions}
+    out = {}
+    for row in rows:
+        if row['held'] or (row['name'], row['arch']) in taken or len(out) >= EXPLAINED_MAX:
+            continue
+        for pkg in exact(base, row, 'to')[:1]:
+            goal = dnf.goal.Goal(base.sack)
+            selector = dnf.selector.Selector(base.sack)
+            selector.set(pkg=[pkg])
+            goal.install(select=selector)
+            if not goal.run():
+                out['%s.%s' % (row['name'], row['arch'])] = '; '.join(r for rules in goal.problem_rules() for r in rules)
+    return out
+
+
+def exact(base, row, key):
+    """Installed or offered packages that are exactly this."""
+    query = base.sack.query().installed() if key == 'from' else base.sack.query().available()
+    return [p for p in query.filter(name=row['name'], arch=row['arch']) if evr(p) == row[key]]
+
+
+class Display(dnf.yum.rpmtrans.TransactionDisplay):
+    """Prints one line per package and keeps the errors."""
+
+    def __init__(self):
+        super(Display, self).__init__()
+        self.errors = []
+        self.last = None
+
+    def progress(self, package, action, ti_done, ti_total, ts_done, ts_total):
+        word = dnf.transaction.ACTIONS.get(action)
+        line = '%s %s' % (word, package)
+        if word and line != self.last:
+            self.last = line
+            print(line, flush=True)
+
+    def scriptout(self, msgs):
+        if msgs:
+            text = msgs.decode('utf-8', 'replace') if isinstance(msgs, bytes) else str(msgs)
+            print(text.rstrip('\n'), flush=True)
+
+    def error(self, message):
+        self.errors.append(str(message))
+        print(message, flush=True)
+
+
+def check_signatures(base):
+    for pkg in base.transaction.install_set:
+        result, message = base.package_signature_check(pkg)
+        if result == 1:
+            # Only keys that the repository's own configuration names, as `dnf -y` does.
+            base.package_import_key(pkg)
+            result, message = base.package_signature_check(pkg)
+        if result != 0:
+            raise Refused('signature of %s: %s' % (pkg, message))
+
+
+def ask_for(base, rows, everything):
+    """Puts the plan into the goal. New packages that only come as dependencies are not asked for by name unless
+    `everything` is set: dnf would note them as wanted by a person, and autoremove would keep them for ever."""
+    lost = []
+    for row in rows:
+        if row['to'] is None:
+            for pkg in exact(base, row, 'from'):
+                base.package_remove(pkg)
+            continue
+        found = exact(base, row, 'to')
+        if not found:
+            lost.append('%s-%s.%s is not offered any more' % (row['name'], row['to'], row['arch']))
+            continue
+        pkg = ([p for p in found if p.reponame == row.get('repository')] or found)[0]
+        if everything or row['from'] is not None or pkg.obsoletes or is_install_only(base, pkg):
+            base.package_install(pkg)
+    return lost
+
+
+def resolve_exactly(base, rows):
+    """Resolves to exactly the plan; otherwise says what is different."""
+    key = lambda r: (r['name'], r['arch'], r['from'] or '', r['to'] or '')
+    answer = {}
+    for everything in (False, True):
+        base.reset(goal=True)
+        base._goal = dnf.goal.Goal(base.sack)
+        base._goal.protect_running_kernel = base.conf.protect_running_kernel
+        lost = ask_for(base, rows, everything)
+        if lost:
+            return {'moved': lost}
+        try:
+            base.resolve(allow_erasing=True)
+        except dnf.exceptions.DepsolveError as e:
+            answer = {'moved': [str(e)]}
+            continue
+        will = transaction_rows(base)
+        if sorted(map(key, will)) == sorted(map(key, rows)):
+            return None
+        answer = {'would': will}
+    return answer
+
+
+def apply(request):
+    base = open_base(True)
+    fill(base)
+    rows = request['actions']
+    different = resolve_exactly(base, rows)
+    if different:
+        return different
+    will = transaction_rows(base)
+    base.download_packages(list(base.transaction.install_set))
+    check_signatures(base)
+    display = Display()
+    failure = None
+    try:
+        base.do_transaction(display)
+    except dnf.exceptions.Error as e:
+        failure = str(e)
+        print(failure, flush=True)
+    # A package whose %pre failed was not installed; dnf itself only warns of it.
+    stopped = [e for e in display.errors if 'PREIN' in e or 'PREUN' in e or 'unpack' in e.lower()]
+    if failure is None and stopped:
+        failure = '; '.join(stopped)
+    wanted = {(i, r['name']) for r in will for i in r['advisories']}
+    return {'failure': failure, 'errors': display.errors, 'rebootSuggested': bool(wanted and wanted & suggesting(base))}
+
+
+def suggesting(base):
+    """(advisory, package) pairs that suggest a reboot. dnf's Python API does not show them, so the metadata itself is
+    read; only done when something was installed."""
+    found = set()
+    for repo in base.repos.iter_enabled():
+        try:
+            text = repo.get_metadata_content('updateinfo')
+        except (AttributeError, dnf.exceptions.Error, OSError):
+            continue
+        if not isinstance(text, str) or 'reboot_suggested' not in text:
+            continue
+        for block in text.split('</update>'):
+            identity = re.search('<id>([^<]+)</id>', block)
+            for attributes, body in re.findall('<package ([^>]*[^/])>(.*?)</package>', block, re.S):
+                name = re.search('name="([^"]+)"', attributes)
+                if identity and name and re.search('<reboot_suggested */>|<reboot_suggested>(True|true|1)<', body):
+                    found.add((identity.group(1), name.group(1)))
+    return found
+
+
+def reboot(request):
+    """Advisories with a reboot suggestion, of packages installed since the boot."""
+    base = open_base(True)
+    fill(base)
+    pairs = suggesting(base)
+    asked = []
+    for pkg in base.sack.query().installed():
+        if pairs and pkg.installtime > request['bootedAt']:
+            for adv in pkg.get_advisories(hawkey.EQ):
+                if (adv.id, pkg.name) in pairs:
+                    asked.append({'package': pkg.name, 'advisory': adv.id})
+    return {'asked': asked}
+
+
+def repair(request):
+    """Takes away the older ones of packages that a killed transaction left twice."""
+    base = open_base(True)
+    fill(base)
+    rows = []
+    for row in request['remove']:
+        for pkg in exact(base, row, 'from'):
+            base.package_remove(pkg)
+            rows.append(row)
+    if not rows:
+        return {'removed': []}
+    base.resolve(allow_erasing=False)
+    display = Display()
+    base.do_transaction(display)
+    return {'removed': rows, 'errors': display.errors}
+
+
+def main(request):
+    logging.getLogger('dnf').addHandler(logging.NullHandler())
+    actions = {'refresh': refresh, 'updates': updates, 'plan': plan, 'apply': apply, 'reboot': reboot, 'repair': repair}
+    try:
+        result = actions[request['action']](request)
+    except dnf.exceptions.LockError as e:
+        result = {'locked': str(e)}
+    except (Refused, dnf.exceptions.Error) as e:
+        result = {'error': str(e)}
+    print('DRYDOCK-RESULT ' + json.dumps(result), flush=True)

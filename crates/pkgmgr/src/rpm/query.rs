@@ -1,0 +1,106 @@
+//! `rpm -qa` and `rpm -q`: fields separated by the byte 0x1f, which no field can hold (␟ below). rpm 4.14 to 6.1:
+//!
+//! ```text
+//! openssl-libs␟x86_64␟1␟3.0.7␟27.el9␟openssl-3.0.7-27.el9.src.rpm␟1718000000
+//! gpg-pubkey␟(none)␟␟8d8b756f␟629e59ec␟(none)␟1717999999
+//! package kernel-rt is not installed
+//! ```
+//!
+//! gpg-pubkey entries are imported keys, not packages, and are left out.
+
+use drydock_domain::inventory::Package;
+
+use crate::exec::QUERY_TIME_LIMIT;
+use crate::run::CommandSpec;
+
+const SEPARATOR: char = '\u{1f}';
+const LABEL: &str = "rpm -qa";
+
+/// One installed package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub package: Package,
+    /// Seconds since 1970.
+    pub installed_at: i64,
+}
+
+fn format() -> String {
+    let fields = ["%{NAME}", "%{ARCH}", "%|EPOCH?{%{EPOCH}}|", "%{VERSION}", "%{RELEASE}", "%{SOURCERPM}", "%{INSTALLTIME}"];
+    format!("{}\\n", fields.join(&SEPARATOR.to_string()))
+}
+
+/// Everything.
+pub(crate) fn all() -> CommandSpec {
+    CommandSpec::new("rpm", LABEL, QUERY_TIME_LIMIT).args(["-qa".to_owned(), "--queryformat".to_owned(), format()])
+}
+
+/// These packages; names that are not installed are said in words.
+pub(crate) fn named(names: &[&str]) -> CommandSpec {
+    CommandSpec::new("rpm", "rpm -q", QUERY_TIME_LIMIT).args(["-q".to_owned(), "--queryformat".to_owned(), format()]).args(names.iter().copied())
+}
+
+/// Names of packages of which several versions live side by side: kernels and what goes with them.
+pub(crate) fn install_only() -> CommandSpec {
+    CommandSpec::new("rpm", "rpm -q --whatprovides", QUERY_TIME_LIMIT).args([
+        "-q",
+        "--queryformat",
+        "%{NAME}\\n",
+        "--whatprovides",
+        "kernel",
+        "kernel-modules",
+        "installonlypkg(kernel)",
+        "installonlypkg(kernel-module)",
+        "multiversion(kernel)",
+    ])
+}
+
+/// Reads the names of [`install_only`]; `no package provides …` lines are left out.
+pub(crate) fn parse_names(text: &str) -> Vec<String> {
+    text.lines().filter(|l| !l.contains(' ')).map(str::to_owned).collect()
+}
+
+/// Reads the output of [`all`].
+pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, String> {
+    let entries = text.lines().filter(|l| !l.is_empty()).map(parse_line);
+    entries.filter(|e| !matches!(e, Ok(entry) if entry.package.name == "gpg-pubkey")).collect()
+}
+
+/// Reads the output of [`named`].
+pub(crate) fn parse_known(text: &str) -> Result<Vec<Entry>, String> {
+    parse(&text.lines().filter(|l| l.contains(SEPARATOR)).collect::<Vec<_>>().join("\n"))
+}
+
+fn parse_line(line: &str) -> Result<Entry, String> {
+    let fields: Vec<&str> = line.split(SEPARATOR).collect();
+    let [name, arch, epoch, version, release, source, installed] = fields[..] else {
+        return Err(format!("{} fields instead of 7 in {line:?}", fields.len()));
+    };
+    let installed_at = installed.parse().map_err(|_| format!("install time {installed:?} of {name}"))?;
+    let known = |text: &str| if text == "(none)" { String::new() } else { text.to_owned() };
+    let package = Package { name: name.to_owned(), arch: known(arch), version: evr(epoch, version, release), source: known(source) };
+    Ok(Entry { package, installed_at })
+}
+
+/// `epoch:version-release`; epoch 0 is not written.
+pub(crate) fn evr(epoch: &str, version: &str, release: &str) -> String {
+    match epoch {
+        "" | "0" | "(none)" => format!("{version}-{release}"),
+        _ => format!("{epoch}:{version}-{release}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_left_out_and_epochs_written_only_when_they_matter() {
+        let text = "openssl-libs|x86_64|1|3.0.7|27.el9|openssl-3.0.7-27.el9.src.rpm|1718000000\n\
+            bash|x86_64||5.1|2|bash-5.1-2.src.rpm|5\nz|noarch|0|1|1|(none)|6\ngpg-pubkey|(none)||8d8b|629e|(none)|1\n";
+        let got = parse(&text.replace('|', "\u{1f}")).expect("parses");
+        let short: Vec<_> = got.iter().map(|e| (e.package.name.as_str(), e.package.version.as_str(), e.installed_at)).collect();
+        assert_eq!(short, [("openssl-libs", "1:3.0.7-27.el9", 1_718_000_000), ("bash", "5.1-2", 5), ("z", "1-1", 6)]);
+        assert!(parse("error: rpmdb open failed\n").is_err());
+        assert_eq!(parse_known("package kernel-rt is not installed\n").expect("parses"), []);
+    }
+}

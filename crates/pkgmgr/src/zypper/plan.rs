@@ -1,0 +1,127 @@
+//! Planning with zypper: selected patches, and with `with_update` every newer package, as exact words of one
+//! `zypper install --dry-run`; what would touch an excluded or locked package is dropped and named.
+
+use std::collections::BTreeMap;
+
+use drydock_domain::inventory::ManagerKind;
+use drydock_domain::patch::report::{Plan, SkippedUpdate};
+use drydock_domain::patch::spec::ZypperSettings;
+
+use super::xml::{Answer, Listed};
+use super::{LOCKED, World, Zypper, actions_of, command, is_good, refusal};
+use crate::error::PkgError;
+use crate::excludes::Excludes;
+use crate::run::Runner;
+use crate::solve::{Wanted, solve};
+
+pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, settings: &ZypperSettings, world: World) -> Result<Plan, PkgError> {
+    let excludes = Excludes::new(&settings.excludes)?;
+    let mut skipped = Vec::new();
+    let mut wanted = Vec::new();
+    for patch in &world.patches {
+        match patch_refused(patch, settings, &excludes, &world) {
+            Some(reason) => skipped.push(skip(patch, reason)),
+            None => wanted.push(wish(patch, format!("patch:{}", patch.name))),
+        }
+    }
+    let all_packages = settings.with_update && settings.exclusive_patches.is_empty();
+    if all_packages {
+        let free = world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
+        wanted.extend(free.map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))));
+    }
+    let mut attempt = |wanted: &[Wanted]| -> Result<Result<Answer, String>, PkgError> {
+        let words: Vec<String> = wanted.iter().map(|w| w.word.clone()).collect();
+        let (answer, finished) = zypper.ask(runner, &command::dry_run(&words, false))?;
+        if !is_good(&finished) {
+            return Ok(Err(refusal(&answer, &finished)));
+        }
+        Ok(match objection(&answer, &excludes, &world) {
+            Some(why) => Err(why),
+            None => Ok(answer),
+        })
+    };
+    let solved = solve(wanted, "zypper install --dry-run", &mut attempt)?;
+    let answer = solved.transaction.unwrap_or_default();
+    let actions = actions_of(&answer, Some(&world));
+    let dropped: BTreeMap<String, String> = solved.dropped.into_iter().map(|(w, why)| (w.word, why)).collect();
+    for patch in &world.patches {
+        if let Some(why) = dropped.get(&format!("patch:{}", patch.name)) {
+            skipped.push(skip(patch, why.clone()));
+        }
+    }
+    for package in &world.packages {
+        let taken = actions.iter().any(|a| a.name == package.name && a.arch == package.arch && a.to.as_ref() == Some(&package.edition));
+        if taken {
+            continue;
+        }
+        let word = format!("{}.{}={}", package.name, package.arch, package.edition);
+        let reason = if world.locks.matching(&package.name).is_some() {
+            LOCKED.to_owned()
+        } else if let Some(pattern) = excludes.matching(&package.name) {
+            format!("excluded by {pattern}")
+        } else if let Some(why) = dropped.get(&word) {
+            why.clone()
+        } else {
+            "no selected patch brings it".to_owned()
+        };
+        skipped.push(skip(package, reason));
+    }
+    let missing = settings.exclusive_patches.iter().filter(|n| !world.patches.iter().any(|p| p.name == **n));
+    skipped.extend(missing.map(|name| SkippedUpdate {
+        name: name.clone(),
+        arch: String::new(),
+        version: String::new(),
+        reason: "no such patch is needed on this host".to_owned(),
+    }));
+    skipped.sort();
+    let mut patches: Vec<String> = answer.solvables.iter().filter(|s| s.kind == "patch").map(|s| s.name.clone()).collect();
+    patches.sort();
+    Ok(Plan { manager: ManagerKind::Zypper, actions, skipped, patches, findings: world.findings })
+}
+
+/// Why the settings leave a patch out.
+fn patch_refused(patch: &Listed, settings: &ZypperSettings, excludes: &Excludes, world: &World) -> Option<String> {
+    let any = |list: &[String], word: &str| list.is_empty() || list.iter().any(|w| w.eq_ignore_ascii_case(word));
+    if !settings.exclusive_patches.is_empty() {
+        let named = settings.exclusive_patches.contains(&patch.name);
+        return (!named).then(|| "not among the exclusive patches".to_owned());
+    }
+    if let Some(pattern) = excludes.matching(&patch.name) {
+        return Some(format!("excluded by {pattern}"));
+    }
+    if patch.status == "optional" && !settings.with_optional {
+        return Some("optional, and with-optional is off".to_owned());
+    }
+    if !any(&settings.categories, &patch.category) {
+        return Some(format!("its category {} is not selected", patch.category));
+    }
+    if !any(&settings.severities, &patch.severity) {
+        return Some(format!("its severity {} is not selected", patch.severity));
+    }
+    // Saves a dry run: zypper would ask a person about the lock.
+    let locked = world.contents.iter().find(|(name, package, _)| {
+        *name == patch.name
+            && world.locks.matching(package.split('.').next().unwrap_or(package)).is_some()
+            && world.packages.iter().any(|p| p.name == *package)
+    });
+    locked.map(|(_, package, _)| format!("needs {package}, {LOCKED}"))
+}
+
+/// Why a transaction is not acceptable.
+fn objection(answer: &Answer, excludes: &Excludes, world: &World) -> Option<String> {
+    answer.solvables.iter().filter(|s| s.kind == "package").find_map(|s| {
+        let verb = if s.section == "to-remove" { "would remove" } else { "needs" };
+        if let Some(pattern) = excludes.matching(&s.name) {
+            return Some(format!("{verb} {}, excluded by {pattern}", s.name));
+        }
+        world.locks.matching(&s.name).map(|_| format!("{verb} {}, {LOCKED}", s.name))
+    })
+}
+
+fn wish(listed: &Listed, word: String) -> Wanted {
+    Wanted { word, name: listed.name.clone(), arch: listed.arch.clone(), source: listed.name.clone() }
+}
+
+fn skip(listed: &Listed, reason: String) -> SkippedUpdate {
+    SkippedUpdate { name: listed.name.clone(), arch: listed.arch.clone(), version: listed.edition.clone(), reason }
+}

@@ -4,13 +4,13 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drydock_testkit::cache::mounts_under;
 use drydock_testkit::lab::{Host, PackageManager, Root, RootKind, skip_reason};
 use drydock_testkit::process::ProcessMark;
 use drydock_testkit::serve::serve_dir;
-use drydock_testkit::upstream::{PackageSet, SCRIPTLET_LOG, standard};
+use drydock_testkit::upstream::{PackageSet, SCRIPTLET_LOG, SLOW_SECONDS_FILE, standard};
 
 /// A service of the host starts within this.
 const SERVICE_LIMIT: Duration = Duration::from_secs(20);
@@ -149,7 +149,10 @@ fn updates_install(kind: RootKind) {
             "zypper --non-interactive update && zypper --non-interactive dist-upgrade --allow-vendor-change"
         }
     };
+    host.write(SLOW_SECONDS_FILE, b"1").unwrap();
+    let begun = Instant::now();
     let said = host.sh(upgrade).unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1), "dd-slow took its time");
     for (package, version) in [
         ("dd-alpha", Some("1.2-1")),
         ("dd-beta", Some("1:1.1-1")),
@@ -168,6 +171,18 @@ fn updates_install(kind: RootKind) {
     assert!(log.contains("dd-alpha 1.0\n") && log.contains("dd-alpha 1.2\n"), "{log}");
     assert!(host.sh("readlink /proc/$(systemctl show -P MainPID dd-service)/exe").unwrap().contains("(deleted)"));
 
+    standard.enable(&host, PackageSet::Faults, &server.url()).unwrap();
+    // Exit codes differ, with failing scriptlets some rpm front ends even say 0; the database counts.
+    host.run(&["sh", "-c", upgrade]).unwrap();
+    assert_eq!(
+        host.sh(&version_command(kind, "dd-badpre")).unwrap(),
+        "1.0-1",
+        "a failing script before the installation stops it"
+    );
+    let failed = host.installed("dd-badpost").unwrap();
+    let configured = (kind.manager() != PackageManager::Apt).then_some("1.1-1");
+    assert_eq!(failed.as_deref(), configured, "rpm only warns after the installation, dpkg leaves it unconfigured");
+
     // The updates are gone: the package manager must notice, as a test of a lost repository needs.
     server.set_down(true);
     let refresh = match kind.manager() {
@@ -177,6 +192,14 @@ fn updates_install(kind: RootKind) {
         PackageManager::Zypper => "zypper --non-interactive refresh --force",
     };
     assert!(!host.run(&["sh", "-c", refresh]).unwrap().ok());
+}
+
+/// The version in the package database, whatever state the package is in.
+fn version_command(kind: RootKind, package: &str) -> String {
+    match kind.manager() {
+        PackageManager::Apt => format!("dpkg-query -W -f '${{Version}}' {package}"),
+        _ => format!("rpm -q --queryformat '%{{EVR}}' {package}"),
+    }
 }
 
 /// apt on Debian 12.

@@ -307,7 +307,7 @@ impl Host {
     }
 
     /// The installed version of a package as the host's package database has it
-    /// (`[epoch:]version-release`); `None` when it is not installed.
+    /// (`[epoch:]version-release`); `None` when it is not installed whole: dpkg knows half-installed ones.
     ///
     /// # Errors
     /// When the host is between two boots.

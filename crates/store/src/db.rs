@@ -38,6 +38,14 @@ pub enum Location {
 /// A transaction that may write.
 pub type Tx = sqlx::Transaction<'static, Any>;
 
+/// A connection for reading.
+pub type Reader = sqlx::pool::PoolConnection<Any>;
+
+/// Makes a transaction's changes durable.
+pub async fn commit(tx: Tx) -> StoreResult<()> {
+    tx.commit().await.map_err(StoreError::query("commit a transaction"))
+}
+
 /// An open database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
@@ -85,7 +93,7 @@ impl Store {
     }
 
     /// A connection for reading.
-    pub async fn read(&self) -> StoreResult<sqlx::pool::PoolConnection<Any>> {
+    pub async fn read(&self) -> StoreResult<Reader> {
         self.0.reader.acquire().await.map_err(StoreError::query("get a connection for reading"))
     }
 

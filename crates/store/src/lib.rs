@@ -7,9 +7,22 @@
 //! TEXT; updates that follow a decision are conditional on the version that was read; lists are read by key, never by
 //! offset.
 
+pub mod access_tokens;
+pub mod audit;
+mod cursor;
 mod db;
 mod error;
+pub mod fleet;
+pub mod history;
+pub mod idempotency;
+pub mod instances;
+pub mod inventory;
+pub mod patch_jobs;
+pub mod patch_tasks;
+pub mod profiles;
 pub mod records;
+mod row;
+mod sql;
 
-pub use db::{Location, Store, Tx};
+pub use db::{Location, Reader, Store, Tx, commit};
 pub use error::{StoreError, StoreResult};

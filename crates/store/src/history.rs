@@ -1,0 +1,57 @@
+//! What happened to an instance: written once, never edited, gone with the instance.
+
+use drydock_domain::ids::InstanceId;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+use crate::cursor;
+use crate::error::{StoreError, StoreResult};
+use crate::records::{HistoryRecord, PageQuery, Paged};
+use crate::row::{count, json, micros, opt_id, storable, text, time, to_json};
+use crate::sql::Sql;
+
+/// Adds an entry.
+pub async fn insert(c: &mut AnyConnection, id: Uuid, instance: InstanceId, entry: &HistoryRecord) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO history (id, instance_id, at, kind, message, changes, changes_total, task_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(id.to_string())
+    .bind(instance.to_string())
+    .bind(micros(entry.at))
+    .bind(storable(&entry.kind))
+    .bind(storable(&entry.message))
+    .bind(to_json("package changes", &entry.changes)?)
+    .bind(i64::from(entry.changes_total))
+    .bind(entry.task.map(|t| t.to_string()))
+    .execute(c)
+    .await
+    .map(drop)
+    .map_err(StoreError::query("store a history entry"))
+}
+
+/// Entries of an instance, newest first.
+pub async fn list(c: &mut AnyConnection, instance: InstanceId, page: &PageQuery) -> StoreResult<Paged<HistoryRecord>> {
+    let mut sql =
+        Sql::new("SELECT id, at, kind, message, changes, changes_total, task_id FROM history WHERE instance_id = ");
+    sql.bind(instance.to_string());
+    if let Some([at, id]) = cursor::keys::<2>(page)? {
+        sql.push(" AND (at, id) < (").bind(cursor::number(&at)?).push(", ").bind(id).push(")");
+    }
+    sql.push(" ORDER BY at DESC, id DESC LIMIT ").bind(cursor::fetch_limit(page));
+    let rows = sql.fetch(c, "list the history of an instance").await?;
+    let entries = rows.iter().map(|r| Ok((text(r, "id")?, read(r)?))).collect::<StoreResult<Vec<_>>>()?;
+    Ok(cursor::page(page, entries, |(id, e)| vec![micros(e.at).to_string(), id.clone()]).map(|(_, e)| e))
+}
+
+fn read(row: &AnyRow) -> StoreResult<HistoryRecord> {
+    Ok(HistoryRecord {
+        at: time(row, "at")?,
+        kind: text(row, "kind")?,
+        message: text(row, "message")?,
+        changes: json(row, "changes")?,
+        changes_total: count(row, "changes_total")?,
+        task: opt_id(row, "task_id")?,
+    })
+}

@@ -1,0 +1,157 @@
+//! Inventory sections: bodies by content, one pointer per instance and kind. Equal hosts share a body.
+
+use drydock_domain::ids::InstanceId;
+use drydock_domain::inventory::SectionKind;
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use crate::error::{StoreError, StoreResult};
+use crate::records::SectionRecord;
+use crate::row::{bytes, int, micros, parsed, text, time};
+
+/// Where an instance's section points to, without the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// Which section.
+    pub kind: SectionKind,
+    /// SHA-256 of the stored body.
+    pub fingerprint: String,
+    /// The fingerprint as the agent names it.
+    pub reported_fingerprint: String,
+    /// When the pointer last moved.
+    pub changed_at: Timestamp,
+}
+
+/// The pointers of an instance.
+pub async fn pointers(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<Vec<Pointer>> {
+    let rows = sqlx::query(
+        "SELECT kind, fingerprint, reported_fingerprint, changed_at FROM instance_sections WHERE instance_id = $1",
+    )
+    .bind(instance.to_string())
+    .fetch_all(c)
+    .await
+    .map_err(StoreError::query("read the inventory of an instance"))?;
+    let read = |r: &AnyRow| {
+        Ok(Pointer {
+            kind: parsed(r, "kind", SectionKind::parse)?,
+            fingerprint: text(r, "fingerprint")?,
+            reported_fingerprint: text(r, "reported_fingerprint")?,
+            changed_at: time(r, "changed_at")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// A section of an instance with its body.
+pub async fn section(c: &mut AnyConnection, instance: InstanceId, kind: SectionKind) -> StoreResult<Option<SectionRecord>> {
+    let row = sqlx::query(
+        "SELECT p.kind, p.fingerprint, p.reported_fingerprint, p.changed_at, p.reported_at, s.body \
+         FROM instance_sections p JOIN sections s ON s.kind = p.kind AND s.fingerprint = p.fingerprint \
+         WHERE p.instance_id = $1 AND p.kind = $2",
+    )
+    .bind(instance.to_string())
+    .bind(kind.as_str())
+    .fetch_optional(c)
+    .await
+    .map_err(StoreError::query("read an inventory section"))?;
+    let read = |r: AnyRow| {
+        Ok(SectionRecord {
+            kind: parsed(&r, "kind", SectionKind::parse)?,
+            fingerprint: text(&r, "fingerprint")?,
+            reported_fingerprint: text(&r, "reported_fingerprint")?,
+            changed_at: time(&r, "changed_at")?,
+            reported_at: time(&r, "reported_at")?,
+            body: bytes(&r, "body")?,
+        })
+    };
+    row.map(read).transpose()
+}
+
+/// Is this body stored?
+pub async fn has_body(c: &mut AnyConnection, kind: SectionKind, fingerprint: &str) -> StoreResult<bool> {
+    let row = sqlx::query("SELECT count(*) AS n FROM sections WHERE kind = $1 AND fingerprint = $2")
+        .bind(kind.as_str())
+        .bind(fingerprint.to_owned())
+        .fetch_one(c)
+        .await
+        .map_err(StoreError::query("look up an inventory body"))?;
+    Ok(int(&row, "n")? > 0)
+}
+
+/// A stored body.
+pub async fn body(c: &mut AnyConnection, kind: SectionKind, fingerprint: &str) -> StoreResult<Option<Vec<u8>>> {
+    let row = sqlx::query("SELECT body FROM sections WHERE kind = $1 AND fingerprint = $2")
+        .bind(kind.as_str())
+        .bind(fingerprint.to_owned())
+        .fetch_optional(c)
+        .await
+        .map_err(StoreError::query("read an inventory body"))?;
+    row.map(|r| bytes(&r, "body")).transpose()
+}
+
+/// Stores a body unless it is there.
+pub async fn put_body(
+    c: &mut AnyConnection,
+    kind: SectionKind,
+    fingerprint: &str,
+    body: &[u8],
+    now: Timestamp,
+) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO sections (kind, fingerprint, body, created_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (kind, fingerprint) DO NOTHING",
+    )
+    .bind(kind.as_str())
+    .bind(fingerprint.to_owned())
+    .bind(body.to_vec())
+    .bind(micros(now))
+    .execute(c)
+    .await
+    .map(drop)
+    .map_err(StoreError::query("store an inventory body"))
+}
+
+/// Points an instance's section at a stored body.
+pub async fn set_pointer(c: &mut AnyConnection, instance: InstanceId, pointer: &Pointer) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO instance_sections (instance_id, kind, fingerprint, reported_fingerprint, changed_at, reported_at) \
+         VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (instance_id, kind) DO UPDATE SET fingerprint = excluded.fingerprint, \
+         reported_fingerprint = excluded.reported_fingerprint, changed_at = excluded.changed_at, \
+         reported_at = excluded.reported_at",
+    )
+    .bind(instance.to_string())
+    .bind(pointer.kind.as_str())
+    .bind(pointer.fingerprint.clone())
+    .bind(pointer.reported_fingerprint.clone())
+    .bind(micros(pointer.changed_at))
+    .execute(c)
+    .await
+    .map(drop)
+    .map_err(StoreError::query("store an inventory pointer"))
+}
+
+/// Notes that the section is still as it was.
+pub async fn confirm(c: &mut AnyConnection, instance: InstanceId, kind: SectionKind, now: Timestamp) -> StoreResult<()> {
+    sqlx::query("UPDATE instance_sections SET reported_at = $3 WHERE instance_id = $1 AND kind = $2")
+        .bind(instance.to_string())
+        .bind(kind.as_str())
+        .bind(micros(now))
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("note an unchanged inventory section"))
+}
+
+/// Forgets bodies that nothing points at and that were stored before `before`.
+pub async fn forget_unused(c: &mut AnyConnection, before: Timestamp) -> StoreResult<u64> {
+    sqlx::query(
+        "DELETE FROM sections WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM instance_sections p \
+         WHERE p.kind = sections.kind AND p.fingerprint = sections.fingerprint)",
+    )
+    .bind(micros(before))
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected())
+    .map_err(StoreError::query("forget unused inventory bodies"))
+}

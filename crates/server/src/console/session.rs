@@ -48,8 +48,17 @@ pub struct Session<T> {
     pub token: T,
     /// Every form of this session carries it.
     pub csrf: String,
-    /// One line for the next page, shown once.
-    pub notice: Option<String>,
+    /// Left for the next page, shown once.
+    notice: Option<Notice>,
+}
+
+/// One line for the next page: what became of what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// It was refused or failed.
+    pub bad: bool,
+    /// For people.
+    pub text: String,
 }
 
 struct Entry<T> {
@@ -103,25 +112,31 @@ impl<T: Clone + PartialEq> Sessions<T> {
         Some(entry.session.clone())
     }
 
+    /// Is the session of `id` alive? Being asked so does not keep it alive: an open live page is not a person.
+    pub fn is_alive(&self, id: &str, now: Timestamp) -> bool {
+        self.lock().get(&key(id)).is_some_and(|e| alive(e, now))
+    }
+
     /// Ends a session.
     pub fn end(&self, id: &str) {
         self.lock().remove(&key(id));
     }
 
     /// Leaves a line for the next page of this session.
-    pub fn leave_notice(&self, id: &str, mut text: String) {
+    pub fn leave_notice(&self, id: &str, bad: bool, mut text: String) {
         let mut end = text.len().min(NOTICE_MAX_BYTES);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         text.truncate(end);
+        let notice = Notice { bad, text };
         if let Some(entry) = self.lock().get_mut(&key(id)) {
-            entry.session.notice = Some(text);
+            entry.session.notice = Some(notice);
         }
     }
 
     /// Takes the line left for this page.
-    pub fn take_notice(&self, id: &str) -> Option<String> {
+    pub fn take_notice(&self, id: &str) -> Option<Notice> {
         self.lock().get_mut(&key(id)).and_then(|e| e.session.notice.take())
     }
 
@@ -165,6 +180,7 @@ mod tests {
         assert!(sessions.get(&id, at(SESSION_ABSOLUTE_SECS)).is_none());
 
         let idle = sessions.start("t", at(0)).expect("started");
+        assert!(sessions.is_alive(&idle, at(SESSION_IDLE_SECS - 1)));
         assert!(sessions.get(&idle, at(SESSION_IDLE_SECS)).is_none());
         assert!(sessions.get(&idle, at(1)).is_none(), "an ended session does not come back when the clock does");
     }
@@ -208,8 +224,9 @@ mod tests {
     fn a_notice_is_shown_once_and_cut() {
         let sessions = Sessions::default();
         let id = sessions.start("t", at(0)).expect("started");
-        sessions.leave_notice(&id, "é".repeat(400));
-        assert_eq!(sessions.take_notice(&id).map(|n| n.len()), Some(NOTICE_MAX_BYTES));
+        sessions.leave_notice(&id, true, "é".repeat(400));
+        let notice = sessions.take_notice(&id).expect("left");
+        assert_eq!((notice.bad, notice.text.len()), (true, NOTICE_MAX_BYTES));
         assert_eq!(sessions.take_notice(&id), None);
     }
 }

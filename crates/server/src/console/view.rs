@@ -1,6 +1,8 @@
 //! What pages show, as plain values: words, badges, relative times, counts. Pure functions of (facts, now), tested
 //! here; absent on purpose: HTML, requests, the store.
 
+use askama::Template;
+use askama::filters::HtmlSafe;
 use drydock_domain::access::{Permission, Role, allows};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason, Reachability};
 use drydock_domain::inventory::{PackageChange, UpdateKind};
@@ -17,7 +19,8 @@ const HOUR_SECS: i64 = 60 * MINUTE_SECS;
 const DAY_SECS: i64 = 24 * HOUR_SECS;
 
 /// A word with a tone; the tone is a CSS class, the word always stands beside it, so colour is never the only sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Template)]
+#[template(source = r#"<span class="badge {{ tone }}">{{ label }}</span>"#, ext = "html")]
 pub struct Badge {
     /// `ok`, `run`, `warn`, `bad`, `idle`.
     pub tone: &'static str,
@@ -25,12 +28,15 @@ pub struct Badge {
     pub label: &'static str,
 }
 
+impl HtmlSafe for Badge {}
+
 const fn badge(tone: &'static str, label: &'static str) -> Badge {
     Badge { tone, label }
 }
 
 /// A moment as pages show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Template)]
+#[template(source = r#"<time datetime="{{ iso }}" title="{{ full }}">{{ relative }}</time>"#, ext = "html")]
 pub struct When {
     /// RFC 3339, for `<time datetime>`.
     pub iso: String,
@@ -39,6 +45,8 @@ pub struct When {
     /// `2026-11-22 17:03:12 UTC`, shown as a tooltip and in full tables.
     pub full: String,
 }
+
+impl HtmlSafe for When {}
 
 /// The moment `at` seen from `now`.
 pub fn when(at: Timestamp, now: Timestamp) -> When {

@@ -1,0 +1,109 @@
+//! The console: server-rendered pages over the operations of `control`. A handler decodes, calls operations, renders;
+//! decisions are elsewhere. Pages work without JavaScript, except that live rows then need a reload.
+//!
+//! Absent on purpose: access to the store, permissions (what a role may not do is hidden here and refused by
+//! `control`), a build step for the assets.
+
+mod assets;
+mod auth;
+mod charts;
+mod error;
+mod fields;
+mod job_form;
+mod live;
+mod pages;
+mod rows;
+mod session;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use drydock_control::Control;
+
+use auth::Token;
+use session::Sessions;
+
+use crate::state::AppState;
+
+/// Body of a form, bytes: two scripts of 64 KiB, percent-encoded at worst, and a thousand names.
+const FORM_MAX_BYTES: usize = 1024 * 1024;
+/// Nothing inline, nothing from elsewhere, no framing, forms only to us.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What every handler of the console holds. Cheap to clone.
+#[derive(Clone)]
+struct Console(Arc<Inner>);
+
+struct Inner {
+    app: AppState,
+    sessions: Sessions<Token>,
+}
+
+impl Console {
+    fn control(&self) -> &Control {
+        &self.0.app.control
+    }
+}
+
+/// All pages and assets, with their security headers; to be merged at the root of the one TLS port.
+pub fn router(app: AppState) -> Router {
+    // Nobody is signed in yet.
+    let console = Console(Arc::new(Inner { app, sessions: Sessions::default() }));
+    use pages::{access, audit, enrolment, instances, jobs, overview, start};
+    let pages = Router::new()
+        .route("/", get(overview::show))
+        .route("/overview/live", get(overview::live))
+        .route("/sign-in", get(auth::sign_in_page).post(auth::sign_in))
+        .route("/sign-out", post(auth::sign_out))
+        .route("/instances", get(instances::list))
+        .route("/instances/{id}", get(instances::show))
+        .route("/instances/{id}/updates", get(instances::updates))
+        .route("/instances/{id}/packages", get(instances::packages))
+        .route("/instances/{id}/history", get(instances::history))
+        .route("/instances/{id}/tasks", get(instances::tasks))
+        .route("/instances/{id}/edit", post(instances::edit))
+        .route("/instances/{id}/accept", post(instances::accept))
+        .route("/instances/{id}/reject", post(instances::reject))
+        .route("/instances/{id}/revoke", post(instances::revoke))
+        .route("/instances/{id}/delete", post(instances::delete))
+        .route("/patch-jobs", get(jobs::list).post(start::submit))
+        .route("/patch-jobs/new", get(start::form))
+        .route("/patch-jobs/{id}", get(jobs::show))
+        .route("/patch-jobs/{id}/live", get(live::stream))
+        .route("/patch-jobs/{id}/cancel", post(jobs::cancel))
+        .route("/patch-jobs/{id}/tasks/{task}", get(jobs::task))
+        .route("/enrolment", get(enrolment::list).post(enrolment::create))
+        .route("/enrolment/{id}/revoke", post(enrolment::revoke))
+        .route("/access-tokens", get(access::list).post(access::create))
+        .route("/access-tokens/{id}/revoke", post(access::revoke))
+        .route("/audit", get(audit::list))
+        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
+        .with_state(console);
+    Router::new().merge(pages).route("/assets/{name}", get(assets::serve)).layer(middleware::from_fn(secure))
+}
+
+/// Security headers of every answer; pages are never stored, assets say otherwise themselves.
+async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let fixed = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,40 @@
+//! The pages, one file per noun.
+
+pub mod access;
+pub mod audit;
+pub mod enrolment;
+pub mod instances;
+pub mod jobs;
+pub mod overview;
+pub mod start;
+
+use drydock_control::records::PageQuery;
+use serde::Deserialize;
+
+/// Rows of one page of a list.
+const PAGE_ROWS: u32 = 100;
+
+/// Which page of a list a link names.
+#[derive(Debug, Default, Deserialize)]
+pub struct CursorQuery {
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+impl CursorQuery {
+    fn page(&self) -> PageQuery {
+        PageQuery { cursor: self.cursor.clone().filter(|c| !c.is_empty()), limit: Some(PAGE_ROWS) }
+    }
+}
+
+/// What is wrong with a field of a small form.
+#[derive(Debug, Clone, Default)]
+pub struct FieldErrors(pub Vec<(&'static str, String)>);
+
+impl FieldErrors {
+    /// All messages of `field`.
+    pub fn of(&self, field: &str) -> Option<String> {
+        let messages: Vec<&str> = self.0.iter().filter(|(f, _)| *f == field).map(|(_, m)| m.as_str()).collect();
+        if messages.is_empty() { None } else { Some(messages.join("; ")) }
+    }
+}

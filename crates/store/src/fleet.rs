@@ -23,6 +23,7 @@ pub async fn counts(c: &mut AnyConnection, online_since: Timestamp) -> StoreResu
          CAST(COALESCE(SUM(CASE WHEN last_seen IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS never_seen, \
          CAST(COALESCE(SUM(CASE WHEN updates > 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS with_updates, \
          CAST(COALESCE(SUM(CASE WHEN security_updates > 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS with_security, \
+         CAST(COALESCE(SUM(CASE WHEN held_updates > 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS with_held, \
          CAST(COALESCE(SUM(updates), 0) AS BIGINT) AS updates, \
          CAST(COALESCE(SUM(security_updates), 0) AS BIGINT) AS security_updates, \
          CAST(COALESCE(SUM(reboot_required), 0) AS BIGINT) AS reboot_required, \
@@ -38,6 +39,7 @@ pub async fn counts(c: &mut AnyConnection, online_since: Timestamp) -> StoreResu
     counts.never_seen = big_count(&row, "never_seen")?;
     counts.with_updates = big_count(&row, "with_updates")?;
     counts.with_security_updates = big_count(&row, "with_security")?;
+    counts.with_held_updates = big_count(&row, "with_held")?;
     counts.updates = big_count(&row, "updates")?;
     counts.security_updates = big_count(&row, "security_updates")?;
     counts.reboot_required = big_count(&row, "reboot_required")?;

@@ -310,6 +310,8 @@ pub struct FleetCounts {
     pub with_updates: u64,
     /// ACTIVE instances with at least one security update.
     pub with_security_updates: u64,
+    /// ACTIVE instances with at least one held update.
+    pub with_held_updates: u64,
     /// Updates over all ACTIVE instances.
     pub updates: u64,
     /// Security updates over all ACTIVE instances.

@@ -2,6 +2,7 @@
 //! typed survives a refusal. A job made elsewhere may say more than the form can; then the form names what it drops.
 
 use drydock_domain::instance::Labels;
+use drydock_domain::limits::{JOB_DURATION_MAX_SECS, JOB_DURATION_MIN_SECS};
 use drydock_domain::patch::filter::{GroupLabel, InstanceFilter};
 use drydock_domain::patch::pattern::Pattern;
 use drydock_domain::patch::spec::{
@@ -213,9 +214,15 @@ impl JobForm {
                 (Some(i), "only") => entries(&self.only).get(i).cloned(),
                 _ => None,
             };
+            // What the form asks in its own words is refused in them, too.
             let message = match (entry, field) {
                 (Some(entry), "excludes") => format!("“{entry}” {}", error.message),
                 (None, "") => format!("{}: {}", error.field, error.message),
+                (_, "duration") => {
+                    format!("must be between {} and {} minutes", JOB_DURATION_MIN_SECS.div_ceil(60), JOB_DURATION_MAX_SECS / 60)
+                }
+                (_, "instances") if self.instances.trim().is_empty() => "name at least one instance".to_owned(),
+                (_, "target") if error.message.starts_with("is empty") => "give at least one label, zone or name prefix".to_owned(),
                 _ => error.message.clone(),
             };
             let noted = FormError { field, message };
@@ -466,6 +473,8 @@ mod tests {
         let fields: Vec<_> = form.errors.iter().map(|e| e.field).collect();
         assert_eq!(fields, ["instances", "duration", "concurrency", "excludes", "preLimit"]);
         assert!(form.error("excludes").expect("refused").starts_with("“/(/” is not a valid regular expression"));
+        assert_eq!(form.error("duration").as_deref(), Some("must be between 1 and 10080 minutes"));
+        assert_eq!(form.error("instances").as_deref(), Some("name at least one instance"));
         assert!(form.more_open());
     }
 

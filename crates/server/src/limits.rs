@@ -26,9 +26,6 @@ pub const REST_REQUEST_MAX: Duration = Duration::from_secs(30);
 pub const AGENT_CALL_MAX: Duration = Duration::from_secs(60);
 /// Time between two heartbeats of an Attach stream, seconds (contract: three missed ones mean unreachable).
 pub const HEARTBEAT_SECS: u32 = 30;
-/// How often an Attach stream asks the store whether its certificate is still good: a revocation made by another
-/// process (or missed by the hub) is seen after this time at the latest.
-pub const SESSION_RECHECK: Duration = Duration::from_secs(30);
 /// Sign of life on an event stream, so that proxies keep it open.
 pub const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// An event stream looks again after this time even when nothing woke it.

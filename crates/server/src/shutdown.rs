@@ -24,6 +24,11 @@ impl ShutdownTrigger {
 }
 
 impl Shutdown {
+    /// The bare switch, for crates that know only the channel.
+    pub fn into_inner(self) -> watch::Receiver<bool> {
+        self.0
+    }
+
     /// Is it on?
     pub fn has_begun(&self) -> bool {
         *self.0.borrow()

@@ -55,11 +55,7 @@ impl AppState {
 
     /// The command that enrols a host with `token`.
     pub fn enrol_command(&self, token: &str) -> String {
-        format!(
-            "drydock-agent enrol --server {} --token {token} --ca-fingerprint {}",
-            self.public_url,
-            self.ca.fingerprint()
-        )
+        format!("drydock-agent enrol --server {} --token {token} --ca-fingerprint {}", self.public_url, self.ca.fingerprint())
     }
 }
 

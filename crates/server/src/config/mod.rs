@@ -8,6 +8,7 @@ mod settings;
 mod template;
 
 pub use inputs::Inputs;
+pub(crate) use settings::is_name;
 pub use settings::{LogFormat, Settings, SettingsError};
 pub use template::default_config;
 
@@ -71,9 +72,9 @@ mod tests {
 
     #[test]
     fn the_commented_default_is_the_default() {
-        let written = settings(&default_config(Path::new("/var/lib/drydock"), &[])).expect("valid");
+        let written = settings(&default_config(Path::new("/var/lib/drydock"), None, &[])).expect("valid");
         assert_eq!(written, settings("").expect("an empty file is valid"));
-        let all_on: String = default_config(Path::new("/d"), &["drydock.example".into()])
+        let all_on: String = default_config(Path::new("/d"), None, &["drydock.example".into()])
             .lines()
             .map(|l| l.strip_prefix("#= ").unwrap_or(l).to_owned() + "\n")
             .collect();

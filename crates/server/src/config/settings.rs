@@ -129,7 +129,7 @@ impl Settings {
 }
 
 /// A DNS name (letters, digits, `-`, `.`, a leading `*.`) or an IP address.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     if name.parse::<IpAddr>().is_ok() {
         return true;
     }

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 /// The file's text. Lines that begin with `#=` are defaults that are not set: remove `#= ` to set them.
-pub fn default_config(data_dir: &Path, names: &[String]) -> String {
+pub fn default_config(data_dir: &Path, listen: Option<&str>, names: &[String]) -> String {
     let data_dir = toml::Value::from(data_dir.to_string_lossy().into_owned());
     let (mark, list) =
         if names.is_empty() { ("#= ", "[]".to_owned()) } else { ("", toml::Value::from(names.to_vec()).to_string()) };
+    let (listen_mark, listen) = listen.map_or(("#= ", "0.0.0.0:8443"), |l| ("", l));
+    let listen = toml::Value::from(listen);
     format!(
         r##"# Drydock server. Check with `drydockd check-config`; unknown keys are refused.
 # Lines that begin with "#=" show a default: remove the mark to change it. Restart the server afterwards.
@@ -15,7 +17,7 @@ pub fn default_config(data_dir: &Path, names: &[String]) -> String {
 data_dir = {data_dir}
 
 # The one TLS port: console, REST, agents.
-#= listen = "0.0.0.0:8443"
+{listen_mark}listen = {listen}
 
 # DNS names and IP addresses by which hosts and people reach this server. The host name, localhost and the loopback
 # addresses are always included. The first name is shown in commands for hosts. The server's certificate is made anew

@@ -102,10 +102,8 @@ async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAccepto
         Err(_) => return tracing::debug!(%address, "the TLS handshake took too long"),
     };
     let (_, session) = stream.get_ref();
-    let certificate = session
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .map(|leaf| Arc::new(PeerCertificate::from_der(leaf)));
+    let certificate =
+        session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Arc::new(PeerCertificate::from_der(leaf)));
     let http2 = session.alpn_protocol() == Some(b"h2");
     let peer = Peer { address, certificate };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -131,11 +129,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAccepto
 /// ALPN decides the version: guessing it from the first bytes would wait for a silent peer without a limit.
 fn http_builder(http2: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_READ_MAX)
-        .max_buf_size(limits::HEADER_MAX_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits::HEADER_READ_MAX).max_buf_size(limits::HEADER_MAX_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

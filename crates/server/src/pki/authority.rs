@@ -71,8 +71,7 @@ pub fn check_csr(csr_der: &[u8]) -> Result<CsrKey, CsrError> {
     if *parsed.public_key.algorithm() != rcgen::PKCS_ECDSA_P256_SHA256 {
         return Err(CsrError::WrongKey);
     }
-    let (rest, request) =
-        X509CertificationRequest::from_der(csr_der).map_err(|e| CsrError::Unreadable(e.to_string()))?;
+    let (rest, request) = X509CertificationRequest::from_der(csr_der).map_err(|e| CsrError::Unreadable(e.to_string()))?;
     if !rest.is_empty() {
         return Err(CsrError::Unreadable("bytes after the request".to_owned()));
     }
@@ -119,15 +118,13 @@ impl Authority {
         let damaged = |path: std::path::PathBuf, message: String| PkiError::Damaged { path, message };
         let cert_pem = read_text(&dir.ca_cert())?;
         let key = KeyPair::from_pem(&read_text(&dir.ca_key())?).map_err(|e| damaged(dir.ca_key(), e.to_string()))?;
-        let cert_der = CertificateDer::from_pem_slice(cert_pem.as_bytes())
-            .map_err(|e| damaged(dir.ca_cert(), e.to_string()))?
-            .into_owned();
+        let cert_der =
+            CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(|e| damaged(dir.ca_cert(), e.to_string()))?.into_owned();
         let spki = super::peer::spki_der(&cert_der).map_err(|e| damaged(dir.ca_cert(), e.to_string()))?;
         if spki != rcgen::PublicKeyData::subject_public_key_info(&key) {
             return Err(damaged(dir.ca_key(), "it is not the key of ca.pem".to_owned()));
         }
-        let issuer =
-            Issuer::from_ca_cert_der(&cert_der, key).map_err(|e| damaged(dir.ca_cert(), e.to_string()))?;
+        let issuer = Issuer::from_ca_cert_der(&cert_der, key).map_err(|e| damaged(dir.ca_cert(), e.to_string()))?;
         Ok(Authority { issuer, cert_pem, cert_der })
     }
 

@@ -7,7 +7,7 @@ mod peer;
 mod server_cert;
 mod work_key;
 
-pub use authority::{Authority, CsrError, IssuedCertificate, check_csr};
+pub use authority::{Authority, CsrError, CsrKey, IssuedCertificate, check_csr};
 pub use peer::{PeerCertificate, PeerError};
 pub use server_cert::{ServerIdentity, ensure as ensure_server_cert};
 pub use work_key::{create as create_work_key, load as load_work_key};
@@ -53,13 +53,20 @@ pub enum PkiError {
     },
 }
 
+/// Fingerprint of a data directory's CA, read from its certificate alone.
+pub fn fingerprint_of(dir: &crate::files::DataDir) -> Result<String, PkiError> {
+    use rustls::pki_types::pem::PemObject;
+    let path = dir.ca_cert();
+    let der = rustls::pki_types::CertificateDer::from_pem_slice(read_text(&path)?.as_bytes());
+    der.map(|d| sha256_hex(&d)).map_err(|e| PkiError::Damaged { path, message: e.to_string() })
+}
+
 fn read_text(path: &std::path::Path) -> Result<String, PkiError> {
     std::fs::read_to_string(path).map_err(|source| PkiError::Read { path: path.to_owned(), source })
 }
 
 fn write(path: &std::path::Path, text: &str, mode: u32) -> Result<(), PkiError> {
-    crate::files::write_atomic(path, text.as_bytes(), mode)
-        .map_err(|source| PkiError::Write { path: path.to_owned(), source })
+    crate::files::write_atomic(path, text.as_bytes(), mode).map_err(|source| PkiError::Write { path: path.to_owned(), source })
 }
 
 /// Lower-case hex.

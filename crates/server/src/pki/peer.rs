@@ -84,10 +84,6 @@ impl PeerCertificate {
                 _ => None,
             })
             .ok_or(PeerError::NoInstance)?;
-        Ok(PeerCertificate {
-            instance,
-            key_fingerprint: sha256_hex(cert.public_key().raw),
-            expires_at: end(&cert),
-        })
+        Ok(PeerCertificate { instance, key_fingerprint: sha256_hex(cert.public_key().raw), expires_at: end(&cert) })
     }
 }

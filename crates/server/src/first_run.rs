@@ -1,0 +1,137 @@
+//! The data directory of a daemon: made whole at the first run, read strictly afterwards. A damaged or missing key is
+//! never replaced in silence, because every host trusts the old one.
+
+use drydock_control::records::PageQuery;
+use drydock_control::store::{Location, Store};
+use drydock_control::{Config, Control, Principal, Secret, SystemClock, WorkKey};
+use drydock_domain::access::Role;
+use jiff::Timestamp;
+
+use crate::config::Settings;
+use crate::files::{DataDir, DataDirLock, LockError};
+use crate::pki::{Authority, PkiError, ServerIdentity, create_work_key, ensure_server_cert, load_work_key};
+
+/// Name of the first access token.
+const FIRST_TOKEN_NAME: &str = "administrator";
+
+/// A data directory that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not creatable.
+    #[error("cannot create the data directory {path}")]
+    Create {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// In use.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Keys or certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The database.
+    #[error("cannot open the database {path}")]
+    Store {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: drydock_control::store::StoreError,
+    },
+    /// The first access token.
+    #[error("cannot make the first access token")]
+    Token(#[source] drydock_control::Error),
+}
+
+/// An open data directory.
+pub struct Opened {
+    /// Held as long as the daemon lives.
+    pub lock: DataDirLock,
+    /// The CA.
+    pub ca: Authority,
+    /// The port's certificate.
+    pub identity: ServerIdentity,
+    /// The operations.
+    pub control: Control,
+    /// The administrator's token; only at the first run.
+    pub admin_token: Option<Secret>,
+}
+
+/// Opens the data directory, making what the first run makes.
+pub async fn open(settings: &Settings) -> Result<Opened, OpenError> {
+    let dir = DataDir::new(&settings.data_dir);
+    dir.create().map_err(|source| OpenError::Create { path: settings.data_dir.clone(), source })?;
+    let lock = dir.lock()?;
+    let now = Timestamp::now();
+    let (ca, work_key) = keys(&dir, now)?;
+    let identity = ensure_server_cert(&dir, &ca, &certificate_names(settings), now)?;
+    let control = open_control(settings, work_key).await?;
+    let admin_token = first_token(&control).await.map_err(OpenError::Token)?;
+    Ok(Opened { lock, ca, identity, control, admin_token })
+}
+
+/// The operations over the data directory's database, without the port: for local commands.
+pub async fn open_control(settings: &Settings, work_key: WorkKey) -> Result<Control, OpenError> {
+    let path = DataDir::new(&settings.data_dir).database();
+    let failed = |source| OpenError::Store { path: path.clone(), source };
+    let store = Store::open(&Location::Sqlite(path.clone())).await.map_err(failed)?;
+    let config = Config { no_agent_after_secs: i64::from(settings.no_agent_after_secs), ..Config::default() };
+    Ok(Control::new(store, config, work_key, std::sync::Arc::new(SystemClock)))
+}
+
+/// The database is made last: as long as it is absent nothing depends on the keys, and a first run that was
+/// interrupted begins anew.
+fn keys(dir: &DataDir, now: Timestamp) -> Result<(Authority, WorkKey), PkiError> {
+    if dir.database().exists() {
+        return Ok((Authority::load(dir)?, load_work_key(dir)?));
+    }
+    let ca = if dir.ca_cert().exists() { Authority::load(dir)? } else { Authority::create(dir, now)? };
+    let work_key = if dir.work_key().exists() { load_work_key(dir)? } else { create_work_key(dir)? };
+    Ok((ca, work_key))
+}
+
+/// Nobody can sign in before the first token is there: a first run that died before it showed the token shows one at
+/// the next start.
+async fn first_token(control: &Control) -> drydock_control::Result<Option<Secret>> {
+    let ctx = control.ctx(Principal::Server, "first-run");
+    let any = control.list_access_tokens(&ctx, &PageQuery { limit: Some(1), ..PageQuery::default() }).await?;
+    if !any.items.is_empty() {
+        return Ok(None);
+    }
+    let (_, secret) = control.bootstrap_admin_token(FIRST_TOKEN_NAME, Role::Administrator).await?;
+    Ok(Some(secret))
+}
+
+/// The machine's host name, when it can stand in a certificate.
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    crate::config::is_name(&name).then_some(name)
+}
+
+/// Names in the server's certificate: the configured ones, the host name, and the loopback.
+fn certificate_names(settings: &Settings) -> Vec<String> {
+    let mut names = settings.names.clone();
+    names.extend(host_name());
+    names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+    if !settings.listen.ip().is_unspecified() {
+        names.push(settings.listen.ip().to_string());
+    }
+    names
+}
+
+/// How hosts and people reach the server that listens on `port`.
+pub fn public_url(settings: &Settings, port: u16) -> String {
+    let configured = settings.names.iter().find(|n| !n.starts_with("*.")).cloned();
+    let listens_on_one = !settings.listen.ip().is_unspecified();
+    let name = configured
+        .or_else(|| listens_on_one.then(|| settings.listen.ip().to_string()))
+        .or_else(host_name)
+        .unwrap_or_else(|| "localhost".to_owned());
+    match name.parse::<std::net::Ipv6Addr>() {
+        Ok(v6) => format!("https://[{v6}]:{port}"),
+        Err(_) => format!("https://{name}:{port}"),
+    }
+}

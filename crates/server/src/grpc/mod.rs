@@ -1,0 +1,254 @@
+//! The agent protocol as a thin adapter: decode, one operation of `control`, encode. Certificates are signed here,
+//! because keys are the server's; who gets one is decided by `control`.
+
+mod attach;
+mod session;
+
+use std::time::{Duration, Instant};
+
+use drydock_api::agent::MESSAGE_MAX_BYTES;
+use drydock_api::agent::v1::agent_link_server::{AgentLink, AgentLinkServer};
+use drydock_api::agent::v1::enrol_response::State as EnrolState;
+use drydock_api::agent::v1::section_report::Body;
+use drydock_api::agent::v1::{
+    AttachRequest, EnrolRequest, EnrolResponse, PullWorkRequest, PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse,
+    RenewRequest, RenewResponse, ReportInventoryRequest, ReportInventoryResponse, ReportTaskRequest, ReportTaskResponse,
+    SectionReport, SignedOrder, TaskDirective, UnregisterRequest, UnregisterResponse,
+};
+use drydock_control::{EnrolAsk, ErrorKind, Secret, SectionBodyIn, SectionIn};
+use drydock_domain::ids::{InstanceId, TaskId};
+use drydock_domain::instance::InstanceState;
+use drydock_domain::inventory::OsFacts;
+use jiff::Timestamp;
+use tonic::codec::CompressionEncoding;
+use tonic::{Request, Response, Status};
+
+use crate::pki::{CsrKey, IssuedCertificate, check_csr};
+use crate::request::RequestInfo;
+use crate::rest::error::chain;
+use crate::rest::extract::address_of;
+use crate::state::AppState;
+
+/// Machine-id, host name, token, reason: longest accepted, bytes. `control` checks their form.
+const TEXT_MAX_BYTES: usize = 1024;
+/// Operating-system facts at enrolment, bytes.
+const OS_FACTS_MAX_BYTES: usize = 64 * 1024;
+/// Tasks an agent may say it holds, count: one is usual, some wait for their acknowledgement.
+const HELD_MAX: usize = 1000;
+/// Sections of one report, count.
+const SECTIONS_MAX: usize = 16;
+
+/// The service, ready to be mounted.
+pub fn service(state: AppState) -> AgentLinkServer<Link> {
+    AgentLinkServer::new(Link { state })
+        .max_decoding_message_size(MESSAGE_MAX_BYTES)
+        .max_encoding_message_size(MESSAGE_MAX_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
+}
+
+/// The agent protocol over `control`.
+#[derive(Debug, Clone)]
+pub struct Link {
+    state: AppState,
+}
+
+/// The one mapping of errors to gRPC codes. Agents take PERMISSION_DENIED, UNAUTHENTICATED and FAILED_PRECONDITION as
+/// final and repeat UNAVAILABLE.
+fn status_of(error: &drydock_control::Error, request_id: &str) -> Status {
+    let message = error.to_string();
+    match error.kind() {
+        ErrorKind::NotFound => Status::not_found(message),
+        ErrorKind::Invalid => Status::invalid_argument(message),
+        ErrorKind::Unauthenticated => Status::unauthenticated(message),
+        ErrorKind::Forbidden => Status::permission_denied(message),
+        ErrorKind::Conflict => Status::failed_precondition(message),
+        ErrorKind::Unavailable | ErrorKind::Internal => {
+            tracing::error!(request_id, error = %chain(error), "an agent's call failed");
+            // An agent repeats what failed by our fault: nothing of its work is lost.
+            Status::unavailable(message)
+        }
+    }
+}
+
+fn info_of<T>(request: &Request<T>) -> RequestInfo {
+    request.extensions().get::<RequestInfo>().cloned().unwrap_or_else(RequestInfo::unknown)
+}
+
+fn bounded(name: &str, text: &str) -> Result<(), Status> {
+    if text.len() > TEXT_MAX_BYTES {
+        return Err(Status::invalid_argument(format!("{name} has more than {TEXT_MAX_BYTES} bytes")));
+    }
+    Ok(())
+}
+
+impl Link {
+    fn life(&self) -> Duration {
+        Duration::from_secs(u64::from(self.state.settings.certificate_hours) * 3600)
+    }
+
+    /// Signs a certificate and notes it in the store before anybody sees it.
+    async fn issue(&self, instance: InstanceId, key: &CsrKey, request_id: &str) -> Result<IssuedCertificate, Status> {
+        let made = self.state.ca.issue_agent(key, instance, self.life(), self.state.control.now());
+        let cert = made.map_err(|error| {
+            tracing::error!(request_id, %error, "cannot sign a certificate");
+            Status::unavailable("the server cannot sign certificates now; its log has the reason")
+        })?;
+        let fingerprint = key.fingerprint();
+        let stored = self.state.control.record_certificate(instance, &fingerprint, &cert.serial, cert.expires_at).await;
+        stored.map_err(|e| status_of(&e, request_id))?;
+        Ok(cert)
+    }
+
+    async fn enrol_inner(&self, ask: EnrolRequest, request_id: &str) -> Result<EnrolResponse, Status> {
+        for (name, text) in [("token", &ask.token), ("machine_id", &ask.machine_id), ("hostname", &ask.hostname)] {
+            bounded(name, text)?;
+        }
+        let key = check_csr(&ask.csr_der).map_err(|e| Status::failed_precondition(e.to_string()))?;
+        if ask.os_facts.len() > OS_FACTS_MAX_BYTES {
+            return Err(Status::invalid_argument(format!("os_facts has more than {OS_FACTS_MAX_BYTES} bytes")));
+        }
+        let os: OsFacts = serde_json::from_slice(&ask.os_facts)
+            .map_err(|e| Status::invalid_argument(format!("os_facts is not the JSON of OsFacts: {e}")))?;
+        let asked = EnrolAsk {
+            token: Secret::new(ask.token),
+            spki_sha256: key.fingerprint(),
+            machine_id: ask.machine_id,
+            hostname: ask.hostname,
+            os,
+        };
+        let enrolled = self.state.control.enrol(request_id, asked).await.map_err(|e| status_of(&e, request_id))?;
+        let mut answer = EnrolResponse {
+            state: EnrolState::Pending.into(),
+            instance_id: enrolled.instance.to_string(),
+            certificate_pem: String::new(),
+            ca_pem: self.state.ca.cert_pem().to_owned(),
+            work_key: self.state.control.work_public_key().to_vec(),
+            retry_after_secs: enrolled.retry_after_secs,
+            message: enrolled.message,
+        };
+        if enrolled.state == InstanceState::Active {
+            answer.state = EnrolState::Active.into();
+            answer.certificate_pem = self.issue(enrolled.instance, &key, request_id).await?.chain_pem;
+        }
+        Ok(answer)
+    }
+}
+
+#[tonic::async_trait]
+impl AgentLink for Link {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let info = info_of(&request);
+        let address = address_of(request.extensions());
+        if let Err(wait) = self.state.failures.check(address, Instant::now()) {
+            let secs = wait.as_secs().max(1);
+            return Err(Status::unavailable(format!("too many refused enrolments from {address}; wait {secs} s")));
+        }
+        let result = self.enrol_inner(request.into_inner(), &info.id).await;
+        match result {
+            Ok(answer) => {
+                info.set_who(&format!("instance {}", answer.instance_id));
+                Ok(Response::new(answer))
+            }
+            Err(status) => {
+                if status.code() != tonic::Code::Unavailable {
+                    self.state.failures.failed(address, Instant::now());
+                }
+                Err(status)
+            }
+        }
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let session = self.session(&request).await?;
+        let key = check_csr(&request.into_inner().csr_der).map_err(|e| Status::failed_precondition(e.to_string()))?;
+        let cert = self.issue(session.instance, &key, &session.ctx.request_id).await?;
+        Ok(Response::new(RenewResponse {
+            certificate_pem: cert.chain_pem,
+            ca_pem: self.state.ca.cert_pem().to_owned(),
+            work_key: self.state.control.work_public_key().to_vec(),
+        }))
+    }
+
+    type AttachStream = attach::HintStream;
+
+    async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<Self::AttachStream>, Status> {
+        attach::open(self, &request).await.map(Response::new)
+    }
+
+    async fn report_inventory(
+        &self,
+        request: Request<ReportInventoryRequest>,
+    ) -> Result<Response<ReportInventoryResponse>, Status> {
+        let session = self.session(&request).await?;
+        let sections = request.into_inner().sections;
+        if sections.len() > SECTIONS_MAX {
+            return Err(Status::invalid_argument(format!("more than {SECTIONS_MAX} sections in one report")));
+        }
+        let sections = sections.into_iter().map(section).collect();
+        let wanted = self.state.control.report_inventory(&session.ctx, sections).await;
+        let wanted = wanted.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+        let wanted = wanted.into_iter().map(|kind| kind.as_str().to_owned()).collect();
+        Ok(Response::new(ReportInventoryResponse { wanted }))
+    }
+
+    async fn pull_work(&self, request: Request<PullWorkRequest>) -> Result<Response<PullWorkResponse>, Status> {
+        let session = self.session(&request).await?;
+        let held = request.into_inner().held;
+        if held.len() > HELD_MAX {
+            return Err(Status::invalid_argument(format!("more than {HELD_MAX} held tasks")));
+        }
+        let held = held
+            .iter()
+            .map(|h| h.task_id.parse::<TaskId>().map_err(|e| Status::invalid_argument(e.to_string())))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pulled = self.state.control.pull_work(&session.ctx, &held).await;
+        let pulled = pulled.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+        let orders = pulled.orders.into_iter().map(|o| SignedOrder { order: o.order, signature: o.signature }).collect();
+        let directives = pulled
+            .directives
+            .into_iter()
+            .map(|(task, answer)| TaskDirective { task_id: task.to_string(), directive: answer.as_str().to_owned() })
+            .collect();
+        Ok(Response::new(PullWorkResponse { orders, directives }))
+    }
+
+    async fn report_task(&self, request: Request<ReportTaskRequest>) -> Result<Response<ReportTaskResponse>, Status> {
+        let session = self.session(&request).await?;
+        let reported = self.state.control.report_task(&session.ctx, &request.into_inner().report).await;
+        let reported = reported.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+        let directive = reported.directive.as_str().to_owned();
+        Ok(Response::new(ReportTaskResponse { directive, stored: reported.stored }))
+    }
+
+    async fn refuse_order(&self, request: Request<RefuseOrderRequest>) -> Result<Response<RefuseOrderResponse>, Status> {
+        let session = self.session(&request).await?;
+        let refused = request.into_inner();
+        bounded("reason", &refused.reason)?;
+        // An order that could not be read names no task; the refusal is still noted.
+        let task = refused.task_id.parse::<TaskId>().ok();
+        let noted = self.state.control.refuse_order(&session.ctx, task, &refused.reason).await;
+        noted.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+        Ok(Response::new(RefuseOrderResponse {}))
+    }
+
+    async fn unregister(&self, request: Request<UnregisterRequest>) -> Result<Response<UnregisterResponse>, Status> {
+        let session = self.session(&request).await?;
+        self.state.control.unregister(&session.ctx).await.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+        Ok(Response::new(UnregisterResponse {}))
+    }
+}
+
+fn section(report: SectionReport) -> SectionIn {
+    let body = match report.body {
+        None => SectionBodyIn::None,
+        Some(Body::Full(bytes)) => SectionBodyIn::Full(bytes),
+        Some(Body::Delta(d)) => SectionBodyIn::Delta { base_fingerprint: d.base_fingerprint, delta: d.package_delta },
+    };
+    SectionIn { kind: report.kind, fingerprint: report.fingerprint, body }
+}
+
+/// A certificate that ended does not speak any more, also not on a connection that was made before its end.
+fn is_over(expires_at: Timestamp, now: Timestamp) -> bool {
+    expires_at <= now
+}

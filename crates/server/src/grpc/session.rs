@@ -1,0 +1,44 @@
+//! Who calls: the certificate of the connection, checked in the store at every call.
+
+use drydock_control::OpCtx;
+use drydock_domain::ids::InstanceId;
+use tonic::{Request, Status};
+
+use super::{Link, info_of, is_over, status_of};
+use crate::listener::Peer;
+use crate::pki::PeerCertificate;
+
+/// An agent that may speak.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) instance: InstanceId,
+    pub(super) ctx: OpCtx,
+}
+
+/// The certificate of the connection the request came on.
+pub(super) fn certificate<T>(request: &Request<T>) -> Result<PeerCertificate, Status> {
+    let shown = request.extensions().get::<Peer>().and_then(|p| p.certificate.as_deref());
+    match shown {
+        Some(Ok(certificate)) => Ok(certificate.clone()),
+        Some(Err(error)) => Err(Status::unauthenticated(error.to_string())),
+        None => Err(Status::unauthenticated("this call needs the agent's certificate; enrol first (drydock-agent enrol)")),
+    }
+}
+
+impl Link {
+    pub(super) async fn session<T>(&self, request: &Request<T>) -> Result<Session, Status> {
+        let certificate = certificate(request)?;
+        let info = info_of(request);
+        info.set_who(&format!("instance {}", certificate.instance));
+        self.check(&certificate, &info.id).await
+    }
+
+    pub(super) async fn check(&self, certificate: &PeerCertificate, request_id: &str) -> Result<Session, Status> {
+        if is_over(certificate.expires_at, self.state.control.now()) {
+            return Err(Status::unauthenticated("the agent's certificate has ended; connect with the renewed one"));
+        }
+        let instance = certificate.instance;
+        let ctx = self.state.control.agent_session(instance, &certificate.key_fingerprint, request_id).await;
+        Ok(Session { instance, ctx: ctx.map_err(|e| status_of(&e, request_id))? })
+    }
+}

@@ -1,0 +1,127 @@
+//! What surrounds every request: its id, its time limit, its access log line, its counters, and the one error shape
+//! for answers that no handler made. Log lines hold the path without its query, and never a header or a body.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, StatusCode};
+
+use crate::limits;
+use crate::listener::Peer;
+use crate::metrics::RequestLabels;
+use crate::rest::error::Failure;
+use crate::state::AppState;
+
+/// Carries the request's id in both directions.
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id taken from a client, bytes.
+const REQUEST_ID_MAX_BYTES: usize = 64;
+/// Path of the agent protocol.
+pub const AGENT_PATH: &str = "/drydock.agent.v1.AgentLink/";
+/// Its calls, as metric labels.
+const AGENT_CALLS: [&str; 8] =
+    ["Enrol", "Renew", "Attach", "ReportInventory", "PullWork", "ReportTask", "RefuseOrder", "Unregister"];
+
+/// One request's id and, once known, its caller; an extension of every request.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// Its id: the client's `X-Request-Id` when it is sensible, otherwise ours.
+    pub id: String,
+    who: Arc<OnceLock<String>>,
+}
+
+impl RequestInfo {
+    fn of(request: &Request) -> Self {
+        let given = request.headers().get(&REQUEST_ID).and_then(|v| v.to_str().ok()).filter(|id| {
+            (1..=REQUEST_ID_MAX_BYTES).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        });
+        let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+        RequestInfo { id, who: Arc::default() }
+    }
+
+    /// For a request that came without the outermost layer.
+    pub(crate) fn unknown() -> Self {
+        RequestInfo { id: "-".to_owned(), who: Arc::default() }
+    }
+
+    /// Notes who calls, for the access log.
+    pub fn set_who(&self, name: &str) {
+        let _ = self.who.set(name.to_owned());
+    }
+}
+
+/// The outermost layer.
+pub async fn surround(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let info = RequestInfo::of(&request);
+    let is_agent = request.uri().path().starts_with(AGENT_PATH);
+    let route = route_label(&request, is_agent);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let address = request.extensions().get::<Peer>().map(|p| p.address);
+    request.extensions_mut().insert(info.clone());
+    let limit = if is_agent { limits::AGENT_CALL_MAX } else { limits::REST_REQUEST_MAX };
+    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => too_long(is_agent, limit),
+    };
+    finish_error(&mut response, &info, &path);
+    if let Ok(value) = HeaderValue::from_str(&info.id) {
+        response.headers_mut().insert(&REQUEST_ID, value);
+    }
+    let took = began.elapsed();
+    let grpc_status = response.headers().get("grpc-status").and_then(|v| v.to_str().ok());
+    let status = grpc_status.map_or_else(|| response.status().as_str().to_owned(), |s| format!("grpc-{s}"));
+    tracing::info!(
+        target: "access",
+        request_id = info.id,
+        %method,
+        path,
+        status,
+        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        who = info.who.get().map_or("-", String::as_str),
+        address = address.map(tracing::field::display),
+        "request"
+    );
+    state.metrics.answered(RequestLabels { method: method.to_string(), route, status }, took);
+    response
+}
+
+/// The route's template: a bounded set, whatever paths clients try.
+fn route_label(request: &Request, is_agent: bool) -> String {
+    if is_agent {
+        let call = request.uri().path().trim_start_matches(AGENT_PATH);
+        let known = AGENT_CALLS.into_iter().find(|c| *c == call).unwrap_or("other");
+        return format!("{AGENT_PATH}{known}");
+    }
+    request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned()
+}
+
+fn too_long(is_agent: bool, limit: Duration) -> Response {
+    let message = format!("the server did not answer within {} s; try again", limit.as_secs());
+    if is_agent {
+        return tonic::Status::unavailable(message).into_http::<axum::body::Body>();
+    }
+    Failure::unavailable(StatusCode::SERVICE_UNAVAILABLE, message).into_response()
+}
+
+/// Gives every error answer of the API its body, with the request's id; logs the reasons of our own faults.
+fn finish_error(response: &mut Response, info: &RequestInfo, path: &str) {
+    let status = response.status();
+    let failure = match response.extensions_mut().remove::<Failure>() {
+        Some(failure) => failure,
+        // What the router itself refused: no such path, no such method, a body too large.
+        None if (status.is_client_error() || status.is_server_error()) && path.starts_with("/api/") => Failure::of_status(status),
+        None => return,
+    };
+    failure.log(&info.id);
+    *response.body_mut() = axum::body::Body::from(failure.body(&info.id));
+    let headers = response.headers_mut();
+    headers.remove(http::header::CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+}

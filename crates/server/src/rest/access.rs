@@ -1,0 +1,81 @@
+//! Who am I, access tokens, audit.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use drydock_api::rest::{AccessToken, ApiError, AuditRecord, CreateAccessToken, CreatedAccessToken, Page, WhoAmI};
+use drydock_domain::ids::AccessTokenId;
+use http::{HeaderMap, StatusCode};
+
+use super::error::{Failure, Result};
+use super::extract::{Caller, Params, StrictJson, no_idempotency_key};
+use super::{encode, no_body, split_verb};
+use crate::state::AppState;
+
+/// Who the server takes the caller for.
+#[utoipa::path(get, path = "/api/v1/whoami", tag = "access", operation_id = "whoami",
+    responses((status = 200, body = WhoAmI), (status = "default", body = ApiError)))]
+pub async fn whoami(State(state): State<AppState>, caller: Caller, params: Params) -> Result<Json<WhoAmI>> {
+    params.finish()?;
+    let who = state.control.whoami(&caller.ctx).await?;
+    Ok(Json(WhoAmI { name: who.name, role: who.role, server_version: crate::VERSION.to_owned() }))
+}
+
+/// Access tokens, without their secrets.
+#[utoipa::path(get, path = "/api/v1/access-tokens", tag = "access", operation_id = "listAccessTokens",
+    params(("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+        ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
+    responses((status = 200, body = Page<AccessToken>), (status = "default", body = ApiError)))]
+pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Params) -> Result<Json<Page<AccessToken>>> {
+    let page = params.page()?;
+    params.finish()?;
+    let tokens = state.control.list_access_tokens(&caller.ctx, &page).await?;
+    Ok(Json(encode::page(tokens, encode::access_token)))
+}
+
+/// Makes an access token. The answer shows its secret, once.
+#[utoipa::path(post, path = "/api/v1/access-tokens", tag = "access", operation_id = "createAccessToken",
+    request_body = CreateAccessToken,
+    responses((status = 201, body = CreatedAccessToken), (status = "default", body = ApiError)))]
+pub async fn create(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    StrictJson(ask): StrictJson<CreateAccessToken>,
+) -> Result<Response> {
+    no_idempotency_key(&headers)?;
+    let (token, secret) = state.control.create_access_token(&caller.ctx, &ask.name, ask.role, ask.expires_at).await?;
+    let created = CreatedAccessToken { token: encode::access_token(token), secret: secret.expose().to_owned() };
+    Ok((StatusCode::CREATED, super::NO_STORE, Json(created)).into_response())
+}
+
+/// Revokes an access token, now and for good.
+#[utoipa::path(post, path = "/api/v1/access-tokens/{id}:revoke", tag = "access", operation_id = "revokeAccessToken",
+    params(("id" = AccessTokenId, Path)),
+    responses((status = 200, body = AccessToken), (status = "default", body = ApiError)))]
+pub async fn verb(
+    State(state): State<AppState>,
+    Path(target): Path<String>,
+    caller: Caller,
+    body: bytes::Bytes,
+) -> Result<Json<AccessToken>> {
+    let (id, verb) = split_verb(&target)?;
+    if verb != "revoke" {
+        return Err(Failure::not_found(format!("access tokens have no {verb:?}; there is :revoke")));
+    }
+    no_body(&body)?;
+    let token = state.control.revoke_access_token(&caller.ctx, id.parse::<AccessTokenId>()?).await?;
+    Ok(Json(encode::access_token(token)))
+}
+
+/// Audit records, newest first.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "access", operation_id = "listAudit",
+    params(("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+        ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
+    responses((status = 200, body = Page<AuditRecord>), (status = "default", body = ApiError)))]
+pub async fn audit(State(state): State<AppState>, caller: Caller, mut params: Params) -> Result<Json<Page<AuditRecord>>> {
+    let page = params.page()?;
+    params.finish()?;
+    let records = state.control.list_audit(&caller.ctx, &page).await?;
+    Ok(Json(encode::page(records, encode::audit)))
+}

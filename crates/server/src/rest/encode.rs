@@ -1,0 +1,160 @@
+//! From the records of `control` to the types of the wire.
+
+use drydock_api::rest;
+use drydock_control::records::{
+    AccessTokenRecord, AuditRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
+};
+use drydock_control::{InstanceView, JobView, PackagesView, TaskDetail, UpdatesView};
+
+/// A page, row by row.
+pub fn page<T, U>(page: Paged<T>, row: impl FnMut(T) -> U) -> rest::Page<U> {
+    let page = page.map(row);
+    rest::Page { items: page.items, next_cursor: page.next_cursor }
+}
+
+/// An instance.
+pub fn instance(view: InstanceView) -> rest::Instance {
+    let etag = view.etag();
+    let r = view.record;
+    rest::Instance {
+        id: r.id,
+        name: r.name,
+        state: r.state,
+        pending_reason: r.pending_reason,
+        duplicate_of: r.duplicate_of,
+        reachability: view.reachability,
+        last_seen: view.last_seen,
+        created_at: r.created_at,
+        labels: r.labels,
+        zone: r.zone,
+        compartment: r.compartment,
+        machine_id: r.machine_id,
+        os: r.os,
+        inventory: r.inventory.map(summary),
+        certificate_expires_at: r.certificate_expires_at,
+        etag,
+    }
+}
+
+fn summary(s: InventorySummary) -> rest::InventorySummary {
+    rest::InventorySummary {
+        packages: s.packages,
+        updates: s.updates,
+        security_updates: s.security_updates,
+        held_updates: s.held_updates,
+        reboot_required: s.reboot_required,
+        findings: s.findings,
+        changed_at: s.changed_at,
+    }
+}
+
+/// Installed packages.
+pub fn packages(v: PackagesView) -> rest::PackageList {
+    rest::PackageList { fingerprint: v.fingerprint, changed_at: v.changed_at, packages: v.packages }
+}
+
+/// Available updates.
+pub fn updates(v: UpdatesView) -> rest::UpdateList {
+    rest::UpdateList {
+        changed_at: v.changed_at,
+        updates: v.updates,
+        findings: v.findings,
+        health: v.health,
+        managers: v.managers,
+    }
+}
+
+/// One entry of an instance's history.
+pub fn history(r: HistoryRecord) -> rest::HistoryEntry {
+    rest::HistoryEntry {
+        at: r.at,
+        kind: r.kind,
+        message: r.message,
+        changes: r.changes,
+        changes_total: r.changes_total,
+        task: r.task,
+    }
+}
+
+/// An enrolment profile.
+pub fn profile(r: ProfileRecord) -> rest::EnrolmentProfile {
+    rest::EnrolmentProfile {
+        id: r.id,
+        spec: r.spec,
+        uses: r.uses,
+        revoked: r.revoked,
+        created_by: r.created_by,
+        created_at: r.created_at,
+    }
+}
+
+/// An access token, without its secret.
+pub fn access_token(r: AccessTokenRecord) -> rest::AccessToken {
+    rest::AccessToken {
+        id: r.id,
+        name: r.name,
+        role: r.role,
+        expires_at: r.expires_at,
+        created_at: r.created_at,
+        last_used_at: r.last_used_at,
+        revoked: r.revoked,
+    }
+}
+
+/// A patch job.
+pub fn job(view: JobView) -> rest::PatchJob {
+    let etag = view.etag();
+    let r = view.record;
+    rest::PatchJob {
+        id: r.id,
+        spec: r.spec,
+        state: r.state,
+        created_by: r.created_by,
+        created_at: r.created_at,
+        finished_at: r.finished_at,
+        deadline: r.deadline,
+        cancel_requested: r.cancel_requested,
+        instance_details_summary: view.counts,
+        percent_complete: view.percent_complete,
+        error_message: r.error_message,
+        etag,
+    }
+}
+
+/// A patch task.
+pub fn task(r: TaskRecord) -> rest::PatchTask {
+    rest::PatchTask {
+        id: r.id,
+        job: r.job,
+        job_display_name: r.job_display_name,
+        dry_run: r.dry_run,
+        instance: r.instance,
+        instance_name: r.instance_name,
+        state: r.state,
+        waiting_on: r.waiting_on,
+        message: r.message,
+        planned: r.planned,
+        applied: r.applied,
+        skipped: r.skipped,
+        reboots: r.reboots,
+        updated_at: r.updated_at,
+        finished_at: r.finished_at,
+    }
+}
+
+/// A patch task with its report.
+pub fn task_detail(d: TaskDetail) -> rest::PatchTaskDetail {
+    rest::PatchTaskDetail { task: task(d.task), report: d.report }
+}
+
+/// An audit record.
+pub fn audit(r: AuditRecord) -> rest::AuditRecord {
+    rest::AuditRecord {
+        at: r.at,
+        who: r.who,
+        operation: r.operation,
+        resource: r.resource,
+        outcome: r.outcome,
+        request_id: r.request_id,
+    }
+}

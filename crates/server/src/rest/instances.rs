@@ -1,0 +1,182 @@
+//! Managed instances and their inventory.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use drydock_api::rest::{ApiError, EditInstance, HistoryEntry, Instance, PackageList, Page, RejectInstance, UpdateList};
+use drydock_control::records::InstanceQuery;
+use drydock_control::{InstanceEdit, InstanceView};
+use drydock_domain::instance::InstanceState;
+use http::{HeaderMap, StatusCode};
+
+use super::error::{Failure, Result};
+use super::extract::{Caller, Params, StrictJson, if_match, parse_json, read_body};
+use super::{encode, no_body, split_verb, with_etag};
+use crate::state::AppState;
+
+fn answer(view: InstanceView) -> Response {
+    let instance = encode::instance(view);
+    with_etag(&instance.etag, Json(&instance).into_response())
+}
+
+/// Instances by name.
+#[utoipa::path(get, path = "/api/v1/instances", tag = "instances", operation_id = "listInstances",
+    params(("state" = Option<InstanceState>, Query, description = "Only this state"),
+        ("q" = Option<String>, Query, description = "Only names that hold this text"),
+        ("label" = Option<Vec<String>>, Query, description = "Only instances with this label, `key=value`; repeat for more"),
+        ("zone" = Option<String>, Query, description = "Only this zone"),
+        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+        ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
+    responses((status = 200, body = Page<Instance>), (status = "default", body = ApiError)))]
+pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Params) -> Result<Json<Page<Instance>>> {
+    let labels = params
+        .all("label")
+        .iter()
+        .map(|pair| {
+            let split = pair.split_once('=').filter(|(key, _)| !key.is_empty());
+            let found = split.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            found.ok_or_else(|| Failure::field("label", format!("{pair:?} is not key=value")))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let query = InstanceQuery {
+        state: params.parsed("state", "PENDING, ACTIVE, REJECTED or REVOKED", InstanceState::parse)?,
+        name_contains: params.one("q")?.unwrap_or_default(),
+        labels,
+        zone: params.one("zone")?,
+        page: params.page()?,
+        ..InstanceQuery::default()
+    };
+    params.finish()?;
+    Ok(Json(encode::page(state.control.list_instances(&caller.ctx, &query).await?, encode::instance)))
+}
+
+/// One instance.
+#[utoipa::path(get, path = "/api/v1/instances/{idOrName}", tag = "instances", operation_id = "getInstance",
+    params(("idOrName" = String, Path)),
+    responses((status = 200, body = Instance, headers(("ETag" = String))), (status = "default", body = ApiError)))]
+pub async fn get(State(state): State<AppState>, Path(id): Path<String>, caller: Caller, params: Params) -> Result<Response> {
+    params.finish()?;
+    Ok(answer(state.control.get_instance(&caller.ctx, &id).await?))
+}
+
+/// Edits labels and zone; absent fields stay.
+#[utoipa::path(patch, path = "/api/v1/instances/{idOrName}", tag = "instances", operation_id = "editInstance",
+    params(("idOrName" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The etag the edit is based on; 412 when it is an older one")),
+    request_body = EditInstance,
+    responses((status = 200, body = Instance, headers(("ETag" = String))), (status = "default", body = ApiError)))]
+pub async fn edit(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    headers: HeaderMap,
+    StrictJson(edit): StrictJson<EditInstance>,
+) -> Result<Response> {
+    let if_match = if_match(&headers)?;
+    let edit = InstanceEdit { labels: edit.labels, zone: edit.zone };
+    Ok(answer(state.control.edit_instance(&caller.ctx, &id, edit, if_match.as_deref()).await?))
+}
+
+/// Deletes the record of an instance and everything known of it. Its agent is cut off.
+#[utoipa::path(delete, path = "/api/v1/instances/{idOrName}", tag = "instances", operation_id = "deleteInstance",
+    params(("idOrName" = String, Path)),
+    responses((status = 204), (status = "default", body = ApiError)))]
+pub async fn delete(State(state): State<AppState>, Path(id): Path<String>, caller: Caller, params: Params) -> Result<StatusCode> {
+    params.finish()?;
+    state.control.delete_instance(&caller.ctx, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `:accept`, `:reject` and `:revoke`.
+pub async fn verb(
+    State(state): State<AppState>,
+    Path(target): Path<String>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response> {
+    let (id, verb) = split_verb(&target)?;
+    let body = read_body(request).await?;
+    let view = match verb {
+        "accept" => {
+            no_body(&body)?;
+            state.control.accept_instance(&caller.ctx, id).await?
+        }
+        "reject" => {
+            let ask: RejectInstance = if body.is_empty() { RejectInstance::default() } else { parse_json(&body)? };
+            state.control.reject_instance(&caller.ctx, id, &ask.reason).await?
+        }
+        "revoke" => {
+            no_body(&body)?;
+            state.control.revoke_instance(&caller.ctx, id).await?
+        }
+        _ => {
+            let text = format!("instances have no {verb:?}; there are :accept, :reject and :revoke");
+            return Err(Failure::not_found(text));
+        }
+    };
+    Ok(answer(view))
+}
+
+/// Lets a pending instance in.
+#[utoipa::path(post, path = "/api/v1/instances/{idOrName}:accept", tag = "instances", operation_id = "acceptInstance",
+    params(("idOrName" = String, Path)),
+    responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
+pub async fn accept() {}
+
+/// Refuses a pending instance; the reason is told to the host's operator.
+#[utoipa::path(post, path = "/api/v1/instances/{idOrName}:reject", tag = "instances", operation_id = "rejectInstance",
+    params(("idOrName" = String, Path)), request_body = Option<RejectInstance>,
+    responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
+pub async fn reject() {}
+
+/// Revokes an instance: its certificate is accepted no more, and its open stream is cut.
+#[utoipa::path(post, path = "/api/v1/instances/{idOrName}:revoke", tag = "instances", operation_id = "revokeInstance",
+    params(("idOrName" = String, Path)),
+    responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
+pub async fn revoke() {}
+
+/// Installed packages.
+#[utoipa::path(get, path = "/api/v1/instances/{idOrName}/packages", tag = "instances", operation_id = "listPackages",
+    params(("idOrName" = String, Path), ("q" = Option<String>, Query, description = "Only names that hold this text")),
+    responses((status = 200, body = PackageList), (status = "default", body = ApiError)))]
+pub async fn packages(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Json<PackageList>> {
+    let q = params.one("q")?.unwrap_or_default();
+    params.finish()?;
+    Ok(Json(encode::packages(state.control.instance_packages(&caller.ctx, &id, &q).await?)))
+}
+
+/// Available updates, broken repositories, reboot and restart needs.
+#[utoipa::path(get, path = "/api/v1/instances/{idOrName}/updates", tag = "instances", operation_id = "listUpdates",
+    params(("idOrName" = String, Path)),
+    responses((status = 200, body = UpdateList), (status = "default", body = ApiError)))]
+pub async fn updates(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<UpdateList>> {
+    params.finish()?;
+    Ok(Json(encode::updates(state.control.instance_updates(&caller.ctx, &id).await?)))
+}
+
+/// What happened to an instance, newest first.
+#[utoipa::path(get, path = "/api/v1/instances/{idOrName}/history", tag = "instances", operation_id = "listHistory",
+    params(("idOrName" = String, Path),
+        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+        ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
+    responses((status = 200, body = Page<HistoryEntry>), (status = "default", body = ApiError)))]
+pub async fn history(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Json<Page<HistoryEntry>>> {
+    let page = params.page()?;
+    params.finish()?;
+    Ok(Json(encode::page(state.control.instance_history(&caller.ctx, &id, &page).await?, encode::history)))
+}

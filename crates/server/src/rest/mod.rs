@@ -1,0 +1,111 @@
+//! `/api/v1`: each handler decodes, calls one operation of `control`, encodes. Absent on purpose: decisions, and
+//! authorisation (each operation asks for its own permission).
+
+mod access;
+pub mod encode;
+mod enrolment;
+pub mod error;
+mod events;
+pub mod extract;
+mod instances;
+mod patch_jobs;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use utoipa::OpenApi;
+
+use crate::state::AppState;
+use error::{Failure, Result};
+
+/// Answers that show a secret are kept by nobody on the way.
+pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store")];
+
+/// The document of the API, made from the handlers. A snapshot in `openapi.json` shows every change of it to reviewers.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Drydock", description = "Patches and inventory of Linux fleets. Send an access token as \
+        `Authorization: Bearer ddt_…`; unknown fields and parameters are refused; lists are pages with a cursor."),
+    paths(
+        access::whoami, access::list, access::create, access::verb, access::audit,
+        enrolment::list, enrolment::create, enrolment::get, enrolment::verb,
+        instances::list, instances::get, instances::edit, instances::delete, instances::accept, instances::reject,
+        instances::revoke, instances::packages, instances::updates, instances::history,
+        patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::verb, patch_jobs::tasks, patch_jobs::task,
+        events::follow,
+    ),
+    modifiers(&BearerToken),
+    security(("accessToken" = []))
+)]
+pub struct ApiDoc;
+
+struct BearerToken;
+
+impl utoipa::Modify for BearerToken {
+    fn modify(&self, doc: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        doc.components.get_or_insert_default().add_security_scheme("accessToken", scheme);
+        doc.info.license = Some(utoipa::openapi::LicenseBuilder::new().name("Apache-2.0").build());
+    }
+}
+
+/// The OpenAPI document, pretty JSON.
+pub fn openapi_json() -> String {
+    ApiDoc::openapi().to_pretty_json().unwrap_or_default() + "\n"
+}
+
+/// Routes of `/api/v1`. Custom verbs (`{id}:revoke`) share one segment with the id: the router cannot split it, so the
+/// handler does.
+pub fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/api/v1/openapi.json", get(openapi))
+        .route("/api/v1/whoami", get(access::whoami))
+        .route("/api/v1/access-tokens", get(access::list).post(access::create))
+        .route("/api/v1/access-tokens/{id}", post(access::verb))
+        .route("/api/v1/audit", get(access::audit))
+        .route("/api/v1/enrolment-profiles", get(enrolment::list).post(enrolment::create))
+        .route("/api/v1/enrolment-profiles/{id}", get(enrolment::get).post(enrolment::verb))
+        .route("/api/v1/instances", get(instances::list))
+        .route(
+            "/api/v1/instances/{id}",
+            get(instances::get).patch(instances::edit).delete(instances::delete).post(instances::verb),
+        )
+        .route("/api/v1/instances/{id}/packages", get(instances::packages))
+        .route("/api/v1/instances/{id}/updates", get(instances::updates))
+        .route("/api/v1/instances/{id}/history", get(instances::history))
+        .route("/api/v1/patch-jobs", get(patch_jobs::list).post(patch_jobs::create))
+        .route("/api/v1/patch-jobs/{id}", get(patch_jobs::get).post(patch_jobs::verb))
+        .route("/api/v1/patch-jobs/{id}/tasks", get(patch_jobs::tasks))
+        .route("/api/v1/patch-jobs/{id}/tasks/{task}", get(patch_jobs::task))
+        .route("/api/v1/patch-jobs/{id}/events", get(events::follow))
+        .with_state(state)
+}
+
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+}
+
+/// `web-1:accept` → (`web-1`, `accept`). The last colon decides: host names have none.
+fn split_verb(target: &str) -> Result<(&str, &str)> {
+    let split = target.rsplit_once(':').filter(|(id, verb)| !id.is_empty() && !verb.is_empty());
+    split.ok_or_else(|| Failure::of_status(http::StatusCode::METHOD_NOT_ALLOWED))
+}
+
+/// Verbs without parameters take no body, or an empty object.
+fn no_body(body: &[u8]) -> Result<()> {
+    let text = body.trim_ascii();
+    if text.is_empty() || text == b"{}" {
+        return Ok(());
+    }
+    Err(Failure::field("body", "this operation takes none"))
+}
+
+fn with_etag(etag: &str, mut response: Response) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&format!("\"{etag}\"")) {
+        response.headers_mut().insert(ETAG, value);
+    }
+    response
+}

@@ -1,0 +1,68 @@
+//! Everything behind the port: REST, agent protocol, console, health, in one router.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, StatusCode};
+
+use crate::request::AGENT_PATH;
+use crate::rest::error::{Failure, Result};
+use crate::rest::extract::{Caller, Params};
+use crate::state::AppState;
+
+/// What Prometheus is told about the text.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The router of one daemon.
+pub fn router(state: AppState) -> Router {
+    let health = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(state.clone());
+    // The agent service answers unknown calls itself, in gRPC's own way.
+    let agents = Router::new().route_service(&format!("{AGENT_PATH}{{call}}"), crate::grpc::service(state.clone()));
+    Router::new()
+        .merge(crate::rest::router(state.clone()))
+        .merge(health)
+        .merge(agents)
+        .layer(from_fn_with_state(state, crate::request::surround))
+        .layer(map_response(no_sniff))
+}
+
+/// Browsers guess no content types, and keep to TLS once they have seen it.
+async fn no_sniff(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("strict-transport-security", HeaderValue::from_static("max-age=31536000"));
+    response
+}
+
+/// The process lives.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The process can work: the store answers, and it is not going down.
+async fn readyz(State(state): State<AppState>) -> Response {
+    if state.shutdown.has_begun() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "going down\n").into_response();
+    }
+    match state.control.ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => {
+            tracing::warn!(error = %crate::rest::error::chain(&error), "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
+        }
+    }
+}
+
+/// Counters and gauges, for any access token: what a fleet looks like is nobody else's business.
+async fn metrics(State(state): State<AppState>, _caller: Caller, params: Params) -> Result<Response> {
+    params.finish()?;
+    let text = state.metrics.render(&state.control).await.map_err(Failure::from)?;
+    Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program drydock-agent; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    drydock_agent::cli::main()
+}

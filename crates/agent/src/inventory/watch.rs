@@ -1,0 +1,105 @@
+//! Watching the package databases: a package installed by hand is reported within two seconds. Events are gathered
+//! until it has been quiet for a moment, so that one transaction costs few readings.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use futures::StreamExt;
+use inotify::{Inotify, WatchMask};
+use tokio::time::Instant;
+
+use super::worker::Ask;
+
+/// A transaction writes in bursts; this long without an event means it paused or ended.
+const QUIET: Duration = Duration::from_millis(300);
+/// A long transaction is read in between at the latest after this.
+const BUSY_MAX: Duration = Duration::from_secs(1);
+/// Directories watched, count: a package database has fewer than five.
+const WATCHES_MAX: usize = 32;
+/// One read of the kernel's queue, bytes.
+const BUFFER_BYTES: usize = 4096;
+
+/// Watches `paths` and asks the collecting thread for packages; returns only when the kernel takes the watch away.
+pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> {
+    let inotify = Inotify::init()?;
+    let mask = WatchMask::CLOSE_WRITE | WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MODIFY;
+    let mut watched = 0;
+    for path in paths.iter().take(WATCHES_MAX) {
+        // A file that is replaced by rename takes its watch with it; its directory stays.
+        let dir = if path.is_dir() { path.clone() } else { path.parent().map_or_else(|| path.clone(), PathBuf::from) };
+        match inotify.watches().add(&dir, mask) {
+            Ok(_) => watched += 1,
+            Err(e) => {
+                tracing::warn!("{} cannot be watched ({e}); changes there are found by the periodic inventory", dir.display())
+            }
+        }
+    }
+    tracing::debug!("watching {watched} package database directories");
+    let mut events = inotify.into_event_stream(vec![0; BUFFER_BYTES])?;
+    while let Some(event) = events.next().await {
+        if !is_news(&event?) {
+            continue;
+        }
+        let latest = Instant::now() + BUSY_MAX;
+        while Instant::now() < latest {
+            match tokio::time::timeout(QUIET, events.next()).await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if asks.send(Ask::Packages).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Reading a database touches lock and shared-memory files; only the rest is news.
+fn is_news(event: &inotify::EventOwned) -> bool {
+    let Some(name) = event.name.as_deref().and_then(|n| n.to_str()) else { return true };
+    !(name.ends_with("-shm")
+        || name.starts_with(".dbenv")
+        || name.starts_with("__db")
+        || name.starts_with(".rpm.lock")
+        || name.contains("lock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_burst_of_changes_is_one_ask_and_locks_are_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (sender, asks) = std::sync::mpsc::channel();
+        let status = dir.path().join("status");
+        std::fs::write(&status, "").expect("written");
+        let watching = tokio::spawn(run(vec![status.clone()], sender));
+        let asks = std::sync::Arc::new(std::sync::Mutex::new(asks));
+        // The watch is set when the first change is seen.
+        let first = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                std::fs::write(&status, "x").expect("written");
+                let got = asks.lock().expect("lock").try_recv().is_ok();
+                if got {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        first.await.expect("an ask");
+        tokio::time::sleep(BUSY_MAX + QUIET).await;
+        while asks.lock().expect("lock").try_recv().is_ok() {}
+        std::fs::write(dir.path().join("lock-frontend"), "x").expect("written");
+        for i in 0..20 {
+            std::fs::write(dir.path().join("status-new"), format!("{i}")).expect("written");
+            std::fs::rename(dir.path().join("status-new"), &status).expect("renamed");
+        }
+        let asks2 = asks.clone();
+        let got = tokio::task::spawn_blocking(move || asks2.lock().expect("lock").recv_timeout(Duration::from_secs(2)));
+        assert_eq!(got.await.expect("joined"), Ok(Ask::Packages));
+        assert!(asks.lock().expect("lock").try_recv().is_err(), "one burst, one ask");
+        watching.abort();
+    }
+}

@@ -1,0 +1,425 @@
+//! Executes one task: asks the machine what is next, saves that, acts, reports. Safe to drop at any point: the next
+//! executor takes up where the ledger says, and no operator's script and no finished transaction runs twice.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use drydock_domain::ids::TaskId;
+use drydock_domain::inventory::PackageSet;
+use drydock_domain::patch::report::{Output, StepKind, StepOutcome};
+use drydock_domain::patch::spec::{ExecStep, ExecStepConfig};
+use drydock_domain::work::Directive;
+
+use super::control::Control;
+use super::host::{Host, ScriptEnd, Trouble};
+use super::machine::{self, AfterRepair, Ending, Event, Rules, State, StopReason, step};
+use super::report::{self, StepEnd};
+use crate::ledger::{Entry, Ledger, LedgerError};
+use crate::link::session::lock;
+
+/// Waiting times of the executor.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a reboot command may take to take effect.
+    pub reboot: Duration,
+    /// How long REBOOTING may take to reach the server before the host goes down anyway.
+    pub announce: Duration,
+    /// How often either is looked at.
+    pub look: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { reboot: Duration::from_secs(300), announce: Duration::from_secs(10), look: Duration::from_millis(200) }
+    }
+}
+
+/// Executes tasks on a host.
+pub struct Executor<'a, H: Host> {
+    /// The host.
+    pub host: &'a mut H,
+    /// The memory.
+    pub ledger: &'a Mutex<Ledger>,
+    /// The server's wishes.
+    pub control: &'a Control,
+    /// Wakes the link.
+    pub told: &'a dyn Fn(),
+    /// Waiting times.
+    pub limits: Limits,
+}
+
+/// What a step brought, beside its event.
+struct Acted {
+    event: Event,
+    outcome: StepOutcome,
+    end: StepEnd,
+    /// There was nothing to do: the step is not told.
+    silent: bool,
+}
+
+impl Acted {
+    fn done(message: impl Into<String>) -> Self {
+        Acted::with(Event::Done, StepOutcome::Succeeded, message)
+    }
+
+    fn with(event: Event, outcome: StepOutcome, message: impl Into<String>) -> Self {
+        Acted { event, outcome, end: StepEnd { message: message.into(), ..Default::default() }, silent: false }
+    }
+
+    fn trouble(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Failed(why) => Acted::with(Event::Failed(why.clone()), StepOutcome::Failed, why),
+            Trouble::TimedOut(why) => Acted::with(Event::Failed(why.clone()), StepOutcome::TimedOut, why),
+            Trouble::Killed => Acted::with(Event::Killed, StepOutcome::Killed, "killed on request"),
+            Trouble::Interrupted(why) => Acted::with(Event::Interrupted, StepOutcome::Interrupted, why),
+        }
+    }
+
+    fn output(mut self, output: Output, exit_code: Option<i32>) -> Self {
+        self.end.output = output;
+        self.end.exit_code = exit_code;
+        self
+    }
+}
+
+impl<H: Host> Executor<'_, H> {
+    /// Runs `task` to its end.
+    pub fn run(&mut self, task: TaskId) -> Result<(), LedgerError> {
+        let Some(mut entry) = lock(self.ledger).get(task).cloned() else { return Err(LedgerError::Unknown(task)) };
+        // The state in the ledger may have been begun before this executor existed.
+        let mut resumed = entry.state != State::Accepted;
+        if resumed && !entry.state.is_finished() {
+            tracing::info!("task {task}: taken up again at {}", entry.state.label());
+        }
+        let mut cannot_save = None;
+        while !entry.state.is_finished() {
+            let acted = match (&cannot_save, self.stop_reason(&entry)) {
+                // Reading the truth changes nothing, and the report is worth it.
+                (Some(why), _) if !matches!(entry.state, State::Verify { .. }) => Some(Event::CannotSave(String::clone(why))),
+                (None, Some(reason)) if !self.begun(&entry, resumed) => Some(Event::Stop(reason)),
+                _ => None,
+            };
+            let acted = acted.filter(|e| step(entry.state.clone(), e.clone(), rules(&entry)).is_ok());
+            let acted = match acted {
+                Some(event) => Acted { silent: true, ..Acted::with(event, StepOutcome::Succeeded, "") },
+                None => self.act(&mut entry, resumed),
+            };
+            resumed = false;
+            self.advance(&mut entry, acted);
+            match lock(self.ledger).save(entry.clone()) {
+                Ok(()) => {}
+                Err(LedgerError::Crashed) => return Err(LedgerError::Crashed),
+                Err(LedgerError::Unknown(task)) => return Err(LedgerError::Unknown(task)),
+                Err(e) => {
+                    tracing::error!("task {task}: {e}");
+                    lock(self.ledger).keep_unsaved(entry.clone());
+                    cannot_save = Some(e.to_string());
+                }
+            }
+            (self.told)();
+        }
+        tracing::info!("task {task}: {} ({})", entry.report.state.as_str(), entry.report.message);
+        self.host.clean();
+        Ok(())
+    }
+
+    fn stop_reason(&self, entry: &Entry) -> Option<StopReason> {
+        if self.control.wish(entry.id()) >= Directive::Stop {
+            return Some(StopReason::Request);
+        }
+        entry.order.task.deadline.is_some_and(|d| self.host.now() > d).then_some(StopReason::Deadline)
+    }
+
+    /// May the step already have begun, so that "stopped before" would be false?
+    fn begun(&mut self, entry: &Entry, resumed: bool) -> bool {
+        resumed && matches!(entry.state, State::PreStep | State::PostStep { .. } | State::Apply { .. } | State::Reboot { .. })
+    }
+
+    /// Puts what happened into the entry: the machine's next state, the report.
+    fn advance(&mut self, entry: &mut Entry, acted: Acted) {
+        let now = self.host.now();
+        if acted.silent {
+            report::discard(&mut entry.report);
+        } else {
+            report::close(&mut entry.report, acted.outcome, acted.end, now);
+        }
+        entry.state = match step(entry.state.clone(), acted.event, rules(entry)) {
+            Ok(next) => next,
+            // A fault of this program; the operator must see it, and the host must not be left waiting.
+            Err(refused) => State::Finished {
+                state: drydock_domain::patch::task::TaskState::Failed,
+                message: format!("the agent does not know how to go on: {refused}"),
+            },
+        };
+        entry.boot = self.host.boot_id();
+        let report = &mut entry.report;
+        if let Some(kind) = entry.state.step_kind() {
+            report::open(report, kind, now);
+        }
+        report.state = entry.state.task_state();
+        report.message = report::cut(match &entry.state {
+            State::Finished { message, .. } => message.clone(),
+            other => doing(other).to_owned(),
+        });
+        report.seq += 1;
+        report.at = now;
+        report::fit(report);
+        tracing::info!("task {}: {}", entry.id(), entry.state.label());
+    }
+
+    fn act(&mut self, entry: &mut Entry, resumed: bool) -> Acted {
+        let place = place(entry);
+        match entry.state.clone() {
+            State::Accepted => Acted { silent: true, ..Acted::with(Event::Begin, StepOutcome::Succeeded, "") },
+            State::PreStep => self.script(&place, StepKind::PreStep, entry.order.task.config.pre_step.clone()),
+            State::PostStep { .. } => self.script(&place, StepKind::PostStep, entry.order.task.config.post_step.clone()),
+            State::Check { .. } => self.check(entry),
+            State::Reboot { boot, phase } => self.reboot(entry, &boot, phase, resumed),
+            State::Repair { then } => self.repair(&place, &then, resumed),
+            State::Refresh => self.refresh(entry, &place, resumed),
+            State::Plan => self.plan(entry),
+            State::Apply { .. } => self.apply(entry, &place, resumed),
+            State::Verify { ending } => self.verify(entry, &ending),
+            State::Finished { .. } => Acted { silent: true, ..Acted::done("") },
+        }
+    }
+
+    fn script(&mut self, place: &str, kind: StepKind, step: Option<ExecStep>) -> Acted {
+        let Some(config) = step.and_then(|s| s.linux_exec_step_config) else {
+            return Acted::done("the step is for another operating system");
+        };
+        let ScriptEnd { code, output } = self.host.script(place, kind, &config);
+        match code {
+            Ok(code) => judge(&config, code).output(output, Some(code)),
+            Err(trouble) => Acted::trouble(trouble).output(output, None),
+        }
+    }
+
+    fn check(&mut self, entry: &mut Entry) -> Acted {
+        let mut reasons: Vec<String> = self.host.reboot_reasons().into_iter().map(|r| r.detail).collect();
+        if entry.reboot_suggested {
+            reasons.push("the package manager suggests a reboot".to_owned());
+        }
+        reasons.dedup();
+        let event = Event::HostAsks { reboot: !reasons.is_empty(), boot: self.host.boot_id() };
+        entry.report.reboot_reasons = reasons;
+        Acted { silent: true, ..Acted::with(event, StepOutcome::Succeeded, "") }
+    }
+
+    fn reboot(&mut self, entry: &mut Entry, boot: &str, phase: machine::Phase, resumed: bool) -> Acted {
+        if !resumed {
+            self.announce(entry);
+        }
+        if self.host.boot_id() == boot {
+            tracing::warn!("task {}: the host is rebooted now", entry.id());
+            if let Err(why) = self.host.reboot() {
+                return Acted::trouble(Trouble::Failed(why));
+            }
+            let mut waited = Duration::ZERO;
+            while self.host.boot_id() == boot {
+                if waited >= self.limits.reboot {
+                    let why = format!("the reboot command had no effect within {} s", self.limits.reboot.as_secs());
+                    return Acted::trouble(Trouble::TimedOut(why));
+                }
+                self.host.pause(self.limits.look);
+                waited += self.limits.look;
+            }
+        }
+        entry.report.reboots += 1;
+        entry.rebooted_after |= phase == machine::Phase::After;
+        entry.reboot_suggested = false;
+        Acted::with(Event::Booted, StepOutcome::Succeeded, "the host is up again")
+    }
+
+    /// Gives the link a moment to tell the server before the line goes.
+    fn announce(&mut self, entry: &Entry) {
+        let mut waited = Duration::ZERO;
+        while waited < self.limits.announce {
+            let told = lock(self.ledger).get(entry.id()).is_none_or(|e| e.stored_seq >= entry.report.seq);
+            if told {
+                return;
+            }
+            self.host.pause(self.limits.look);
+            waited += self.limits.look;
+        }
+    }
+
+    fn repair(&mut self, place: &str, then: &AfterRepair, resumed: bool) -> Acted {
+        if resumed && let Err(trouble) = self.host.settle(place) {
+            return Acted::trouble(trouble);
+        }
+        match self.host.repair(place) {
+            Ok(done) if done.needed => Acted::done(done.message).output(done.output, None),
+            Ok(_) => Acted { silent: true, ..Acted::done("") },
+            // Its own command vanished: begin it again, which is what repairing is for; the machine counts the tries.
+            Err(Trouble::Interrupted(why)) => Acted::trouble(Trouble::Failed(why)),
+            Err(trouble) if matches!(then, AfterRepair::Refresh) => Acted::trouble(trouble),
+            Err(Trouble::Killed) => Acted::trouble(Trouble::Failed("killed".to_owned())),
+            Err(trouble) => Acted::trouble(trouble),
+        }
+    }
+
+    fn refresh(&mut self, entry: &Entry, place: &str, resumed: bool) -> Acted {
+        if resumed && let Err(trouble) = self.host.settle(place) {
+            return Acted::trouble(trouble);
+        }
+        match self.host.refresh(place) {
+            Ok(findings) => {
+                let words: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.subject, f.message)).collect();
+                let all = words.join("; ");
+                match findings.len() {
+                    0 => Acted::done("all repositories read"),
+                    n if entry.order.task.config.strict_repositories => {
+                        Acted::trouble(Trouble::Failed(format!("{n} broken, and the job asks for strict repositories: {all}")))
+                    }
+                    n => Acted::done(format!("{n} broken, going on with the others: {all}")),
+                }
+            }
+            Err(Trouble::Interrupted(why)) => Acted::trouble(Trouble::Failed(why)),
+            Err(trouble) => Acted::trouble(trouble),
+        }
+    }
+
+    fn plan(&mut self, entry: &mut Entry) -> Acted {
+        let config = entry.order.task.config.clone();
+        let plans = match self.host.plan(&config) {
+            Ok(plans) => plans,
+            Err(Trouble::Interrupted(why)) => return Acted::trouble(Trouble::Failed(why)),
+            Err(trouble) => return Acted::trouble(trouble),
+        };
+        let changes: usize = plans.iter().map(|p| p.actions.len()).sum();
+        let skipped: usize = plans.iter().map(|p| p.skipped.len()).sum();
+        entry.round_from = entry.report.plans.len();
+        entry.failed_packages.clear();
+        if changes > 0 && !entry.order.task.dry_run {
+            let kept = match self.host.installed() {
+                Ok(before) => self.host.keep_before(entry.round_from, &before),
+                Err(trouble) => return Acted::trouble(trouble),
+            };
+            if let Err(why) = kept {
+                return Acted::trouble(Trouble::Failed(format!("the state before patching cannot be kept: {why}")));
+            }
+        }
+        entry.report.plans.extend(plans);
+        let message = format!("planned {changes} changes, skipped {skipped} updates");
+        Acted::with(Event::Planned(changes), StepOutcome::Succeeded, message)
+    }
+
+    fn apply(&mut self, entry: &mut Entry, place: &str, resumed: bool) -> Acted {
+        if resumed {
+            match self.host.settle(place) {
+                Ok(true) => {
+                    return Acted::trouble(Trouble::Interrupted("the agent or the host went down while it ran".to_owned()));
+                }
+                Ok(false) => {}
+                Err(trouble) => return Acted::trouble(trouble),
+            }
+        }
+        let plans = entry.report.plans.get(entry.round_from..).unwrap_or_default().to_vec();
+        let mut last = Acted::done("nothing to apply");
+        for (i, plan) in plans.iter().enumerate().filter(|(_, p)| !p.actions.is_empty()) {
+            match self.host.apply(&format!("{place}/plan-{i}"), plan) {
+                Ok(outcome) => {
+                    entry.reboot_suggested |= outcome.reboot_suggested;
+                    entry.failed_packages.extend(outcome.failed_packages);
+                    let (event, how) = if outcome.success {
+                        (Event::Done, StepOutcome::Succeeded)
+                    } else if outcome.exit.end == drydock_pkgmgr::run::End::TimedOut {
+                        (Event::Failed(outcome.message.clone()), StepOutcome::TimedOut)
+                    } else {
+                        (Event::Failed(outcome.message.clone()), StepOutcome::Failed)
+                    };
+                    last = Acted::with(event, how, outcome.message).output(outcome.output, outcome.exit.exit_code);
+                    if !outcome.success {
+                        return last;
+                    }
+                }
+                Err(trouble) => return Acted::trouble(trouble),
+            }
+        }
+        last
+    }
+
+    fn verify(&mut self, entry: &mut Entry, ending: &Ending) -> Acted {
+        let plans = entry.report.plans.get(entry.round_from..).unwrap_or_default();
+        let Some(plan) = report::merged(plans) else { return Acted::with(Event::Verified(None), StepOutcome::Succeeded, "") };
+        // Without it (somebody emptied the state directory) the versions in the plan still tell what was there.
+        let before = self.host.before(entry.round_from).unwrap_or_else(|| PackageSet::new(Vec::new()));
+        let failed = entry.failed_packages.clone();
+        match self.host.verify(&plan, &before, &failed) {
+            Ok(results) => {
+                let results: Vec<_> = if before.as_slice().is_empty() {
+                    results
+                        .into_iter()
+                        .filter(|r| r.outcome != drydock_domain::patch::report::PackageOutcome::Unplanned)
+                        .collect()
+                } else {
+                    results
+                };
+                let found = report::shortfall(&results);
+                let tally = report::tally(&results);
+                entry.report.packages.extend(results);
+                let outcome =
+                    if found.is_none() || *ending == Ending::Killed { StepOutcome::Succeeded } else { StepOutcome::Failed };
+                Acted::with(Event::Verified(found), outcome, tally)
+            }
+            Err(trouble) => match Acted::trouble(trouble) {
+                Acted { event: Event::Failed(why), end, .. } => {
+                    Acted { end, ..Acted::with(Event::Failed(why), StepOutcome::Failed, "") }
+                }
+                other => Acted::with(Event::Failed(other.end.message.clone()), StepOutcome::Failed, other.end.message),
+            },
+        }
+    }
+}
+
+fn rules(entry: &Entry) -> Rules {
+    let task = &entry.order.task;
+    let linux = |step: &Option<ExecStep>| step.as_ref().is_some_and(|s| s.linux_exec_step_config.is_some());
+    Rules {
+        dry_run: task.dry_run,
+        pre_step: linux(&task.config.pre_step),
+        post_step: linux(&task.config.post_step),
+        reboot: task.config.reboot_config,
+        reboots: entry.report.reboots,
+        rebooted_after: entry.rebooted_after,
+    }
+}
+
+/// Where the commands of the current step are kept: a name that stays the same until the step is left, and is never
+/// used by another step of the task.
+fn place(entry: &Entry) -> String {
+    let name = entry.state.label().to_ascii_lowercase();
+    match entry.state {
+        State::PreStep | State::PostStep { .. } => name,
+        _ => format!("{name}-{}", entry.report.seq),
+    }
+}
+
+fn judge(config: &ExecStepConfig, code: i32) -> Acted {
+    if config.is_success(code) {
+        return Acted::done(format!("exit code {code}"));
+    }
+    let why = format!("it ended with exit code {code}");
+    Acted::with(Event::Failed(why.clone()), StepOutcome::Failed, why)
+}
+
+fn doing(state: &State) -> &'static str {
+    match state {
+        State::Accepted => "accepted",
+        State::PreStep => "running the pre-step",
+        State::Check { .. } => "asking whether the host needs a reboot",
+        State::Reboot { .. } => "rebooting",
+        State::Repair { .. } => "looking for an interrupted transaction",
+        State::Refresh => "reading the repositories",
+        State::Plan => "planning",
+        State::Apply { .. } => "applying the plan",
+        State::Verify { .. } => "verifying",
+        State::PostStep { .. } => "running the post-step",
+        State::Finished { .. } => "finished",
+    }
+}
+
+#[cfg(test)]
+#[path = "executor_tests.rs"]
+mod tests;

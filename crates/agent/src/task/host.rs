@@ -1,0 +1,68 @@
+//! What a task needs of the host it runs on: the one seam between the executor and the world. [`super::real`] is the
+//! world; the executor's tests bring another.
+
+use std::time::Duration;
+
+use drydock_domain::inventory::{Finding, PackageSet, RebootReason};
+use drydock_domain::patch::report::{Output, PackageResult, Plan, StepKind};
+use drydock_domain::patch::spec::{ExecStepConfig, PatchConfig};
+use drydock_pkgmgr::{ApplyOutcome, RepairReport};
+use jiff::Timestamp;
+
+/// Why something did not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// It failed; words for people.
+    Failed(String),
+    /// Ended at its time limit.
+    TimedOut(String),
+    /// Killed on request.
+    Killed,
+    /// It began, and how it ended is not known.
+    Interrupted(String),
+}
+
+/// How an operator's script ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptEnd {
+    /// Its exit code, or why there is none.
+    pub code: Result<i32, Trouble>,
+    /// What it printed.
+    pub output: Output,
+}
+
+/// The host.
+pub trait Host {
+    /// The clock.
+    fn now(&self) -> Timestamp;
+    /// This boot.
+    fn boot_id(&self) -> String;
+    /// Pauses.
+    fn pause(&mut self, time: Duration);
+    /// Waits for commands that an earlier agent left running in `place`; true when there was one that began.
+    fn settle(&mut self, place: &str) -> Result<bool, Trouble>;
+    /// Runs a script once: a second call with the same `place` takes up the first run and never runs it again.
+    fn script(&mut self, place: &str, step: StepKind, config: &ExecStepConfig) -> ScriptEnd;
+    /// Mends an interrupted transaction.
+    fn repair(&mut self, place: &str) -> Result<RepairReport, Trouble>;
+    /// Reads the repositories' metadata.
+    fn refresh(&mut self, place: &str) -> Result<Vec<Finding>, Trouble>;
+    /// One plan per package manager.
+    fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble>;
+    /// Applies what is not yet true of a plan.
+    fn apply(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble>;
+    /// Everything installed.
+    fn installed(&mut self) -> Result<PackageSet, Trouble>;
+    /// What became of `plan`, by reading the package database again.
+    fn verify(&mut self, plan: &Plan, before: &PackageSet, failed: &[(String, String)]) -> Result<Vec<PackageResult>, Trouble>;
+    /// Why the host asks for a reboot.
+    fn reboot_reasons(&mut self) -> Vec<RebootReason>;
+    /// Asks the host to go down and come up again.
+    fn reboot(&mut self) -> Result<(), String>;
+    /// Keeps the package set of before a round, for the time after a restart.
+    fn keep_before(&mut self, round: usize, before: &PackageSet) -> Result<(), String>;
+    /// The kept set.
+    fn before(&mut self, round: usize) -> Option<PackageSet>;
+    /// Removes everything kept for this task.
+    fn clean(&mut self);
+}

@@ -1,0 +1,242 @@
+//! The host as it is: package managers through [`DetachedRunner`], scripts, systemd.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use drydock_domain::ids::{JobId, TaskId};
+use drydock_domain::inventory::{Finding, PackageSet, RebootReason};
+use drydock_domain::patch::report::{Output, PackageResult, Plan, StepKind};
+use drydock_domain::patch::spec::{ExecStepConfig, PatchConfig};
+use drydock_pkgmgr::run::{CommandSpec, End, Finished, RunError, Runner, SystemRunner};
+use drydock_pkgmgr::{ApplyOutcome, Backend, PackageManager, PkgError, RepairReport, detect, verify_with};
+use jiff::Timestamp;
+
+use super::control::Control;
+use super::host::{Host, ScriptEnd, Trouble};
+use super::script;
+use crate::detached::{DetachedRunner, Fate, own_program};
+use crate::inventory::collect::installed;
+use crate::link::channel::chain;
+use crate::platform;
+
+/// A reboot command answers at once; a hung process 1 must not hang us.
+const REBOOT_COMMAND_LIMIT: Duration = Duration::from_secs(30);
+
+/// This host, for one task.
+pub struct RealHost {
+    dir: PathBuf,
+    job: JobId,
+    task: TaskId,
+    backends: Vec<Backend>,
+    runner: DetachedRunner,
+}
+
+impl RealHost {
+    /// For `task`; `runs` is where the directories of running commands are.
+    pub fn new(runs: &Path, job: JobId, task: TaskId, control: Control) -> Self {
+        let dir = runs.join(task.to_string());
+        let runner = DetachedRunner::new(own_program(), control, task, dir.clone());
+        RealHost { dir, job, task, backends: detect(Path::new("/"), &SystemRunner::new()), runner }
+    }
+
+    fn enter(&self, place: &str, armed: bool) -> PathBuf {
+        let dir = self.dir.join(place);
+        self.runner.enter(dir.clone());
+        self.runner.arm(armed);
+        dir
+    }
+
+    fn trouble(&self, error: &PkgError) -> Trouble {
+        if self.runner.vanished() {
+            return Trouble::Interrupted("its command vanished".to_owned());
+        }
+        match error {
+            PkgError::Killed { .. } => Trouble::Killed,
+            PkgError::TimedOut { .. } => Trouble::TimedOut(chain(error)),
+            other => Trouble::Failed(chain(other)),
+        }
+    }
+
+    fn before_file(&self, round: usize) -> PathBuf {
+        self.dir.join(format!("before-{round}.json"))
+    }
+
+    /// A host without a known manager must not succeed with an empty plan.
+    fn managers(&self) -> Result<&[Backend], Trouble> {
+        if self.backends.is_empty() {
+            return Err(Trouble::Failed("no package manager this agent knows was found on this host".to_owned()));
+        }
+        Ok(&self.backends)
+    }
+}
+
+impl Host for RealHost {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn boot_id(&self) -> String {
+        platform::boot_id()
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn settle(&mut self, place: &str) -> Result<bool, Trouble> {
+        let dir = self.enter(place, true);
+        let mut any = false;
+        // One level: commands directly, or plans with their commands.
+        for at in std::iter::once(dir.clone()).chain(std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path())) {
+            if at.is_dir() {
+                any |= self.runner.settle(&at).map_err(|e| Trouble::Failed(format!("{}: {e}", at.display())))?;
+            }
+        }
+        self.runner.arm(false);
+        Ok(any)
+    }
+
+    fn script(&mut self, place: &str, step: StepKind, config: &ExecStepConfig) -> ScriptEnd {
+        let dir = self.enter(place, true);
+        let end = run_script(&self.runner, &dir, step, config, self.job, self.task);
+        self.runner.arm(false);
+        end
+    }
+
+    fn repair(&mut self, place: &str) -> Result<RepairReport, Trouble> {
+        self.enter(place, false);
+        let mut all = RepairReport::default();
+        for backend in self.managers()? {
+            let one = backend.repair(&self.runner).map_err(|e| self.trouble(&e))?;
+            if one.needed {
+                all = one;
+            }
+        }
+        Ok(all)
+    }
+
+    fn refresh(&mut self, place: &str) -> Result<Vec<Finding>, Trouble> {
+        self.enter(place, true);
+        let mut all = Vec::new();
+        for backend in self.managers()? {
+            all.extend(backend.refresh(&self.runner).map_err(|e| self.trouble(&e))?);
+        }
+        self.runner.arm(false);
+        Ok(all)
+    }
+
+    fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble> {
+        self.enter("plan", true);
+        let plans = self.managers()?.iter().map(|b| b.plan(&self.runner, config).map_err(|e| self.trouble(&e))).collect();
+        self.runner.arm(false);
+        plans
+    }
+
+    fn apply(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble> {
+        self.enter(place, true);
+        let backend = self.managers()?.iter().find(|b| b.kind() == plan.manager);
+        let backend =
+            backend.ok_or_else(|| Trouble::Failed(format!("{} is not on this host any more", plan.manager.as_str())))?;
+        let outcome = backend.apply(&self.runner, plan);
+        self.runner.arm(false);
+        match outcome {
+            Ok(outcome) if outcome.exit.end == End::Killed => Err(Trouble::Killed),
+            Ok(outcome) => Ok(outcome),
+            Err(e) => Err(self.trouble(&e)),
+        }
+    }
+
+    fn installed(&mut self) -> Result<PackageSet, Trouble> {
+        self.enter("read", false);
+        installed(&self.backends, &self.runner).map_err(|e| Trouble::Failed(format!("{e:#}")))
+    }
+
+    fn verify(&mut self, plan: &Plan, before: &PackageSet, failed: &[(String, String)]) -> Result<Vec<PackageResult>, Trouble> {
+        let after = self.installed()?;
+        let mut broken = Vec::new();
+        for backend in &self.backends {
+            broken.extend(backend.broken(&self.runner).map_err(|e| self.trouble(&e))?);
+        }
+        Ok(verify_with(plan, before, &after, &broken, failed))
+    }
+
+    fn reboot_reasons(&mut self) -> Vec<RebootReason> {
+        self.enter("read", false);
+        let booted_at = platform::booted_at().unwrap_or(Timestamp::UNIX_EPOCH);
+        let mut all = Vec::new();
+        for backend in &self.backends {
+            match backend.reboot_hint(&self.runner, booted_at) {
+                Ok(reasons) => all.extend(reasons),
+                Err(e) => tracing::warn!("cannot tell whether {} asks for a reboot: {}", backend.kind().as_str(), chain(&e)),
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn reboot(&mut self) -> Result<(), String> {
+        let runner = SystemRunner::new();
+        let mut said = Vec::new();
+        for words in platform::REBOOT_COMMANDS {
+            let Some((program, args)) = words.split_first() else { continue };
+            let spec = CommandSpec::new(*program, words.join(" "), REBOOT_COMMAND_LIMIT).args(args.iter().copied());
+            match runner.run(&spec) {
+                Ok(done) if done.success() => return Ok(()),
+                Ok(done) => said.push(format!("{}: {} {}", words.join(" "), done.describe_end(), done.stderr.text().trim())),
+                Err(e) => said.push(format!("{}: {e}", words.join(" "))),
+            }
+        }
+        Err(said.join("; "))
+    }
+
+    fn keep_before(&mut self, round: usize, before: &PackageSet) -> Result<(), String> {
+        let text = serde_json::to_vec(before).map_err(|e| e.to_string())?;
+        platform::private_dir(&self.dir).map_err(|e| e.to_string())?;
+        platform::write_durably(&self.before_file(round), &text, 0o600).map_err(|e| e.to_string())
+    }
+
+    fn before(&mut self, round: usize) -> Option<PackageSet> {
+        serde_json::from_slice(&std::fs::read(self.before_file(round)).ok()?).ok()
+    }
+
+    fn clean(&mut self) {
+        self.runner.arm(false);
+        match std::fs::remove_dir_all(&self.dir) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => tracing::warn!("{} cannot be removed: {e}", self.dir.display()),
+        }
+    }
+}
+
+fn run_script(
+    runner: &DetachedRunner,
+    dir: &Path,
+    step: StepKind,
+    config: &ExecStepConfig,
+    job: JobId,
+    task: TaskId,
+) -> ScriptEnd {
+    let without = |trouble| ScriptEnd { code: Err(trouble), output: Output::default() };
+    let command = match script::command(dir, step, config, job, task) {
+        Ok(command) => command,
+        Err(why) => return without(Trouble::Failed(why)),
+    };
+    match runner.run_in(&dir.join("command-1"), &command) {
+        Ok(Fate::Ended(finished)) => ScriptEnd { code: code(&finished, command.time_limit), output: finished.output() },
+        Ok(Fate::NeverBegan) => without(Trouble::Failed("it could not be started within 90 s".to_owned())),
+        Ok(Fate::Vanished(why)) => without(Trouble::Interrupted(why)),
+        Err(RunError::NotFound { program, .. }) => without(Trouble::Failed(format!("{program} is not installed on this host"))),
+        Err(e) => without(Trouble::Failed(chain(&e))),
+    }
+}
+
+fn code(finished: &Finished, limit: Duration) -> Result<i32, Trouble> {
+    match finished.end {
+        End::Exited(code) => Ok(code),
+        End::Signaled(signal) => Err(Trouble::Failed(format!("it was ended by signal {signal}"))),
+        End::TimedOut => Err(Trouble::TimedOut(format!("it did not end within {} s and was killed", limit.as_secs()))),
+        End::Killed => Err(Trouble::Killed),
+    }
+}

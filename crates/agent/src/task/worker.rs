@@ -1,0 +1,89 @@
+//! The thread that executes tasks, one after the other, in the order of their numbers.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use drydock_domain::ids::TaskId;
+use tokio::sync::Notify;
+
+use super::control::Control;
+use super::executor::{Executor, Limits};
+use super::real::RealHost;
+use crate::inventory::worker::{Ask, Patching};
+use crate::ledger::Ledger;
+use crate::link::session::lock;
+use crate::paths::Paths;
+
+/// The ledger is looked at this often even without a wake-up.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the thread works with.
+pub struct TaskWorker {
+    /// Where running commands are kept.
+    pub paths: Paths,
+    /// Tasks.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// The server's wishes.
+    pub control: Control,
+    /// Wakes the link.
+    pub reports: Arc<Notify>,
+    /// True while the package manager belongs to a task.
+    pub patching: Arc<AtomicBool>,
+    /// The inventory thread.
+    pub inventory: Sender<Ask>,
+}
+
+/// Starts the thread; a message wakes it.
+pub fn start(worker: TaskWorker) -> std::io::Result<Sender<()>> {
+    let (sender, receiver) = channel();
+    std::thread::Builder::new().name("tasks".to_owned()).spawn(move || worker.run(&receiver))?;
+    Ok(sender)
+}
+
+impl TaskWorker {
+    fn run(&self, wake: &Receiver<()>) {
+        self.remove_orphans();
+        loop {
+            let next = lock(&self.ledger).next_unfinished();
+            let Some(task) = next else {
+                match wake.recv_timeout(LOOK_INTERVAL) {
+                    Ok(()) | Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            };
+            let patching = Patching::begin(&self.patching);
+            self.execute(task);
+            drop(patching);
+            // Gone only when the agent ends.
+            let _ = self.inventory.send(Ask::Full);
+        }
+    }
+
+    fn execute(&self, task: TaskId) {
+        let Some(job) = lock(&self.ledger).get(task).map(|e| e.order.task.job) else { return };
+        let mut host = RealHost::new(&self.paths.runs(), job, task, self.control.clone());
+        let told = || self.reports.notify_one();
+        let mut executor =
+            Executor { host: &mut host, ledger: &self.ledger, control: &self.control, told: &told, limits: Limits::default() };
+        if let Err(e) = executor.run(task) {
+            tracing::error!("task {task}: {e}");
+        }
+        self.control.forget(task);
+    }
+
+    /// Directories of tasks that the ledger does not know (any more).
+    fn remove_orphans(&self) {
+        for entry in std::fs::read_dir(self.paths.runs()).into_iter().flatten().flatten() {
+            let known = entry
+                .file_name()
+                .to_str()
+                .and_then(|n| n.parse::<TaskId>().ok())
+                .is_some_and(|t| lock(&self.ledger).get(t).is_some());
+            if !known && let Err(e) = std::fs::remove_dir_all(entry.path()) {
+                tracing::warn!("{} cannot be removed: {e}", entry.path().display());
+            }
+        }
+    }
+}

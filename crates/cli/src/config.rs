@@ -115,12 +115,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub fn parse_server(text: &str) -> Result<Url, Failure> {
     let wrong =
         |why: &str| Failure::Usage(format!("{text:?} is not a server address ({why}); write https://drydock.example.com:8443"));
-    let trimmed = text.trim().trim_end_matches('/');
+    let trimmed = text.trim();
     let mut url = if trimmed.contains("://") {
         Url::parse(trimmed).map_err(|e| wrong(&e.to_string()))?
     } else {
         let mut url = Url::parse(&format!("https://{trimmed}")).map_err(|e| wrong(&e.to_string()))?;
-        if url.port().is_none() && !trimmed.ends_with(":443") && url.set_port(Some(DEFAULT_PORT)).is_err() {
+        if url.port().is_none() && !trimmed.trim_end_matches('/').ends_with(":443") && url.set_port(Some(DEFAULT_PORT)).is_err() {
             return Err(wrong("it has no host"));
         }
         url

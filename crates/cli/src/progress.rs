@@ -92,18 +92,20 @@ fn applied(task: &PatchTask) -> String {
 /// The first line: what job, where it stands, how long it has run.
 pub fn headline(picture: &Picture, now: Timestamp) -> String {
     let job = &picture.job;
-    let mut text = format!("{} {}", if job.spec.dry_run { "dry run" } else { "patch job" }, job.id);
-    if !job.spec.display_name.is_empty() {
-        text += &format!(" {:?}", clean(&job.spec.display_name));
-    }
     let end = job.finished_at.unwrap_or(now);
-    text += &format!(
-        "  {}  {} of {} done  {}",
+    // What changes comes first: a narrow screen cuts the rest.
+    let mut text = format!(
+        "{}  {} of {} done  {}  {} {}",
         if job.cancel_requested && !job.state.is_final() { "CANCELLING" } else { job.state.as_str() },
         picture.done(),
         plural(picture.tasks.len(), "host"),
         took(end.as_second() - job.created_at.as_second()),
+        if job.spec.dry_run { "dry run" } else { "patch job" },
+        job.id,
     );
+    if !job.spec.display_name.is_empty() {
+        text += &format!("  {}", clean(&job.spec.display_name));
+    }
     text
 }
 

@@ -220,7 +220,7 @@ impl Default for SpecFile {
 fn read_file(file: &Path, world: &mut World) -> Result<Value, Failure> {
     let text = read_text(file, FILE_MAX_BYTES, "the patch job of --file", world)?;
     parse_file(&text, file.extension().is_some_and(|e| e == "json"))
-        .map_err(|e| Failure::Usage(format!("{} is not a patch job: {e}", file.display())))
+        .map_err(|e| Failure::Usage(format!("{} is not a patch job: {}", file.display(), e.trim_start_matches("error: "))))
 }
 
 fn parse_file(text: &str, is_json: bool) -> Result<Value, String> {

@@ -105,7 +105,7 @@ pub struct HistoryArgs {
 
 /// Arguments of `instance edit`.
 #[derive(Debug, Args)]
-#[group(id = "edit", required = true, multiple = true, args = ["labels", "remove_labels", "zone"])]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(["labels", "remove_labels", "zone"]))]
 pub struct EditArgs {
     /// Name or id of the instance
     #[arg(value_name = "HOST")]

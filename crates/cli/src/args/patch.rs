@@ -46,7 +46,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub spec: SpecArgs,
     /// Plan only, as `drydock patch plan`
-    #[arg(long)]
+    #[arg(long, help_heading = "Running")]
     pub dry_run: bool,
     /// How it is started.
     #[command(flatten)]
@@ -55,6 +55,7 @@ pub struct RunArgs {
 
 /// How a job is started and watched.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Running")]
 pub struct StartArgs {
     /// Follow the job until it ends (the default)
     #[arg(long, conflicts_with = "no_wait")]

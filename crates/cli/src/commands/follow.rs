@@ -103,7 +103,10 @@ async fn round(client: &Client, job: JobId, screen: &mut ScreenWriter<'_>, pace:
                     continue;
                 }
             }
-            Ok(None) => return Ok(Round::Ended),
+            Ok(None) => {
+                screen.draw(&picture)?;
+                return Ok(Round::Ended);
+            }
             Err(_) if dirty => {}
             // Silence: an event may have been lost on the way.
             Err(_) => look(client, job, &mut picture).await?,

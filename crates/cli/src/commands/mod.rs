@@ -45,16 +45,12 @@ fn connect(connection: &Connection, world: &mut World) -> Result<Client, Failure
 }
 
 /// Prints a document for programs; `false` when a table is wanted.
-fn document<T: Serialize + ?Sized>(value: &T, output: Output, world: &mut World) -> Result<bool, Failure> {
+fn document<T: Serialize>(value: &T, output: Output, world: &mut World) -> Result<bool, Failure> {
     let unprintable = |e: &dyn std::fmt::Display| Failure::Usage(format!("the answer cannot be printed: {e}"));
     let text = match output.output {
         Format::Table => return Ok(false),
         Format::Json => serde_json::to_string_pretty(value).map_err(|e| unprintable(&e))?,
-        Format::Yaml => {
-            // By way of JSON's model: the same names and the same shape of enums as in JSON.
-            let value = serde_json::to_value(value).map_err(|e| unprintable(&e))?;
-            serde_saphyr::to_string(&value).map_err(|e| unprintable(&e))?
-        }
+        Format::Yaml => serde_saphyr::to_string(value).map_err(|e| unprintable(&e))?,
     };
     writeln!(world.out, "{}", text.trim_end())?;
     Ok(true)

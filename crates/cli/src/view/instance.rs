@@ -102,7 +102,9 @@ pub fn instance(instance: &Instance, now: Timestamp, colour: bool) -> String {
         ("reboot", Some(if sum.reboot_required { "needed" } else { "not needed" }.to_owned())),
         (
             "repositories",
-            (sum.findings > 0).then(|| format!("{}: drydock instance updates", plural(sum.findings as usize, "finding"))),
+            (sum.findings > 0).then(|| {
+                format!("{}: drydock instance updates {}", plural(sum.findings as usize, "finding"), clean(&instance.name))
+            }),
         ),
     ]);
     text

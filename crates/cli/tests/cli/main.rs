@@ -1,0 +1,13 @@
+//! The whole command against a server that is played by this test: what is printed, what is sent, how it ends.
+
+mod docs;
+mod documents;
+mod errors;
+mod fake;
+mod follow;
+mod lists;
+mod login;
+mod progress;
+mod start;
+mod tls;
+mod vercmp;

@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod failures;
 pub mod files;
 pub mod first_run;

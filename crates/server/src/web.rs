@@ -29,6 +29,7 @@ pub fn router(state: AppState) -> Router {
         .merge(crate::rest::router(state.clone()))
         .merge(health)
         .merge(agents)
+        .merge(crate::console::router(state.clone()))
         .layer(from_fn_with_state(state, crate::request::surround))
         .layer(map_response(no_sniff))
 }

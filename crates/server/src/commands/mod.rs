@@ -44,6 +44,7 @@ pub struct Overrides {
 pub enum Command {
     /// Make configuration, CA, keys and database, and show the administrator's token once.
     Init {
+        /// What goes over the configuration.
         #[command(flatten)]
         overrides: Overrides,
         /// A DNS name or IP address by which hosts and people reach this server; repeat for more.
@@ -52,6 +53,7 @@ pub enum Command {
     },
     /// Serve until SIGTERM. Without a configuration this does the first run as `init` does.
     Serve {
+        /// What goes over the configuration.
         #[command(flatten)]
         overrides: Overrides,
     },
@@ -59,6 +61,7 @@ pub enum Command {
     CheckConfig,
     /// Copy database, keys and configuration into one file while the server works.
     Backup {
+        /// What goes over the configuration.
         #[command(flatten)]
         overrides: Overrides,
         /// The new file. It holds the CA's key: keep it where keys are kept.
@@ -66,6 +69,7 @@ pub enum Command {
     },
     /// Bring a backup back into an empty data directory.
     Restore {
+        /// What goes over the configuration.
         #[command(flatten)]
         overrides: Overrides,
         /// The backup.
@@ -73,6 +77,7 @@ pub enum Command {
     },
     /// Make a new access token straight in the database, for who is locked out.
     AdminToken {
+        /// What goes over the configuration.
         #[command(flatten)]
         overrides: Overrides,
         /// What the token may do: administrator, operator or viewer.

@@ -121,19 +121,22 @@ pub async fn verb(
 #[utoipa::path(post, path = "/api/v1/instances/{idOrName}:accept", tag = "instances", operation_id = "acceptInstance",
     params(("idOrName" = String, Path)),
     responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
-pub async fn accept() {}
+#[allow(dead_code)]
+async fn accept() {}
 
 /// Refuses a pending instance; the reason is told to the host's operator.
 #[utoipa::path(post, path = "/api/v1/instances/{idOrName}:reject", tag = "instances", operation_id = "rejectInstance",
     params(("idOrName" = String, Path)), request_body = Option<RejectInstance>,
     responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
-pub async fn reject() {}
+#[allow(dead_code)]
+async fn reject() {}
 
 /// Revokes an instance: its certificate is accepted no more, and its open stream is cut.
 #[utoipa::path(post, path = "/api/v1/instances/{idOrName}:revoke", tag = "instances", operation_id = "revokeInstance",
     params(("idOrName" = String, Path)),
     responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
-pub async fn revoke() {}
+#[allow(dead_code)]
+async fn revoke() {}
 
 /// Installed packages.
 #[utoipa::path(get, path = "/api/v1/instances/{idOrName}/packages", tag = "instances", operation_id = "listPackages",

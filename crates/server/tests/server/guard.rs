@@ -1,0 +1,94 @@
+//! Every operation of the OpenAPI document: refused without a token, refused for a viewer when it changes something,
+//! and really there. And the document itself, locked.
+
+use serde_json::Value;
+
+use crate::support::{TestServer, answer};
+
+/// Changes that a viewer may make. This list may only shrink: a viewer reads.
+const VIEWERS_MAY: [&str; 0] = [];
+/// Reads that a viewer may not do: they tell of people, not of hosts.
+const HIDDEN_FROM_VIEWERS: [&str; 2] = ["listAccessTokens", "listAudit"];
+
+/// A body each operation takes, so that a refusal is about the caller and not about the body.
+fn body_of(operation: &str) -> Value {
+    match operation {
+        "createAccessToken" => serde_json::json!({"name": "x", "role": "viewer"}),
+        "createEnrolmentProfile" => serde_json::json!({"displayName": "x"}),
+        "createPatchJob" => serde_json::json!({"instanceFilter": {"all": true}}),
+        _ => serde_json::json!({}),
+    }
+}
+
+/// (operation id, method, path with ids filled in) of every operation.
+fn operations() -> Vec<(String, String, String)> {
+    let doc: Value = serde_json::from_str(&drydock_server::rest::openapi_json()).expect("JSON");
+    let id = uuid::Uuid::from_u128(1).to_string();
+    let mut found = Vec::new();
+    for (path, methods) in doc["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let filled = path.strip_prefix("/api/v1").expect("under /api/v1");
+            let filled = filled.replace("{id}", &id).replace("{idOrName}", &id).replace("{taskId}", &id);
+            assert!(!filled.contains('{'), "{path}: fill the parameter in here");
+            let operation = operation["operationId"].as_str().expect("an operation id").to_owned();
+            found.push((operation, method.to_uppercase(), filled));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_asks_who_calls_and_whether_they_may() {
+    let server = TestServer::start().await;
+    let viewer = server.person("viewer").await;
+    let operations = operations();
+    assert!(operations.len() >= 26, "the document lost operations: {}", operations.len());
+    for (operation, method, path) in &operations {
+        let bare = viewer.client.request(method.parse().expect("a method"), format!("{}/api/v1{path}", viewer.base));
+        let bare = answer(bare.json(&body_of(operation))).await;
+        assert_eq!(bare.status, 401, "{operation}: an operation without a token has to be refused ({bare:?})");
+        assert_eq!(bare.body["kind"], "UNAUTHENTICATED", "{operation}: {bare:?}");
+        assert!(bare.headers.contains_key("www-authenticate"), "{operation}");
+        let mut request = viewer.request(method, path);
+        if method != "GET" {
+            request = request.json(&body_of(operation));
+        }
+        let seen = answer(request).await;
+        let changes = method != "GET" && !VIEWERS_MAY.contains(&operation.as_str());
+        if changes || HIDDEN_FROM_VIEWERS.contains(&operation.as_str()) {
+            assert_eq!(seen.status, 403, "{operation}: a viewer must not ({seen:?})");
+            assert_eq!(seen.body["kind"], "FORBIDDEN", "{operation}: {seen:?}");
+        } else {
+            assert!(matches!(seen.status, 200 | 404), "{operation}: a viewer may read ({seen:?})");
+            let routed = seen.body["message"].as_str().is_none_or(|m| !m.contains("no such path"));
+            assert!(routed, "{operation} is in the document but has no route");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_patches_and_accepts_but_makes_no_tokens() {
+    let server = TestServer::start().await;
+    let operator = server.person("operator").await;
+    for (operation, status) in [("createAccessToken", 403), ("createEnrolmentProfile", 403), ("createPatchJob", 400)] {
+        let (_, method, path) = operations().into_iter().find(|(o, _, _)| o == operation).expect("there");
+        let seen = answer(operator.request(&method, &path).json(&body_of(operation))).await;
+        // 400: allowed, but no instance matches.
+        assert_eq!(seen.status, status, "{operation}: {seen:?}");
+    }
+}
+
+/// You changed the API: look at the difference, then run the tests with UPDATE_OPENAPI=1 and commit the file.
+#[test]
+fn the_document_is_the_one_reviewers_saw() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+    let now = drydock_server::rest::openapi_json();
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(&path, &now).expect("written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    if kept != now {
+        let line = kept.lines().zip(now.lines()).position(|(a, b)| a != b).unwrap_or_default() + 1;
+        panic!("openapi.json differs from line {line}: run with UPDATE_OPENAPI=1 and review the difference");
+    }
+}

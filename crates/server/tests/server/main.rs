@@ -1,0 +1,8 @@
+//! The daemon as its users meet it: over real TLS, with real certificates and a real database.
+
+mod agent_link;
+mod daemon;
+mod guard;
+mod restart;
+mod rest;
+mod support;

@@ -44,7 +44,7 @@ pub struct Target {
 
 /// Where the configuration file lies.
 pub fn path(args: &Connection, world: &World) -> Result<PathBuf, Failure> {
-    if let Some(path) = args.config.clone().or_else(|| world.var("DRYDOCK_CONFIG").map(PathBuf::from)) {
+    if let Some(path) = args.config.clone().or_else(|| world.var("DRYDOCK_CLI_CONFIG").map(PathBuf::from)) {
         return Ok(path);
     }
     let base = world

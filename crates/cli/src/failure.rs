@@ -108,7 +108,7 @@ impl Failure {
         let Failure::Refused { error, role } = self else {
             return format!("error: {self}");
         };
-        let mut text = format!("error: {}", clean(&error.message));
+        let mut text = format!("error: {}", clean(headline(error)));
         for field in &error.fields {
             let flag = spec::flag_of(&field.field).map(|f| format!(" ({f})")).unwrap_or_default();
             text += &format!("\n  {}{flag}: {}", clean(&field.field), clean(&field.message));
@@ -116,13 +116,19 @@ impl Failure {
         if let Some(role) = role {
             text += &format!("\n  {role}; ask an administrator for a token with another role (drydock access create)");
         }
-        match error.kind {
-            ErrorKind::Internal => {
-                text += &format!("\n  the server's log has the cause under request id {}", clean(&error.request_id));
-            }
-            ErrorKind::Unavailable => text += "\n  try again in a moment",
-            _ => {}
+        if error.kind == ErrorKind::Internal {
+            text += &format!("\n  request id {}", clean(&error.request_id));
         }
         text
+    }
+}
+
+/// The message without the fields that it repeats for clients which read nothing else; they are listed one a line.
+fn headline(error: &ApiError) -> &str {
+    let first = error.fields.first().and_then(|f| error.message.find(&format!("{}: ", f.field)));
+    match first.and_then(|at| error.message.get(..at)) {
+        Some(before) if before.trim_end_matches([':', ' ']).is_empty() => "the request is refused",
+        Some(before) => before.trim_end_matches([':', ' ']),
+        None => &error.message,
     }
 }

@@ -48,7 +48,7 @@ pub struct Connection {
     /// CA certificate of the server, PEM; nothing else is trusted then
     #[arg(long, global = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Configuration file, default ~/.config/drydock/config.toml [env: DRYDOCK_CONFIG]
+    /// Configuration file, default ~/.config/drydock/config.toml [env: DRYDOCK_CLI_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

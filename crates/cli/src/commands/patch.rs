@@ -102,7 +102,9 @@ async fn list_all(args: PatchListArgs, client: &Client, world: &mut World) -> Re
     let now = (world.now)();
     let mut query = Query::new();
     query.extend(args.state.map(|v| ("state", v)));
-    query.extend(args.instance.map(|v| ("instance", v)));
+    if let Some(host) = &args.instance {
+        query.push(("instance", super::instance::find(host, client).await?.id.to_string()));
+    }
     let rows = client.list::<PatchJob>(&["patch-jobs"], &query, args.list.limit).await?;
     list(&rows, "patch jobs", args.list.output, world, |items| view::patch::jobs(items, now))?;
     Ok(Ending::Done)

@@ -65,7 +65,9 @@ async fn wrong_fields_are_listed_with_their_flags() {
         ("patchConfig.preStep.linuxExecStepConfig.interpreter", "NONE needs a script that starts with #!"),
         ("some.new.field", "is strange"),
     ];
-    fake.error("POST /patch-jobs", 400, ErrorKind::Invalid, "the patch job cannot be started", &fields);
+    let all: Vec<String> = fields.iter().map(|(f, m)| format!("{f}: {m}")).collect();
+    let message = format!("the request is refused: {}", all.join("; "));
+    fake.error("POST /patch-jobs", 400, ErrorKind::Invalid, &message, &fields);
     assert_snapshot!("error_fields", fake.run("patch run --all --duration 1s").await);
 }
 

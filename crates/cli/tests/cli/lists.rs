@@ -282,7 +282,8 @@ async fn patch_jobs_and_one_job() {
     let mut shown = job(JobState::Patching, &tasks);
     shown.spec.concurrency = Some(Concurrency::Percent(20));
     fake.json("GET /patch-jobs?limit=100", &page(vec![shown.clone()]))
-        .json("GET /patch-jobs?state=PATCHING&instance=web-1&limit=5", &page::<PatchJob>(vec![]))
+        .json("GET /instances/web-1", &instance(11, "web-1"))
+        .json(&format!("GET /patch-jobs?state=PATCHING&instance={}&limit=5", uuid(11)), &page::<PatchJob>(vec![]))
         .json(&format!("GET /patch-jobs/{JOB}"), &shown)
         .json(&format!("GET /patch-jobs/{JOB}/tasks?limit=1000"), &page(tasks))
         .json(&format!("GET /patch-jobs/{JOB}/tasks/{}", failed.id), &detail(failed.clone()))

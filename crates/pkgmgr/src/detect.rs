@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
+use crate::dnf5::Dnf5;
 use crate::manager::Backend;
 use crate::run::Runner;
+use crate::yum::Yum;
 use crate::zypper::Zypper;
 
 /// What os-release(5) says that matters here.
@@ -71,8 +73,13 @@ pub fn detect(root: &Path, runner: &dyn Runner) -> Vec<Backend> {
         ["usr/bin", "bin", "usr/sbin", "usr/local/bin"].iter().any(|d| root.join(d).join(program).exists())
     };
     let apt = || (has("apt-get") && has("dpkg-query")).then(|| Backend::Apt(Apt::new(root)));
-    // `dnf` may be a link to dnf5; dnf 4 is always also there as dnf-3.
-    let red_hat = || has("dnf-3").then(|| Backend::Dnf(Dnf::new(root, runner)));
+    let red_hat = || match () {
+        () if has("dnf5") => Some(Backend::Dnf5(Dnf5::new(root, runner))),
+        // `dnf` may be a link to dnf5; dnf 4 is always also there as dnf-3.
+        () if has("dnf-3") => Some(Backend::Dnf(Dnf::new(root, runner))),
+        () if has("yum") => Some(Backend::Yum(Yum::new(root, runner))),
+        () => None,
+    };
     let suse = || has("zypper").then(|| Backend::Zypper(Zypper::new(root, runner)));
     let found = match OsRelease::read(root).family() {
         Some(Family::Debian) => apt(),

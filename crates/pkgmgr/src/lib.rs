@@ -8,6 +8,7 @@
 mod apt;
 mod detect;
 mod dnf;
+mod dnf5;
 mod error;
 mod excludes;
 mod exec;
@@ -18,13 +19,16 @@ pub mod run;
 mod solve;
 pub mod testing;
 mod verify;
+mod yum;
 mod zypper;
 
 pub use apt::Apt;
 pub use detect::{OsRelease, detect};
 pub use dnf::Dnf;
+pub use dnf5::Dnf5;
 pub use error::PkgError;
 pub use kernel::{KernelState, kernel_installed};
 pub use manager::{ApplyOutcome, Backend, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 pub use verify::{remaining, verify, verify_with};
+pub use yum::Yum;
 pub use zypper::Zypper;

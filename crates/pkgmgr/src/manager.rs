@@ -10,8 +10,10 @@ use jiff::Timestamp;
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
+use crate::dnf5::Dnf5;
 use crate::error::PkgError;
 use crate::run::{End, Finished, Runner};
+use crate::yum::Yum;
 use crate::zypper::Zypper;
 
 /// How the applying command ended.
@@ -113,6 +115,10 @@ pub enum Backend {
     Apt(Apt),
     /// dnf 4 and rpm.
     Dnf(Dnf),
+    /// dnf 5 and rpm.
+    Dnf5(Dnf5),
+    /// yum 3 and rpm.
+    Yum(Yum),
     /// zypper and rpm.
     Zypper(Zypper),
 }
@@ -122,6 +128,8 @@ impl Backend {
         match self {
             Backend::Apt(apt) => apt,
             Backend::Dnf(dnf) => dnf,
+            Backend::Dnf5(dnf5) => dnf5,
+            Backend::Yum(yum) => yum,
             Backend::Zypper(zypper) => zypper,
         }
     }

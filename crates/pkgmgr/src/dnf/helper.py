@@ -38,7 +38,8 @@ def open_base(only_cache):
     conf.substitutions.update_from_etc(conf.installroot)
     if not conf.substitutions.get('releasever'):
         conf.substitutions['releasever'] = dnf.rpm.detect_releasever(conf.installroot) or ''
-    base.init_plugins()
+    # It shows a command's summary and cannot do without the command line.
+    base.init_plugins(disabled_glob=['show_leaves', 'show-leaves'])
     base.pre_configure_plugins()
     base.read_all_repos()
     base.configure_plugins()

@@ -21,6 +21,7 @@ use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, R
 use crate::rpm;
 use crate::run::{Finished, Runner};
 use crate::verify::{difference, remaining};
+pub(crate) use helper::failures;
 use helper::{Answer, Request};
 
 /// Rounds of planning until no excluded package is pulled in; each hides the ones found before.

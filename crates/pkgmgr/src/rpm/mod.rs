@@ -11,9 +11,9 @@ use drydock_domain::patch::report::{ActionKind, PlannedAction};
 use jiff::Timestamp;
 
 use crate::error::PkgError;
-use crate::exec::{QUERY_TIME_LIMIT, run_text, uname};
+use crate::exec::{QUERY_TIME_LIMIT, REPAIR_TIME_LIMIT, cut, last_words, run, run_text, uname};
 use crate::kernel::kernel_installed;
-use crate::manager::BrokenPackage;
+use crate::manager::{BrokenPackage, RepairReport};
 use crate::run::{CommandSpec, Runner};
 use query::Entry;
 
@@ -127,6 +127,24 @@ pub(crate) fn as_transaction(todo: Vec<PlannedAction>, installed: &drydock_domai
     todo.into_iter()
         .map(|a| if there(&a) { PlannedAction { action: ActionKind::Remove, to: None, ..a } } else { a })
         .collect()
+}
+
+/// Takes away the older ones of packages that a killed transaction left twice. Their scripts do not run: the newer
+/// version is in place and its scripts have run or will.
+pub(crate) fn mend_twice(runner: &dyn Runner) -> Result<RepairReport, PkgError> {
+    let twice = twice(runner)?;
+    if twice.is_empty() {
+        return Ok(RepairReport { message: "nothing to mend".to_owned(), ..Default::default() });
+    }
+    let words: Vec<String> = twice.iter().map(|b| format!("{}-{}.{}", b.package.name, b.package.version, b.package.arch)).collect();
+    let spec = CommandSpec::new("rpm", "rpm --erase", REPAIR_TIME_LIMIT).args(["--erase", "--noscripts", "--"]).args(words.clone()).mutating();
+    let finished = run(runner, &spec)?;
+    let message = if finished.success() {
+        format!("took away what an interrupted transaction left behind: {}", words.join(", "))
+    } else {
+        format!("{} could not be taken away: {}", words.join(", "), last_words(&finished))
+    };
+    Ok(RepairReport { needed: true, output: finished.output(), message: cut(&message) })
 }
 
 /// The removals that mend packages installed twice.

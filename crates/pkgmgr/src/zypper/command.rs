@@ -96,11 +96,6 @@ pub(crate) fn verify() -> CommandSpec {
     xml("zypper verify --dry-run", SOLVE_TIME_LIMIT).args(["verify", "--dry-run"])
 }
 
-/// Removes exactly these packages (`name.arch=edition`) that a killed transaction left twice.
-pub(crate) fn remove(words: &[String]) -> CommandSpec {
-    CommandSpec::new("rpm", "rpm --erase", APPLY_TIME_LIMIT).args(["--erase", "--noscripts", "--"]).args(words.iter().cloned()).mutating()
-}
-
 /// Another zypper or YaST holds the lock; zypper names it:
 /// `System management is locked by the application with pid 4242 (zypper).`
 pub(crate) fn locked(finished: &Finished) -> Option<Option<String>> {

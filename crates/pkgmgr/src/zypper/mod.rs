@@ -278,15 +278,16 @@ impl PackageManager for Zypper {
                 break;
             }
             let patches = if failures.is_empty() { plan.patches.as_slice() } else { &[] };
-            let outcome = match self.apply_once(runner, &todo, patches) {
-                Ok(outcome) => outcome,
+            let round = match self.apply_once(runner, &todo, patches) {
+                Ok(round) => round,
                 // The rest cannot go without what failed: the first run's report stands.
                 Err(PkgError::WorldMoved { .. }) if first.is_some() => break,
                 Err(e) => return Err(e),
             };
-            let (finished, found) = outcome;
+            let Round { finished, failures: found, wants_reboot } = round;
             output = output.followed_by(&finished.stdout);
-            reboot_suggested |= finished.end == End::Exited(command::EXIT_REBOOT);
+            // A broken repository's exit code hides that of a suggested reboot; the summary tells it in any case.
+            reboot_suggested |= wants_reboot && !finished_without_change(&finished);
             let known = failures.len();
             failures.extend(named(found, plan).into_iter().filter(|(n, _)| !failures.iter().any(|(f, _)| f == n)).collect::<Vec<_>>());
             let success = is_good(&finished);
@@ -315,20 +316,7 @@ impl PackageManager for Zypper {
     }
 
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {
-        let twice = self.broken(runner)?;
-        let mut report = RepairReport { message: "nothing to mend".to_owned(), ..Default::default() };
-        if !twice.is_empty() {
-            report.needed = true;
-            let words: Vec<String> =
-                twice.iter().map(|b| format!("{}-{}.{}", b.package.name, b.package.version, b.package.arch)).collect();
-            let finished = run(runner, &command::remove(&words))?;
-            report.output = finished.output();
-            report.message = if finished.success() {
-                format!("took away what an interrupted transaction left behind: {}", cut(&words.join(", ")))
-            } else {
-                format!("{} could not be taken away: {}", cut(&words.join(", ")), last_words(&finished))
-            };
-        }
+        let mut report = rpm::mend_twice(runner)?;
         let answer = self.list(runner, &command::verify());
         let unmet = match &answer {
             Ok(answer) => actions_of(answer, None).iter().map(|a| a.name.clone()).collect::<Vec<_>>().join(", "),
@@ -356,6 +344,14 @@ impl PackageManager for Zypper {
     }
 }
 
+/// One run of zypper while applying.
+struct Round {
+    finished: Finished,
+    /// `name-version.arch` and words.
+    failures: Vec<(String, String)>,
+    wants_reboot: bool,
+}
+
 impl Zypper {
     /// Checks that the transaction is still the planned one and runs it.
     fn apply_once(
@@ -363,7 +359,7 @@ impl Zypper {
         runner: &dyn Runner,
         todo: &[PlannedAction],
         patches: &[String],
-    ) -> Result<(Finished, Vec<(String, String)>), PkgError> {
+    ) -> Result<Round, PkgError> {
         let downgrade = todo.iter().any(|a| a.action == ActionKind::Downgrade);
         let words = words(todo, patches)?;
         let (answer, finished) = self.ask(runner, &command::dry_run(&words, downgrade))?;
@@ -375,8 +371,13 @@ impl Zypper {
         }
         let finished = run_waiting(runner, &command::install(&words, downgrade), command::locked)?;
         let failures = command::parse_failures(&finished.stdout.text());
-        Ok((finished, failures))
+        Ok(Round { finished, failures, wants_reboot: answer.need_reboot })
     }
+}
+
+/// Was zypper refused before it touched anything (a lock, a signal, a download)?
+fn finished_without_change(finished: &Finished) -> bool {
+    !finished.stdout.text().contains("Installing: ")
 }
 
 /// Why a dry run was refused, for people.

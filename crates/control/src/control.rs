@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drydock_domain::ids::{AccessTokenId, InstanceId, JobId};
 use drydock_domain::instance::{Reachability, reachability};
-use drydock_store::Store;
+use drydock_store::{Reader, Store, Tx};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use uuid::{ContextV7, Uuid};
@@ -48,7 +48,7 @@ struct Inner {
 }
 
 /// Contacts not yet written: the newest per instance and token. Losing them costs some seconds of `last seen`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Contacts {
     /// When an agent spoke.
     pub(crate) instances: HashMap<InstanceId, Timestamp>,
@@ -110,16 +110,20 @@ impl Control {
 
     /// Can the server serve? Asks the database.
     pub async fn ready(&self) -> Result<()> {
-        self.store().ping().await.map_err(Error::store("ask the database"))
+        self.0.store.ping().await.map_err(Error::from)
     }
 
     /// Copies the database (SQLite) to a new file while everything goes on.
     pub async fn backup_to(&self, path: &Path) -> Result<()> {
-        self.store().backup_to(path).await.map_err(Error::store("back up the database"))
+        self.0.store.backup_to(path).await.map_err(Error::from)
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.0.store
+    pub(crate) async fn read(&self) -> Result<Reader> {
+        Ok(self.0.store.read().await?)
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Tx> {
+        Ok(self.0.store.begin().await?)
     }
 
     pub(crate) fn config(&self) -> Config {

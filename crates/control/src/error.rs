@@ -100,13 +100,19 @@ impl Error {
         Error::Conflict { message: message.into(), stale: false }
     }
 
-    /// What a failure of the store means for the caller.
-    pub(crate) fn store(doing: &'static str) -> impl FnOnce(StoreError) -> Error {
-        move |e| match e {
-            StoreError::Cursor => Error::Invalid(Invalid::one("cursor", e.to_string())),
+    pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Error::Invalid(Invalid::one(field, message))
+    }
+}
+
+/// What a failure of the store means for the caller. (The store's error already names the operation that failed.)
+impl From<StoreError> for Error {
+    fn from(e: StoreError) -> Self {
+        match e {
+            StoreError::Cursor => Error::invalid("cursor", e.to_string()),
             StoreError::BackupNotHere => Error::conflict(e.to_string()),
             e if e.is_temporary() => Error::Unavailable { message: "the database does not answer", source: Some(e) },
-            e => Error::Internal { doing, source: Box::new(e) },
+            e => Error::Internal { doing: "read or write its database", source: Box::new(e) },
         }
     }
 }

@@ -1,0 +1,255 @@
+//! Managed instances as people see and change them.
+
+use drydock_domain::access::Permission;
+use drydock_domain::ids::InstanceId;
+use drydock_domain::instance::{InstanceState, check_labels};
+use drydock_domain::inventory::{Health, PackageSet, SectionKind, UpdateSet};
+use drydock_domain::limits::DESCRIPTION_MAX_BYTES;
+use drydock_domain::validate::Problems;
+use drydock_store::records::{
+    HistoryRecord, InstanceQuery, InstanceRecord, PageQuery, Paged, SectionRecord, TaskRecord,
+};
+use drydock_store::{Tx, commit, history, instances, inventory, patch_tasks};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use super::RACE_RETRIES;
+use crate::Control;
+use crate::context::OpCtx;
+use crate::error::{Error, Result};
+use crate::views::{InstanceEdit, InstanceView, PackagesView, UpdatesView};
+
+/// Longest zone, bytes.
+const ZONE_MAX_BYTES: usize = 63;
+
+/// A change of state by a person.
+struct Transition {
+    operation: &'static str,
+    from: InstanceState,
+    to: InstanceState,
+    /// History entry it leaves.
+    kind: &'static str,
+    reason: String,
+}
+
+impl Control {
+    /// Instances by name.
+    pub async fn list_instances(&self, ctx: &OpCtx, query: &InstanceQuery) -> Result<Paged<InstanceView>> {
+        self.may_read(ctx, "instance.list", Permission::InstanceRead).await?;
+        let page = instances::list(&mut *self.read().await?, query).await?;
+        Ok(page.map(|record| self.view(record, ctx.now)))
+    }
+
+    /// One instance, by id or name.
+    pub async fn get_instance(&self, ctx: &OpCtx, id_or_name: &str) -> Result<InstanceView> {
+        self.may_read(ctx, "instance.show", Permission::InstanceRead).await?;
+        let record = self.resolve(id_or_name).await?;
+        Ok(self.view(record, ctx.now))
+    }
+
+    /// Replaces labels or zone. `if_match`: the etag the caller read, or `*`.
+    pub async fn edit_instance(
+        &self,
+        ctx: &OpCtx,
+        id_or_name: &str,
+        edit: InstanceEdit,
+        if_match: Option<&str>,
+    ) -> Result<InstanceView> {
+        let act = self.act(ctx, "instance.edit", format!("instance {id_or_name}"), Permission::InstanceManage).await?;
+        let edited = async {
+            let mut problems = Problems::default();
+            if let Some(labels) = &edit.labels {
+                check_labels("labels", labels, &mut problems);
+            }
+            if let Some(zone) = &edit.zone {
+                problems.text("zone", zone, ZONE_MAX_BYTES);
+            }
+            problems.finish()?;
+            for _ in 0..RACE_RETRIES {
+                let record = self.resolve(id_or_name).await?;
+                let wanted = if_match.filter(|tag| *tag != "*");
+                if wanted.is_some_and(|tag| tag != record.version.to_string()) {
+                    return Err(stale(&record));
+                }
+                let labels = edit.labels.as_ref().unwrap_or(&record.labels);
+                let zone = edit.zone.as_deref().unwrap_or(&record.zone);
+                let mut tx = self.begin().await?;
+                if instances::edit(&mut tx, record.id, instances::Edit { labels, zone }, record.version).await? {
+                    act.allowed(&mut tx).await?;
+                    commit(tx).await?;
+                    return self.resolve(&record.id.to_string()).await.map(|r| self.view(r, ctx.now));
+                }
+            }
+            Err(busy(id_or_name))
+        }
+        .await;
+        act.settle(edited).await
+    }
+
+    /// Lets a pending instance in.
+    pub async fn accept_instance(&self, ctx: &OpCtx, id_or_name: &str) -> Result<InstanceView> {
+        let transition = Transition {
+            operation: "instance.accept",
+            from: InstanceState::Pending,
+            to: InstanceState::Active,
+            kind: "accepted",
+            reason: String::new(),
+        };
+        self.transition(ctx, id_or_name, transition).await
+    }
+
+    /// Refuses a pending instance; the reason is told on the host.
+    pub async fn reject_instance(&self, ctx: &OpCtx, id_or_name: &str, reason: &str) -> Result<InstanceView> {
+        let transition = Transition {
+            operation: "instance.reject",
+            from: InstanceState::Pending,
+            to: InstanceState::Rejected,
+            kind: "rejected",
+            reason: reason.to_owned(),
+        };
+        self.transition(ctx, id_or_name, transition).await
+    }
+
+    /// Takes an active instance's right to speak to the server, at once.
+    pub async fn revoke_instance(&self, ctx: &OpCtx, id_or_name: &str) -> Result<InstanceView> {
+        let transition = Transition {
+            operation: "instance.revoke",
+            from: InstanceState::Active,
+            to: InstanceState::Revoked,
+            kind: "revoked",
+            reason: String::new(),
+        };
+        let view = self.transition(ctx, id_or_name, transition).await?;
+        self.left(view.record.id);
+        Ok(view)
+    }
+
+    /// Deletes an instance with its inventory and history; its patch tasks stay with their jobs.
+    pub async fn delete_instance(&self, ctx: &OpCtx, id_or_name: &str) -> Result<()> {
+        let act = self.act(ctx, "instance.delete", format!("instance {id_or_name}"), Permission::InstanceManage).await?;
+        let deleted = async {
+            let record = self.resolve(id_or_name).await?;
+            let mut tx = self.begin().await?;
+            instances::delete(&mut tx, record.id).await?;
+            act.allowed_on(&mut tx, &format!("instance {} ({})", record.id, record.name)).await?;
+            commit(tx).await?;
+            Ok(record.id)
+        }
+        .await;
+        let id = act.settle(deleted).await?;
+        self.left(id);
+        Ok(())
+    }
+
+    /// Installed packages whose name holds `name_contains`.
+    pub async fn instance_packages(&self, ctx: &OpCtx, id_or_name: &str, name_contains: &str) -> Result<PackagesView> {
+        self.may_read(ctx, "instance.packages", Permission::InstanceRead).await?;
+        let record = self.resolve(id_or_name).await?;
+        let section = inventory::section(&mut *self.read().await?, record.id, SectionKind::Packages).await?;
+        let section = section.ok_or_else(|| Error::NotFound(format!("inventory of {} yet", record.name)))?;
+        let set: PackageSet = body(&section)?;
+        let wanted = set.as_slice().iter().filter(|p| p.name.contains(name_contains));
+        Ok(PackagesView { packages: wanted.cloned().collect(), fingerprint: section.fingerprint, changed_at: section.changed_at })
+    }
+
+    /// Available updates, and what the host says of its health.
+    pub async fn instance_updates(&self, ctx: &OpCtx, id_or_name: &str) -> Result<UpdatesView> {
+        self.may_read(ctx, "instance.updates", Permission::InstanceRead).await?;
+        let record = self.resolve(id_or_name).await?;
+        let mut c = self.read().await?;
+        let updates = inventory::section(&mut c, record.id, SectionKind::Updates).await?;
+        let updates = updates.ok_or_else(|| Error::NotFound(format!("inventory of {} yet", record.name)))?;
+        let health = inventory::section(&mut c, record.id, SectionKind::Health).await?;
+        let set: UpdateSet = body(&updates)?;
+        Ok(UpdatesView {
+            changed_at: updates.changed_at,
+            updates: set.updates,
+            findings: set.findings,
+            health: health.as_ref().map(body::<Health>).transpose()?.unwrap_or_default(),
+            managers: record.os.map(|os| os.managers).unwrap_or_default(),
+        })
+    }
+
+    /// What happened to an instance, newest first.
+    pub async fn instance_history(&self, ctx: &OpCtx, id_or_name: &str, page: &PageQuery) -> Result<Paged<HistoryRecord>> {
+        self.may_read(ctx, "instance.history", Permission::InstanceRead).await?;
+        let record = self.resolve(id_or_name).await?;
+        Ok(history::list(&mut *self.read().await?, record.id, page).await?)
+    }
+
+    /// Patch tasks of an instance, newest first.
+    pub async fn instance_tasks(&self, ctx: &OpCtx, id_or_name: &str, page: &PageQuery) -> Result<Paged<TaskRecord>> {
+        self.may_read(ctx, "instance.tasks", Permission::PatchRead).await?;
+        let record = self.resolve(id_or_name).await?;
+        Ok(patch_tasks::of_instance(&mut *self.read().await?, record.id, page).await?)
+    }
+
+    async fn transition(&self, ctx: &OpCtx, id_or_name: &str, t: Transition) -> Result<InstanceView> {
+        let act = self.act(ctx, t.operation, format!("instance {id_or_name}"), Permission::InstanceManage).await?;
+        let moved = async {
+            let mut problems = Problems::default();
+            problems.text("reason", &t.reason, DESCRIPTION_MAX_BYTES);
+            problems.finish()?;
+            for _ in 0..RACE_RETRIES {
+                let record = self.resolve(id_or_name).await?;
+                if record.state != t.from {
+                    let (is, must) = (record.state.as_str(), t.from.as_str());
+                    return Err(Error::conflict(format!("instance {} is {is}; only a {must} one can be {}", record.name, t.kind)));
+                }
+                let mut tx = self.begin().await?;
+                if instances::set_state(&mut tx, record.id, t.to, &t.reason, record.version).await? {
+                    let message = if t.reason.is_empty() {
+                        format!("{} by {}", t.kind, ctx.who.name())
+                    } else {
+                        format!("{} by {}: {}", t.kind, ctx.who.name(), t.reason)
+                    };
+                    self.note(&mut tx, record.id, t.kind, message, ctx.now).await?;
+                    act.allowed(&mut tx).await?;
+                    commit(tx).await?;
+                    return self.resolve(&record.id.to_string()).await.map(|r| self.view(r, ctx.now));
+                }
+            }
+            Err(busy(id_or_name))
+        }
+        .await;
+        act.settle(moved).await
+    }
+
+    /// Adds a history entry without packages.
+    pub(crate) async fn note(&self, tx: &mut Tx, id: InstanceId, kind: &str, message: String, now: Timestamp) -> Result<()> {
+        let entry =
+            HistoryRecord { at: now, kind: kind.to_owned(), message, changes: Vec::new(), changes_total: 0, task: None };
+        Ok(history::insert(tx, self.mint(now), id, &entry).await?)
+    }
+
+    /// An instance by id or name. Names of hosts may look like ids; ids win.
+    pub(crate) async fn resolve(&self, id_or_name: &str) -> Result<InstanceRecord> {
+        let mut c = self.read().await?;
+        if let Ok(id) = id_or_name.parse::<InstanceId>()
+            && let Some(record) = instances::find(&mut c, id).await?
+        {
+            return Ok(record);
+        }
+        let found = instances::find_by_name(&mut c, id_or_name).await?;
+        found.ok_or_else(|| Error::NotFound(format!("instance {}", super::act::cut(id_or_name, 255))))
+    }
+
+    fn view(&self, record: InstanceRecord, now: Timestamp) -> InstanceView {
+        let last_seen = self.last_seen(record.id, record.last_seen);
+        InstanceView { reachability: self.reachability(record.id, last_seen, now), last_seen, record }
+    }
+}
+
+fn body<T: DeserializeOwned>(section: &SectionRecord) -> Result<T> {
+    serde_json::from_slice(&section.body)
+        .map_err(|e| Error::Internal { doing: "read a stored inventory section", source: Box::new(e) })
+}
+
+fn stale(record: &InstanceRecord) -> Error {
+    let message = format!("instance {} was changed meanwhile; read it again, then edit", record.name);
+    Error::Conflict { message, stale: true }
+}
+
+fn busy(id_or_name: &str) -> Error {
+    Error::conflict(format!("instance {id_or_name} is changed by others at the same time; try again"))
+}

@@ -1,0 +1,203 @@
+//! Patch jobs as people start, watch and cancel them. The reconcilers move them.
+
+use drydock_domain::access::Permission;
+use drydock_domain::ids::{JobId, TaskId};
+use drydock_domain::instance::InstanceState;
+use drydock_domain::limits::JOB_TARGETS_MAX;
+use drydock_domain::patch::filter::{InstanceFacts, InstanceFilter};
+use drydock_domain::patch::job::{JobState, StateCounts, percent_complete};
+use drydock_domain::patch::spec::PatchJobSpec;
+use drydock_domain::validate::Invalid;
+use drydock_store::idempotency::KeyUse;
+use drydock_store::instances::Target;
+use drydock_store::records::{JobQuery, JobRecord, Paged, TaskQuery, TaskRecord};
+use drydock_store::{Reader, commit, idempotency, instances, patch_jobs, patch_tasks};
+
+use super::act::Act;
+use super::{RACE_RETRIES, digest};
+use crate::Control;
+use crate::context::OpCtx;
+use crate::error::{Error, Result};
+use crate::views::{JobView, TaskDetail};
+
+/// Longest idempotency key, bytes.
+const KEY_MAX_BYTES: usize = 128;
+
+impl Control {
+    /// Starts a patch job. The same idempotency key with the same spec returns the job it made; hosts are looked up
+    /// and let go by the reconcilers.
+    pub async fn create_patch_job(&self, ctx: &OpCtx, spec: PatchJobSpec, idempotency_key: Option<&str>) -> Result<JobView> {
+        let resource = format!("patch-job {}", spec.display_name);
+        let act = self.act(ctx, "patch-job.create", resource, Permission::PatchManage).await?;
+        let made = self.make_job(ctx, spec, idempotency_key, &act).await;
+        act.settle(made).await
+    }
+
+    async fn make_job(&self, ctx: &OpCtx, spec: PatchJobSpec, key: Option<&str>, act: &Act<'_>) -> Result<JobView> {
+        let json = serde_json::to_string(&spec).map_err(|e| Error::Internal { doing: "write a job", source: Box::new(e) })?;
+        let request = digest(&json);
+        if let Some(key) = key {
+            check_key(key)?;
+            if let Some(view) = self.made_before(ctx, key, &request).await? {
+                return Ok(view);
+            }
+        }
+        spec.validate()?;
+        self.check_targets(&spec.instance_filter).await?;
+        let record = JobRecord {
+            id: JobId(self.mint(ctx.now)),
+            deadline: spec.deadline(ctx.now),
+            spec,
+            state: JobState::Started,
+            created_by: ctx.who.name(),
+            created_at: ctx.now,
+            finished_at: None,
+            cancel_requested: false,
+            kill_requested: false,
+            error_message: String::new(),
+            version: 1,
+        };
+        let mut tx = self.begin().await?;
+        if let Some(key) = key {
+            let used = KeyUse { request_sha256: request.clone(), resource: record.id.to_string() };
+            if !idempotency::take(&mut tx, &ctx.who.key(), key, &used, ctx.now).await? {
+                // The same request came twice at once and the other was faster.
+                drop(tx);
+                let before = self.made_before(ctx, key, &request).await?;
+                return before.ok_or_else(|| Error::conflict("the idempotency key is in use; try again"));
+            }
+        }
+        patch_jobs::insert(&mut tx, &record).await?;
+        act.allowed_on(&mut tx, &format!("patch-job {}", record.id)).await?;
+        commit(tx).await?;
+        self.wake();
+        Ok(view(record, StateCounts::new()))
+    }
+
+    /// The job this key made; refuses a key that made something else.
+    async fn made_before(&self, ctx: &OpCtx, key: &str, request: &str) -> Result<Option<JobView>> {
+        let mut c = self.read().await?;
+        let Some(used) = idempotency::find(&mut c, &ctx.who.key(), key).await? else { return Ok(None) };
+        if used.request_sha256 != request {
+            return Err(Error::conflict("the idempotency key was used for another request within the last day; use a new one"));
+        }
+        let id = used.resource.parse().map_err(|e| Error::Internal { doing: "read an idempotency key", source: Box::new(e) })?;
+        self.job_view(&mut c, id).await.map(Some)
+    }
+
+    async fn check_targets(&self, filter: &InstanceFilter) -> Result<()> {
+        let all = instances::targets(&mut *self.read().await?, InstanceState::Active).await?;
+        match all.iter().filter(|t| matches(filter, t)).count() {
+            0 => Err(Error::invalid("instanceFilter", "matches no active instance; see `drydock instance list`")),
+            n if n > JOB_TARGETS_MAX => {
+                Err(Error::invalid("instanceFilter", format!("matches {n} instances; at most {JOB_TARGETS_MAX} fit in one job")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Patch jobs, newest first.
+    pub async fn list_patch_jobs(&self, ctx: &OpCtx, query: &JobQuery) -> Result<Paged<JobView>> {
+        self.may_read(ctx, "patch-job.list", Permission::PatchRead).await?;
+        let mut c = self.read().await?;
+        let page = patch_jobs::list(&mut c, query).await?;
+        let ids: Vec<JobId> = page.items.iter().map(|j| j.id).collect();
+        let mut counts = patch_tasks::counts(&mut c, &ids).await?;
+        Ok(page.map(|job| {
+            let counts = counts.remove(&job.id).unwrap_or_default();
+            view(job, counts)
+        }))
+    }
+
+    /// One patch job.
+    pub async fn get_patch_job(&self, ctx: &OpCtx, id: JobId) -> Result<JobView> {
+        self.may_read(ctx, "patch-job.show", Permission::PatchRead).await?;
+        self.job_view(&mut self.read().await?, id).await
+    }
+
+    /// Asks a patch job to stop: hosts that have not begun are out at once, the others finish their step; with `kill`
+    /// the running command is ended.
+    pub async fn cancel_patch_job(&self, ctx: &OpCtx, id: JobId, kill: bool) -> Result<JobView> {
+        let operation = if kill { "patch-job.kill" } else { "patch-job.cancel" };
+        let act = self.act(ctx, operation, format!("patch-job {id}"), Permission::PatchManage).await?;
+        let asked = self.ask_to_stop(id, kill, &act).await;
+        let view = act.settle(asked).await?;
+        for task in patch_tasks::open(&mut *self.read().await?, id).await? {
+            if task.task.state.is_running() {
+                self.hub().hint(task.task.instance);
+            }
+        }
+        self.job_changed(id);
+        self.wake();
+        Ok(view)
+    }
+
+    async fn ask_to_stop(&self, id: JobId, kill: bool, act: &Act<'_>) -> Result<JobView> {
+        for _ in 0..RACE_RETRIES {
+            let mut c = self.read().await?;
+            let mut job = patch_jobs::find(&mut c, id).await?.ok_or_else(|| no_job(id))?;
+            if job.state.is_final() {
+                return Err(Error::conflict(format!("patch job {id} is {} and cannot be cancelled", job.state.as_str())));
+            }
+            if job.cancel_requested && (job.kill_requested || !kill) {
+                return self.job_view(&mut c, id).await;
+            }
+            drop(c);
+            job.cancel_requested = true;
+            job.kill_requested |= kill;
+            let mut tx = self.begin().await?;
+            if patch_jobs::update(&mut tx, &job).await? {
+                act.allowed(&mut tx).await?;
+                commit(tx).await?;
+                return self.job_view(&mut self.read().await?, id).await;
+            }
+        }
+        Err(Error::Unavailable { message: "the patch job changes too often at once", source: None })
+    }
+
+    /// Tasks of a job, by instance name.
+    pub async fn list_tasks(&self, ctx: &OpCtx, job: JobId, query: &TaskQuery) -> Result<Paged<TaskRecord>> {
+        self.may_read(ctx, "patch-task.list", Permission::PatchRead).await?;
+        let mut c = self.read().await?;
+        patch_jobs::find(&mut c, job).await?.ok_or_else(|| no_job(job))?;
+        Ok(patch_tasks::list(&mut c, job, query).await?)
+    }
+
+    /// One task with the host's whole report.
+    pub async fn get_task(&self, ctx: &OpCtx, job: JobId, task: TaskId) -> Result<TaskDetail> {
+        self.may_read(ctx, "patch-task.show", Permission::PatchRead).await?;
+        let mut c = self.read().await?;
+        let found = patch_tasks::find(&mut c, task).await?.filter(|t| t.job == job);
+        let record = found.ok_or_else(|| Error::NotFound(format!("patch task {task} in patch job {job}")))?;
+        Ok(TaskDetail { report: patch_tasks::report(&mut c, task).await?, task: record })
+    }
+
+    async fn job_view(&self, c: &mut Reader, id: JobId) -> Result<JobView> {
+        let job = patch_jobs::find(c, id).await?.ok_or_else(|| no_job(id))?;
+        let counts = patch_tasks::counts(c, &[id]).await?.remove(&id).unwrap_or_default();
+        Ok(view(job, counts))
+    }
+}
+
+/// Does a job's filter reach this instance?
+pub(crate) fn matches(filter: &InstanceFilter, target: &Target) -> bool {
+    let id = target.id.to_string();
+    filter.matches(InstanceFacts { id: &id, name: &target.name, zone: &target.zone, labels: &target.labels })
+}
+
+fn view(record: JobRecord, counts: StateCounts) -> JobView {
+    // Before the lookup there is nothing that could be complete.
+    let percent_complete = if counts.is_empty() && !record.state.is_final() { 0.0 } else { percent_complete(&counts) };
+    JobView { record, counts, percent_complete }
+}
+
+fn no_job(id: JobId) -> Error {
+    Error::NotFound(format!("patch job {id}"))
+}
+
+fn check_key(key: &str) -> std::result::Result<(), Invalid> {
+    if key.is_empty() || key.len() > KEY_MAX_BYTES || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Invalid::one("Idempotency-Key", format!("needs 1 to {KEY_MAX_BYTES} visible ASCII characters")));
+    }
+    Ok(())
+}

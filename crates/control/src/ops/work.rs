@@ -1,0 +1,279 @@
+//! Work of agents: orders pulled, tasks reported, orders refused. Everything may arrive twice, late or out of order.
+
+use drydock_domain::ids::TaskId;
+use drydock_domain::inventory::PackageChange;
+use drydock_domain::limits::TASK_REPORT_MAX_BYTES;
+use drydock_domain::patch::report::{PackageOutcome, TaskReport};
+use drydock_domain::patch::task::{TaskEvent, TaskState, step};
+use drydock_domain::work::{Directive, PatchOrder, WORK_VERSION, WorkOrder};
+use drydock_store::records::{HistoryRecord, JobRecord, TaskRecord};
+use drydock_store::{Tx, commit, history, instances, patch_jobs, patch_tasks};
+use jiff::{SignedDuration, Timestamp};
+
+use super::RACE_RETRIES;
+use super::act::{cut, own_instance};
+use super::inventory::HISTORY_CHANGES_MAX;
+use crate::Control;
+use crate::context::OpCtx;
+use crate::error::{Error, Result};
+use crate::views::{HeldAnswer, Pulled, Reported, SignedOrder};
+
+/// An order is to be started within this time after it was signed, seconds. Agents pull when they are ready, so only
+/// the way of the answer and the difference of two clocks must fit in.
+const ORDER_START_WITHIN_SECS: i64 = 3600;
+/// Tasks one agent may hold, count: it works at one, and remembers final ones until they are stored.
+const HELD_MAX: usize = 256;
+/// Longest message kept in a task's row, bytes; the report has all of it.
+const MESSAGE_MAX_BYTES: usize = 1024;
+
+impl Control {
+    /// What an agent is to do: orders it does not hold, and an answer for each task it holds.
+    pub async fn pull_work(&self, ctx: &OpCtx, held: &[TaskId]) -> Result<Pulled> {
+        let instance = own_instance(ctx)?;
+        if held.len() > HELD_MAX {
+            return Err(Error::invalid("held", format!("has {} entries; at most {HELD_MAX} are allowed", held.len())));
+        }
+        let mut pulled = Pulled::default();
+        let at_work = patch_tasks::at_work(&mut *self.read().await?, instance).await?;
+        for task in at_work {
+            let job = self.job_of(&task).await?;
+            if held.contains(&task.id) {
+                // It has the order, whatever became of our answer.
+                if task.state == TaskState::Notified {
+                    self.advance(ctx, &task, TaskEvent::Ack, String::new()).await?;
+                }
+            } else if task.report_seq > 0 {
+                // A pull that was under way when the report came says nothing.
+                if task.updated_at < ctx.now {
+                    let message = "the agent lost its ledger; what the host is like now is in its inventory".to_owned();
+                    self.advance(ctx, &task, TaskEvent::Report(TaskState::Failed), message).await?;
+                }
+            } else if job.cancel_requested {
+                let message = "cancelled before the host began".to_owned();
+                self.advance(ctx, &task, TaskEvent::Report(TaskState::Canceled), message).await?;
+            } else if job.deadline.is_none_or(|deadline| ctx.now < deadline)
+                && self.advance(ctx, &task, TaskEvent::Ack, String::new()).await?
+            {
+                pulled.orders.extend(self.sign_order(ctx, &job, &task)?);
+            }
+        }
+        let known = patch_tasks::of_instance_by_id(&mut *self.read().await?, instance, held).await?;
+        for id in held {
+            let answer = match known.iter().find(|t| t.id == *id) {
+                Some(task) => HeldAnswer::Directive(directive(&self.job_of(task).await?, task.state, ctx.now)),
+                None => HeldAnswer::Forget,
+            };
+            pulled.directives.push((*id, answer));
+        }
+        Ok(pulled)
+    }
+
+    /// Takes an agent's report of a task. A report that is not newer than the stored one changes nothing.
+    pub async fn report_task(&self, ctx: &OpCtx, report: &[u8]) -> Result<Reported> {
+        let instance = own_instance(ctx)?;
+        let report = read_report(report)?;
+        for _ in 0..RACE_RETRIES {
+            let found = patch_tasks::find(&mut *self.read().await?, report.task).await?;
+            let task = found.filter(|t| t.instance == instance);
+            let task = task.ok_or_else(|| Error::NotFound(format!("patch task {} of this instance", report.task)))?;
+            let job = self.job_of(&task).await?;
+            if report.seq <= task.report_seq {
+                return Ok(Reported { directive: directive(&job, task.state, ctx.now), stored: true });
+            }
+            if task.state == TaskState::Pending {
+                // A server restored from a backup has not let this task go yet. It will, and the agent tells again.
+                return Ok(Reported { directive: directive(&job, task.state, ctx.now), stored: false });
+            }
+            let after = after_report(&task, &report, ctx.now);
+            let mut tx = self.begin().await?;
+            if !patch_tasks::put_report(&mut tx, &after, &report).await? {
+                continue;
+            }
+            if after.state.is_final() && !task.state.is_final() {
+                self.finish_entry(&mut tx, &after, Some(&report), ctx.now).await?;
+            }
+            commit(tx).await?;
+            self.job_changed(task.job);
+            if after.state.is_final() {
+                self.wake();
+            }
+            return Ok(Reported { directive: directive(&job, after.state, ctx.now), stored: true });
+        }
+        Err(Error::Unavailable { message: "the patch task changes too often at once", source: None })
+    }
+
+    /// An agent will not act on an order: the task fails with its reason, unless the agent is at work on it.
+    pub async fn refuse_order(&self, ctx: &OpCtx, task: Option<TaskId>, reason: &str) -> Result<()> {
+        let instance = own_instance(ctx)?;
+        let reason: String = cut(reason, MESSAGE_MAX_BYTES).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        tracing::warn!(instance.id = %instance, reason, "an agent refused an order");
+        let found = match task {
+            Some(id) => patch_tasks::find(&mut *self.read().await?, id).await?.filter(|t| t.instance == instance),
+            None => None,
+        };
+        let message = format!("the agent refused the order: {reason}");
+        match found {
+            Some(task) if task.report_seq == 0 && task.state.is_running() => {
+                self.advance(ctx, &task, TaskEvent::Report(TaskState::Failed), message).await.map(drop)
+            }
+            _ => {
+                let mut tx = self.begin().await?;
+                self.note(&mut tx, instance, "order-refused", message, ctx.now).await?;
+                Ok(commit(tx).await?)
+            }
+        }
+    }
+
+    /// Moves a task by an event. `false`: somebody changed it meanwhile, or its state refuses the event; the next look
+    /// decides anew.
+    async fn advance(&self, ctx: &OpCtx, task: &TaskRecord, event: TaskEvent, message: String) -> Result<bool> {
+        let Ok(state) = step(task.state, event) else { return Ok(false) };
+        if state == task.state {
+            return Ok(true);
+        }
+        let after = moved(task, state, message, ctx.now);
+        let mut tx = self.begin().await?;
+        if !patch_tasks::update(&mut tx, &after).await? {
+            return Ok(false);
+        }
+        if state.is_final() {
+            self.finish_entry(&mut tx, &after, None, ctx.now).await?;
+        }
+        commit(tx).await?;
+        self.job_changed(task.job);
+        if state.is_final() {
+            self.wake();
+        }
+        Ok(true)
+    }
+
+    fn sign_order(&self, ctx: &OpCtx, job: &JobRecord, task: &TaskRecord) -> Result<Option<SignedOrder>> {
+        let Some(number) = task.order_number else {
+            tracing::error!(task.id = %task.id, "a task was let go without an order number");
+            return Ok(None);
+        };
+        let latest = ctx.now.saturating_add(SignedDuration::from_secs(ORDER_START_WITHIN_SECS)).unwrap_or(Timestamp::MAX);
+        let order = WorkOrder {
+            version: WORK_VERSION,
+            instance: task.instance,
+            number,
+            issued_at: ctx.now,
+            start_before: job.deadline.map_or(latest, |deadline| deadline.min(latest)),
+            task: PatchOrder {
+                task: task.id,
+                job: job.id,
+                deadline: job.deadline,
+                dry_run: job.spec.dry_run,
+                config: job.spec.patch_config.clone(),
+            },
+        };
+        let order = serde_json::to_vec(&order).map_err(|e| Error::Internal { doing: "write an order", source: Box::new(e) })?;
+        let signature = self.key().sign(&order);
+        Ok(Some(SignedOrder { order, signature }))
+    }
+
+    async fn job_of(&self, task: &TaskRecord) -> Result<JobRecord> {
+        let job = patch_jobs::find(&mut *self.read().await?, task.job).await?;
+        job.ok_or_else(|| Error::NotFound(format!("patch job {}", task.job)))
+    }
+
+    /// Leaves the end of a task in its instance's history (if the instance is still there).
+    pub(crate) async fn finish_entry(
+        &self,
+        tx: &mut Tx,
+        task: &TaskRecord,
+        report: Option<&TaskReport>,
+        now: Timestamp,
+    ) -> Result<()> {
+        if instances::find(tx, task.instance).await?.is_none() {
+            return Ok(());
+        }
+        let entry = history_entry(task, report, now);
+        Ok(history::insert(tx, self.mint(now), task.instance, &entry).await?)
+    }
+}
+
+/// The row after a move.
+pub(crate) fn moved(task: &TaskRecord, state: TaskState, message: String, now: Timestamp) -> TaskRecord {
+    TaskRecord {
+        state,
+        message,
+        waiting_on: None,
+        // A clock that steps back must not make a change look older than the one before it.
+        updated_at: now.max(task.updated_at),
+        finished_at: state.is_final().then_some(now),
+        ..task.clone()
+    }
+}
+
+/// What an agent at work on a task of this job is told.
+fn directive(job: &JobRecord, state: TaskState, now: Timestamp) -> Directive {
+    if job.cancel_requested && job.kill_requested {
+        Directive::Kill
+    } else if job.cancel_requested || state.is_final() || job.deadline.is_some_and(|deadline| deadline <= now) {
+        Directive::Stop
+    } else {
+        Directive::Continue
+    }
+}
+
+/// Reads a report: hostile input.
+fn read_report(bytes: &[u8]) -> Result<TaskReport> {
+    if bytes.len() > TASK_REPORT_MAX_BYTES {
+        let message = format!("is {} bytes long; at most {TASK_REPORT_MAX_BYTES} are allowed", bytes.len());
+        return Err(Error::invalid("report", message));
+    }
+    let report: TaskReport =
+        serde_json::from_slice(bytes).map_err(|e| Error::invalid("report", format!("cannot be read: {e}")))?;
+    if report.seq == 0 || i64::try_from(report.seq).is_err() {
+        return Err(Error::invalid("seq", "starts at 1 and fits in 63 bits"));
+    }
+    report.validate()?;
+    Ok(report)
+}
+
+/// The row after a report. A final state stays: the operator was told. The report is kept all the same.
+fn after_report(task: &TaskRecord, report: &TaskReport, now: Timestamp) -> TaskRecord {
+    let message = cut(&report.message, MESSAGE_MAX_BYTES).to_owned();
+    let row = match step(task.state, TaskEvent::Report(report.state)) {
+        Ok(state) => moved(task, state, message, now),
+        Err(_) => TaskRecord { updated_at: now.max(task.updated_at), ..task.clone() },
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    // A later plan of the same manager names the same held packages again: the last one of each counts.
+    let last = |i: usize| report.plans[i + 1..].iter().all(|later| later.manager != report.plans[i].manager);
+    let skipped = report.plans.iter().enumerate().filter(|(i, _)| last(*i)).map(|(_, plan)| plan.skipped.len()).sum();
+    TaskRecord {
+        report_seq: report.seq,
+        planned: count(report.plans.iter().map(|plan| plan.actions.len()).sum()),
+        applied: count(report.packages.iter().filter(|p| p.outcome == PackageOutcome::Applied).count()),
+        skipped: count(skipped),
+        reboots: report.reboots,
+        ..row
+    }
+}
+
+fn history_entry(task: &TaskRecord, report: Option<&TaskReport>, now: Timestamp) -> HistoryRecord {
+    let name = if task.job_display_name.is_empty() { task.job.to_string() } else { task.job_display_name.clone() };
+    let kind = if task.dry_run { "dry run of patch job" } else { "patch job" };
+    let mut message = format!("{kind} {name}: {}", task.state.as_str());
+    if !task.message.is_empty() {
+        message = format!("{message} ({})", task.message);
+    }
+    let packages = report.map(|r| r.packages.as_slice()).unwrap_or_default();
+    let changed = || packages.iter().filter(|p| p.outcome != PackageOutcome::NotApplied && p.found != p.planned.from);
+    let changes = changed().take(HISTORY_CHANGES_MAX).map(|p| PackageChange {
+        name: p.planned.name.clone(),
+        arch: p.planned.arch.clone(),
+        from: p.planned.from.clone(),
+        to: p.found.clone(),
+    });
+    HistoryRecord {
+        at: now,
+        kind: "patch-task".to_owned(),
+        message,
+        changes: changes.collect(),
+        changes_total: u32::try_from(changed().count()).unwrap_or(u32::MAX),
+        task: Some(task.id),
+    }
+}

@@ -30,11 +30,6 @@ impl Fields {
     pub fn area(&self, name: &str) -> String {
         self.get(name).replace("\r\n", "\n")
     }
-
-    /// The entries of a text area: separated by lines or commas, without blanks and empty ones.
-    pub fn entries(&self, name: &str) -> Vec<String> {
-        entries(self.get(name))
-    }
 }
 
 /// Entries of a list as people type it: separated by lines or commas, without blanks and empty ones.
@@ -52,7 +47,7 @@ mod tests {
         let fields = Fields(pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect());
         assert_eq!(fields.all("x"), ["a", "b"]);
         assert_eq!(fields.area("script"), "#!/bin/sh\necho\n");
-        assert_eq!(fields.entries("list"), ["a", "b", "c"]);
+        assert_eq!(entries(fields.get("list")), ["a", "b", "c"]);
         assert!(fields.ticked("x") && !fields.ticked("y"));
         assert_eq!(fields.get("y"), "");
     }

@@ -1,0 +1,9 @@
+//! The console as a browser meets it: in process over the whole router, and in headless Chromium over real TLS.
+
+mod browser;
+mod chromium;
+mod live;
+mod pages;
+mod roles;
+mod sign_in;
+mod support;

@@ -119,7 +119,7 @@ async fn a_hostile_enrolment_is_refused_by_field() {
     bad.os.kernel_release = "k".repeat(300);
     let error = w.control.enrol("r", bad).await.expect_err("refused");
     let fields: Vec<_> = error.fields().iter().map(|f| f.field.as_str()).collect();
-    assert_eq!(fields, ["csr", "machineId", "hostname", "os"]);
+    assert_eq!(fields, ["csr", "machineId", "hostname", "os", "os"], "the host name in the facts is looked at, too");
 }
 
 #[tokio::test]
@@ -261,7 +261,8 @@ async fn the_database_is_copied_while_it_is_used() {
     let copy = w.dir.path().join("copy.sqlite");
     w.control.backup_to(&copy).await.expect("copied");
     w.control.delete_instance(&w.server(), "h1").await.expect("deleted");
-    let store = drydock_control::store::Store::open(&drydock_control::store::Location::Sqlite(copy.clone())).await.expect("opens");
+    let store =
+        drydock_control::store::Store::open(&drydock_control::store::Location::Sqlite(copy.clone())).await.expect("opens");
     let mut c = store.read().await.expect("a connection");
     let page = drydock_control::store::instances::list(&mut c, &InstanceQuery::default()).await.expect("list");
     assert_eq!(page.items.len(), 2);

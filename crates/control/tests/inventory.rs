@@ -7,7 +7,8 @@ use common::*;
 use drydock_control::records::{HistoryRecord, PageQuery};
 use drydock_control::{ErrorKind, SectionBodyIn, SectionIn};
 use drydock_domain::inventory::{
-    Health, OsFacts, Package, PackageDelta, PackageSet, RebootReason, SectionKind, Update, UpdateKind, UpdateSet, diff, fingerprint,
+    Health, OsFacts, Package, PackageDelta, PackageSet, RebootReason, SectionKind, Update, UpdateKind, UpdateSet, diff,
+    fingerprint,
 };
 use serde::Serialize;
 
@@ -77,8 +78,8 @@ async fn a_delta_is_applied_to_its_own_base_only() {
     assert_eq!((changed.kind.as_str(), changed.changes_total), ("packages-changed", 3));
 
     // A base the server does not have, a delta that does not fit, and one whose result is another set.
-    let third = set(&[("z", "9")]);
-    assert_eq!(send(&w, &host, vec![delta(&third, &old, &diff(&third, &old))]).await, [SectionKind::Packages]);
+    let (third, fourth) = (set(&[("z", "9")]), set(&[("y", "8")]));
+    assert_eq!(send(&w, &host, vec![delta(&third, &fourth, &diff(&third, &fourth))]).await, [SectionKind::Packages]);
     let misfit = PackageDelta { added: vec![], removed: third.as_slice().to_vec() };
     assert_eq!(send(&w, &host, vec![delta(&new, &third, &misfit)]).await, [SectionKind::Packages]);
     let lie = PackageDelta { added: third.as_slice().to_vec(), removed: vec![] };
@@ -161,7 +162,11 @@ async fn hostile_sections_are_refused_and_the_rest_is_stored() {
     let wrong = SectionIn { kind: "health".into(), fingerprint: fp.clone(), body: delta };
     let error = w.control.report_inventory(&host.ctx(&w).await, vec![wrong]).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(send(&w, &host, vec![bare(SectionKind::Health, &Health { running_kernel: "6.1".into(), ..Health::default() })]).await.is_empty());
+    assert!(
+        send(&w, &host, vec![bare(SectionKind::Health, &Health { running_kernel: "6.1".into(), ..Health::default() })])
+            .await
+            .is_empty()
+    );
     let many = vec![raw("os", &fp, b"{}"); 9];
     assert!(w.control.report_inventory(&host.ctx(&w).await, many).await.is_err());
 }

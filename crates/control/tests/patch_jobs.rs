@@ -250,7 +250,7 @@ async fn a_lost_answer_to_a_pull_gives_the_same_order_again() {
     let first = host.take(&w).await;
     w.pass(10);
     let second = host.take(&w).await;
-    assert_eq!((first.number, first.task), (second.number, second.task));
+    assert_eq!((first.number, &first.task), (second.number, &second.task));
     let held = host.pull(&w, &[first.task.task]).await;
     assert!(held.orders.is_empty());
     assert_eq!(held.directives, [(first.task.task, HeldAnswer::Directive(Directive::Continue))]);
@@ -461,8 +461,7 @@ async fn a_viewer_reads_and_a_denial_is_recorded() {
     }
     let agent = w.control.ctx(Principal::Instance(w.hosts(1).await[0].id), "x");
     assert_eq!(w.control.get_patch_job(&agent, job).await.expect_err("denied").kind(), ErrorKind::Forbidden);
-    let denied: Vec<_> =
-        w.audit().await.into_iter().filter(|a| a.outcome == "denied").map(|a| (a.who, a.operation)).collect();
+    let denied: Vec<_> = w.audit().await.into_iter().filter(|a| a.outcome == "denied").map(|a| (a.who, a.operation)).collect();
     let viewer = |operation: &str| ("viewer".to_owned(), operation.to_owned());
     assert!(denied.contains(&viewer("patch-job.create")), "{denied:?}");
     assert!(denied.contains(&viewer("patch-job.kill")) && denied.contains(&viewer("audit.list")));
@@ -490,7 +489,11 @@ async fn a_long_list_of_tasks_is_read_in_pages_and_by_change() {
     w.pass(10);
     let since = w.control.now();
     let task = w.tasks(job).await[2].clone();
-    let host = common::Host { id: task.instance, name: task.instance_name, key: common::ask(&drydock_control::Secret::new(""), "h3", "m3").spki_sha256 };
+    let host = common::Host {
+        id: task.instance,
+        name: task.instance_name,
+        key: common::ask(&drydock_control::Secret::new(""), "h3", "m3").spki_sha256,
+    };
     host.pull(&w, &[]).await;
     let query = TaskQuery { updated_since: Some(since), ..TaskQuery::default() };
     let changed = w.control.list_tasks(&w.server(), job, &query).await.expect("a page").items;

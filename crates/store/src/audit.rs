@@ -12,20 +12,18 @@ use crate::sql::Sql;
 
 /// Adds a record.
 pub async fn insert(c: &mut AnyConnection, id: Uuid, record: &AuditRecord) -> StoreResult<()> {
-    sqlx::query(
-        "INSERT INTO audit (id, at, who, operation, resource, outcome, request_id) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(id.to_string())
-    .bind(micros(record.at))
-    .bind(storable(&record.who))
-    .bind(storable(&record.operation))
-    .bind(storable(&record.resource))
-    .bind(storable(&record.outcome))
-    .bind(storable(&record.request_id))
-    .execute(c)
-    .await
-    .map(drop)
-    .map_err(StoreError::query("store an audit record"))
+    sqlx::query("INSERT INTO audit (id, at, who, operation, resource, outcome, request_id) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(id.to_string())
+        .bind(micros(record.at))
+        .bind(storable(&record.who))
+        .bind(storable(&record.operation))
+        .bind(storable(&record.resource))
+        .bind(storable(&record.outcome))
+        .bind(storable(&record.request_id))
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("store an audit record"))
 }
 
 /// Records, newest first.

@@ -33,8 +33,7 @@ pub async fn insert(c: &mut AnyConnection, id: Uuid, instance: InstanceId, entry
 
 /// Entries of an instance, newest first.
 pub async fn list(c: &mut AnyConnection, instance: InstanceId, page: &PageQuery) -> StoreResult<Paged<HistoryRecord>> {
-    let mut sql =
-        Sql::new("SELECT id, at, kind, message, changes, changes_total, task_id FROM history WHERE instance_id = ");
+    let mut sql = Sql::new("SELECT id, at, kind, message, changes, changes_total, task_id FROM history WHERE instance_id = ");
     sql.bind(instance.to_string());
     if let Some([at, id]) = cursor::keys::<2>(page)? {
         sql.push(" AND (at, id) < (").bind(cursor::number(&at)?).push(", ").bind(id).push(")");

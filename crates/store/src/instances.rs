@@ -135,9 +135,8 @@ pub async fn targets(c: &mut AnyConnection, state: InstanceState) -> StoreResult
     let mut sql = Sql::new("SELECT id, name, zone, labels FROM instances WHERE state = ");
     sql.bind(state.as_str()).push(" ORDER BY name");
     let rows = sql.fetch(c, "read the targets of a patch job").await?;
-    let read = |r: &AnyRow| {
-        Ok(Target { id: id(r, "id")?, name: text(r, "name")?, zone: text(r, "zone")?, labels: json(r, "labels")? })
-    };
+    let read =
+        |r: &AnyRow| Ok(Target { id: id(r, "id")?, name: text(r, "name")?, zone: text(r, "zone")?, labels: json(r, "labels")? });
     rows.iter().map(read).collect()
 }
 
@@ -152,14 +151,15 @@ pub struct Edit<'a> {
 
 /// Replaces labels and zone, if the version is still the one read.
 pub async fn edit(c: &mut AnyConnection, instance: InstanceId, edit: Edit<'_>, version: i64) -> StoreResult<bool> {
-    let changed = sqlx::query("UPDATE instances SET labels = $2, zone = $3, version = version + 1 WHERE id = $1 AND version = $4")
-        .bind(instance.to_string())
-        .bind(to_json("labels", edit.labels)?)
-        .bind(edit.zone.to_owned())
-        .bind(version)
-        .execute(&mut *c)
-        .await
-        .map_err(StoreError::query("edit an instance"))?;
+    let changed =
+        sqlx::query("UPDATE instances SET labels = $2, zone = $3, version = version + 1 WHERE id = $1 AND version = $4")
+            .bind(instance.to_string())
+            .bind(to_json("labels", edit.labels)?)
+            .bind(edit.zone.to_owned())
+            .bind(version)
+            .execute(&mut *c)
+            .await
+            .map_err(StoreError::query("edit an instance"))?;
     if changed.rows_affected() == 0 {
         return Ok(false);
     }

@@ -25,13 +25,12 @@ pub struct Pointer {
 
 /// The pointers of an instance.
 pub async fn pointers(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<Vec<Pointer>> {
-    let rows = sqlx::query(
-        "SELECT kind, fingerprint, reported_fingerprint, changed_at FROM instance_sections WHERE instance_id = $1",
-    )
-    .bind(instance.to_string())
-    .fetch_all(c)
-    .await
-    .map_err(StoreError::query("read the inventory of an instance"))?;
+    let rows =
+        sqlx::query("SELECT kind, fingerprint, reported_fingerprint, changed_at FROM instance_sections WHERE instance_id = $1")
+            .bind(instance.to_string())
+            .fetch_all(c)
+            .await
+            .map_err(StoreError::query("read the inventory of an instance"))?;
     let read = |r: &AnyRow| {
         Ok(Pointer {
             kind: parsed(r, "kind", SectionKind::parse)?,

@@ -9,10 +9,10 @@ use drydock_store::{access_tokens, commit};
 use jiff::Timestamp;
 
 use super::digest;
+use crate::Control;
 use crate::context::{OpCtx, Principal, Secret};
 use crate::error::{Error, Result};
 use crate::views::WhoAmI;
-use crate::Control;
 
 /// Longest secret looked at, bytes: ours have 47.
 const SECRET_MAX_BYTES: usize = 256;

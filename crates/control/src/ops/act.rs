@@ -85,14 +85,7 @@ impl Control {
         resource: String,
         permission: Permission,
     ) -> Result<Act<'a>> {
-        let act = Act {
-            control: self,
-            who: ctx.who.name(),
-            operation,
-            resource,
-            request_id: &ctx.request_id,
-            now: ctx.now,
-        };
+        let act = Act { control: self, who: ctx.who.name(), operation, resource, request_id: &ctx.request_id, now: ctx.now };
         match role(&ctx.who) {
             Some(role) if allows(role, permission) => Ok(act),
             _ => {
@@ -124,10 +117,9 @@ impl Control {
         use base64::Engine;
         use ring::rand::SecureRandom;
         let mut bytes = [0u8; 32];
-        ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Internal {
-            doing: "make a secret",
-            source: "the machine gives no random bytes".into(),
-        })?;
+        ring::rand::SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| Error::Internal { doing: "make a secret", source: "the machine gives no random bytes".into() })?;
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         Ok(Secret::new(format!("{prefix}{text}")))
     }

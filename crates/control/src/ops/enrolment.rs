@@ -116,7 +116,13 @@ impl Control {
     }
 
     /// Decides and stores a new instance. `None`: its name or key was taken meanwhile.
-    async fn admit_host(&self, tx: &mut Tx, profile: ProfileId, ask: &EnrolAsk, now: Timestamp) -> Result<Option<InstanceRecord>> {
+    async fn admit_host(
+        &self,
+        tx: &mut Tx,
+        profile: ProfileId,
+        ask: &EnrolAsk,
+        now: Timestamp,
+    ) -> Result<Option<InstanceRecord>> {
         let profile = profiles::find(tx, profile).await?.ok_or_else(|| no_profile(profile))?;
         let refused = |why: TokenRefused| Error::Forbidden(why.to_string());
         decide(&facts(&profile), false, now).map_err(refused)?;

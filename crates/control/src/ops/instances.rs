@@ -6,9 +6,7 @@ use drydock_domain::instance::{InstanceState, check_labels};
 use drydock_domain::inventory::{Health, PackageSet, SectionKind, UpdateSet};
 use drydock_domain::limits::DESCRIPTION_MAX_BYTES;
 use drydock_domain::validate::Problems;
-use drydock_store::records::{
-    HistoryRecord, InstanceQuery, InstanceRecord, PageQuery, Paged, SectionRecord, TaskRecord,
-};
+use drydock_store::records::{HistoryRecord, InstanceQuery, InstanceRecord, PageQuery, Paged, SectionRecord, TaskRecord};
 use drydock_store::{Tx, commit, history, instances, inventory, patch_tasks};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -194,7 +192,10 @@ impl Control {
                 let record = self.resolve(id_or_name).await?;
                 if record.state != t.from {
                     let (is, must) = (record.state.as_str(), t.from.as_str());
-                    return Err(Error::conflict(format!("instance {} is {is}; only a {must} one can be {}", record.name, t.kind)));
+                    return Err(Error::conflict(format!(
+                        "instance {} is {is}; only a {must} one can be {}",
+                        record.name, t.kind
+                    )));
                 }
                 let mut tx = self.begin().await?;
                 if instances::set_state(&mut tx, record.id, t.to, &t.reason, record.version).await? {
@@ -217,8 +218,7 @@ impl Control {
 
     /// Adds a history entry without packages.
     pub(crate) async fn note(&self, tx: &mut Tx, id: InstanceId, kind: &str, message: String, now: Timestamp) -> Result<()> {
-        let entry =
-            HistoryRecord { at: now, kind: kind.to_owned(), message, changes: Vec::new(), changes_total: 0, task: None };
+        let entry = HistoryRecord { at: now, kind: kind.to_owned(), message, changes: Vec::new(), changes_total: 0, task: None };
         Ok(history::insert(tx, self.mint(now), id, &entry).await?)
     }
 

@@ -53,7 +53,10 @@ impl Control {
     pub async fn report_inventory(&self, ctx: &OpCtx, sections: Vec<SectionIn>) -> Result<Vec<SectionKind>> {
         let instance = own_instance(ctx)?;
         if sections.len() > SECTIONS_MAX {
-            return Err(Error::invalid("sections", format!("has {} entries; at most {SECTIONS_MAX} are allowed", sections.len())));
+            return Err(Error::invalid(
+                "sections",
+                format!("has {} entries; at most {SECTIONS_MAX} are allowed", sections.len()),
+            ));
         }
         let pointers = inventory::pointers(&mut *self.read().await?, instance).await?;
         let (mut confirmed, mut checked, mut wanted, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

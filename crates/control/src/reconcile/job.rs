@@ -225,7 +225,11 @@ fn due(control: &Control, job: &JobRecord, one: &OpenTask, host: &Host, now: Tim
         });
     }
     if job.deadline.is_some_and(|deadline| deadline <= now) {
-        let message = if begun { "the job's duration ended before the host was done" } else { "the job's duration ended before the host began" };
+        let message = if begun {
+            "the job's duration ended before the host was done"
+        } else {
+            "the job's duration ended before the host began"
+        };
         return Some((TaskEvent::Deadline, message.to_owned()));
     }
     if job.cancel_requested {

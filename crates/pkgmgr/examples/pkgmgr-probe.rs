@@ -1,5 +1,7 @@
 //! Tries a package manager by hand, for example inside a lab root: prints JSON.
 //!
+//! With `DRYDOCK_RECORD=FILE` the commands and what they printed are written there, as a chain for tests.
+//!
 //! `pkgmgr-probe detect|installed|broken|refresh|updates|repair|reboot|watch`, `pkgmgr-probe plan [PATCH-CONFIG-JSON]`,
 //! `pkgmgr-probe apply [PATCH-CONFIG-JSON | @PLAN-FILE]` (plans, applies, verifies; changes the host).
 
@@ -8,21 +10,28 @@ use std::process::ExitCode;
 
 use drydock_domain::inventory::PackageSet;
 use drydock_domain::patch::report::Plan;
-use drydock_pkgmgr::run::SystemRunner;
+use drydock_pkgmgr::run::{Runner, SystemRunner};
+use drydock_pkgmgr::testing::Recorder;
 use drydock_pkgmgr::{Backend, PackageManager, PkgError, detect, verify_with};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let runner = SystemRunner::new();
+    let runner = Recorder::new(SystemRunner::new());
+    let managers = detect(Path::new("/"), &SystemRunner::new());
     let mut code = ExitCode::SUCCESS;
-    for backend in detect(Path::new("/"), &runner) {
+    for backend in managers {
         let verb = args.first().map_or("detect", String::as_str);
         let shown = run(&backend, &runner, verb, args.get(1).map_or("{}", String::as_str)).unwrap_or_else(|e| {
             code = ExitCode::FAILURE;
             json!({"error": chain(e.as_ref())})
         });
         println!("{shown:#}");
+    }
+    if let (Ok(path), Ok(chain)) = (std::env::var("DRYDOCK_RECORD"), runner.to_json())
+        && let Err(e) = std::fs::write(&path, chain)
+    {
+        eprintln!("{path}: {e}");
     }
     code
 }
@@ -37,7 +46,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn run(backend: &Backend, runner: &SystemRunner, verb: &str, argument: &str) -> Result<Value, Box<dyn std::error::Error>> {
+fn run(backend: &Backend, runner: &dyn Runner, verb: &str, argument: &str) -> Result<Value, Box<dyn std::error::Error>> {
     let installed = || -> Result<PackageSet, PkgError> { Ok(PackageSet::new(backend.installed(runner)?)) };
     Ok(match verb {
         "installed" => json!(installed()?),

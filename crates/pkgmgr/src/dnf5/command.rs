@@ -107,13 +107,17 @@ impl DryRun<'_> {
         if self.security {
             spec = spec.args(["--security"]);
         }
+        // The solver's explanations go to standard error.
+        spec.merge_stderr = true;
         spec.args(self.names.iter().cloned())
     }
 }
 
 /// What replaying a stored transaction would do.
 pub(crate) fn replay_dry_run(directory: &Path) -> CommandSpec {
-    cached("dnf5 replay --assumeno", SOLVE_TIME_LIMIT).args(["--assumeno", "replay"]).args([directory.to_string_lossy()])
+    let mut spec = cached("dnf5 replay --assumeno", SOLVE_TIME_LIMIT);
+    spec.merge_stderr = true;
+    spec.args(["--assumeno", "replay"]).args([directory.to_string_lossy()])
 }
 
 /// Replays a stored transaction; dnf5 itself refuses when anything else would be pulled in.

@@ -247,11 +247,14 @@ impl PackageManager for Dnf5 {
         }
         let finished = run_waiting(runner, &command::replay(stored.directory()), command::locked)?;
         let failures = command::parse_failures(&finished.stdout.text());
-        let success = finished.success();
+        // A plugin that fails after the transaction (5.4: the "local" one) makes dnf5 end with 1 although everything is
+        // installed: the database decides.
+        let success = finished.success() || remaining(plan, &PackageSet::new(self.installed(runner)?)).is_empty();
         let message = match (success, failures.first()) {
-            (true, _) => format!("dnf5 made {} planned changes", todo.len()),
+            (true, _) if finished.success() => format!("dnf5 made {} planned changes", todo.len()),
+            (true, _) => format!("dnf5 made {} planned changes, then ended with {}: {}", todo.len(), finished.describe_end(), last_line(&finished)),
             (false, Some((_, words))) => format!("dnf5 failed ({}): {words}", finished.describe_end()),
-            (false, None) => format!("dnf5 failed ({}): {}", finished.describe_end(), last_words(&finished)),
+            (false, None) => format!("dnf5 failed ({}): {}", finished.describe_end(), last_line(&finished)),
         };
         Ok(ApplyOutcome {
             exit: ExitSummary::from(&finished),
@@ -294,6 +297,12 @@ impl Dnf5 {
         }
         Ok(())
     }
+}
+
+/// dnf5's last line.
+fn last_line(finished: &Finished) -> String {
+    let words = last_words(finished);
+    words.lines().next_back().unwrap_or_default().to_owned()
 }
 
 /// Why replay refused: the lines below `Failed to resolve the transaction:`.

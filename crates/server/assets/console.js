@@ -44,6 +44,12 @@
   const focus = one("[data-focus]");
   if (focus) focus.focus();
 
+  // On a narrow screen the place one is at may lie outside the row of places.
+  for (const current of all(".nav [aria-current], .tabs [aria-current]")) {
+    const row = current.parentElement;
+    row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+  }
+
   // Copy buttons.
   for (const button of all("button[data-copy]")) {
     if (!navigator.clipboard) continue;
@@ -185,7 +191,10 @@
     if (tasks.dataset.live && summary.dataset.final !== "true") {
       const source = new EventSource(tasks.dataset.live);
       source.addEventListener("open", () => state("Live: rows change by themselves."));
-      source.addEventListener("error", () => state("The connection is lost; trying again. What is shown may be old.", true));
+      source.addEventListener("error", () => {
+        const over = source.readyState === EventSource.CLOSED;
+        state(over ? "The live connection has ended; reload the page to go on." : "The connection is lost; trying again. What is shown may be old.", true);
+      });
       source.addEventListener("task", (e) => {
         const task = JSON.parse(e.data);
         put(task);

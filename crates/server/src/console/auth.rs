@@ -311,12 +311,7 @@ pub async fn sign_out(form: SignedForm) -> Response {
 
 fn sign_in_form(next: &str, error: Option<String>) -> Response {
     let Ok(csrf) = secret() else {
-        return error::page(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Sign-in failed",
-            &super::session::NoRandomness.to_string(),
-            "",
-        );
+        return error::page(StatusCode::SERVICE_UNAVAILABLE, "Sign-in failed", &super::session::NoRandomness.to_string(), "");
     };
     let set = set_cookie(FORM_COOKIE, &csrf, FORM_COOKIE_SECS);
     let status = if error.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
@@ -392,7 +387,9 @@ mod tests {
 
     #[test]
     fn sign_in_leads_nowhere_else() {
-        for path in ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "", "/sign-out", "/a b", "/a\nb"] {
+        for path in
+            ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "", "/sign-out", "/a b", "/a\nb"]
+        {
             assert_eq!(local_path(path), "/", "{path:?}");
         }
         assert_eq!(local_path("/patch-jobs?state=PATCHING"), "/patch-jobs?state=PATCHING");

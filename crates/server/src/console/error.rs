@@ -17,7 +17,8 @@ impl<T: Template> IntoResponse for Html<T> {
             Ok(body) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response(),
             Err(e) => {
                 tracing::error!(error = &e as &dyn std::error::Error, "a page could not be rendered");
-                (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered; the server's log has the reason").into_response()
+                (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered; the server's log has the reason")
+                    .into_response()
             }
         }
     }
@@ -59,16 +60,15 @@ impl IntoResponse for Fail {
             ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The server failed"),
         };
         if matches!(self.error.kind(), ErrorKind::Internal | ErrorKind::Unavailable) {
-            tracing::error!(request_id = self.request_id, error = &*self.error as &dyn std::error::Error, "a console request failed");
+            tracing::error!(
+                request_id = self.request_id,
+                error = &*self.error as &dyn std::error::Error,
+                "a console request failed"
+            );
         }
         let message = sentence(&self.error.to_string());
-        let page = ErrorPage {
-            assets: urls(),
-            heading,
-            message: &message,
-            fields: self.error.fields(),
-            request_id: &self.request_id,
-        };
+        let page =
+            ErrorPage { assets: urls(), heading, message: &message, fields: self.error.fields(), request_id: &self.request_id };
         (status, Html(page)).into_response()
     }
 }

@@ -222,7 +222,9 @@ impl JobForm {
                     format!("must be between {} and {} minutes", JOB_DURATION_MIN_SECS.div_ceil(60), JOB_DURATION_MAX_SECS / 60)
                 }
                 (_, "instances") if self.instances.trim().is_empty() => "name at least one instance".to_owned(),
-                (_, "target") if error.message.starts_with("is empty") => "give at least one label, zone or name prefix".to_owned(),
+                (_, "target") if error.message.starts_with("is empty") => {
+                    "give at least one label, zone or name prefix".to_owned()
+                }
                 _ => error.message.clone(),
             };
             let noted = FormError { field, message };
@@ -280,8 +282,17 @@ impl JobForm {
 
     /// Does a part that is folded away hold something, so that it must be shown open?
     pub fn more_open(&self) -> bool {
-        let fields = ["description", "only", "excludes", "concurrency", "duration", "preScript", "preLimit", "postScript", "postLimit"];
-        let typed = [&self.description, &self.only, &self.excludes, &self.concurrency, &self.duration, &self.pre_script, &self.post_script];
+        let fields =
+            ["description", "only", "excludes", "concurrency", "duration", "preScript", "preLimit", "postScript", "postLimit"];
+        let typed = [
+            &self.description,
+            &self.only,
+            &self.excludes,
+            &self.concurrency,
+            &self.duration,
+            &self.pre_script,
+            &self.post_script,
+        ];
         self.dist || self.strict || typed.iter().any(|t| !t.is_empty()) || self.errors.iter().any(|e| fields.contains(&e.field))
     }
 

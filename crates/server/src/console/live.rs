@@ -171,7 +171,8 @@ impl Feed {
         self.since = now;
         let is_final = job.record.state.is_final();
         let p = view::progress(&job.counts);
-        let words = format!("{}: {} of {} done", job.record.state.as_str(), p.done(), view::plural(u64::from(p.total), "host", "hosts"));
+        let words =
+            format!("{}: {} of {} done", job.record.state.as_str(), p.done(), view::plural(u64::from(p.total), "host", "hosts"));
         let state = job.record.state.as_str();
         events.extend(event("job", &JobEvent { html: render(&JobSummary::new(&job, now)), state, words, is_final }));
         if is_final {

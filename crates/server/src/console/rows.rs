@@ -285,11 +285,8 @@ impl ResultRow {
     fn new(r: &PackageResult) -> Self {
         let planned = &r.planned;
         let found = r.found.as_deref();
-        let why = if found == planned.to.as_deref() {
-            String::new()
-        } else {
-            format!("found: {}", found.unwrap_or("not installed"))
-        };
+        let why =
+            if found == planned.to.as_deref() { String::new() } else { format!("found: {}", found.unwrap_or("not installed")) };
         ResultRow {
             name: planned.name.clone(),
             arch: planned.arch.clone(),
@@ -477,7 +474,8 @@ impl InstanceRow {
 
     /// The pages of this instance.
     pub fn tabs(&self, current: &str) -> Vec<Tab> {
-        let tab = |path: &str, label: String| Tab { href: format!("/instances/{}{path}", self.id), label, current: path == current };
+        let tab =
+            |path: &str, label: String| Tab { href: format!("/instances/{}{path}", self.id), label, current: path == current };
         let counted = |label: &str, n: u32| if self.known { format!("{label} ({n})") } else { label.to_owned() };
         vec![
             tab("", "Summary".into()),
@@ -625,9 +623,6 @@ impl Pager {
     pub fn new(path: &str, cursor: Option<&str>, next: Option<&str>) -> Self {
         let glue = if path.contains('?') { '&' } else { '?' };
         let encoded = |c: &str| super::auth::form_encode(c);
-        Pager {
-            first: cursor.map(|_| path.to_owned()),
-            next: next.map(|c| format!("{path}{glue}cursor={}", encoded(c))),
-        }
+        Pager { first: cursor.map(|_| path.to_owned()), next: next.map(|c| format!("{path}{glue}cursor={}", encoded(c))) }
     }
 }

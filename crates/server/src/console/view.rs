@@ -213,7 +213,9 @@ pub fn action_name(action: ActionKind) -> &'static str {
 /// Why a task is held, in a sentence; the reason's own name comes first, as every face shows it.
 pub fn waiting(on: &WaitingOn, now: Timestamp) -> String {
     match on {
-        WaitingOn::Budget { in_use, limit } => format!("BUDGET: {in_use} of {} at work", plural(u64::from(*limit), "host", "hosts")),
+        WaitingOn::Budget { in_use, limit } => {
+            format!("BUDGET: {in_use} of {} at work", plural(u64::from(*limit), "host", "hosts"))
+        }
         WaitingOn::Unreachable { since: Some(at) } => format!("UNREACHABLE: last heard of {}", relative(*at, now)),
         WaitingOn::Unreachable { since: None } => "UNREACHABLE: never heard of".to_owned(),
         WaitingOn::OtherTask { task } => format!("OTHER_TASK: patch task {task} of this host is not done"),
@@ -479,7 +481,9 @@ mod tests {
         assert_eq!(words(r#"{"instanceFilter":{"all":true}}"#), "all active instances");
         assert_eq!(words(r#"{"instanceFilter":{"instances":["a","b","c","d","e","f"]}}"#), "a, b, c, d, e and 1 more");
         assert_eq!(
-            words(r#"{"instanceFilter":{"groupLabels":[{"labels":{"env":"prod","role":"web"}},{"labels":{"env":"dev"}}],"zones":["z1"],"instanceNamePrefixes":["web-"]}}"#),
+            words(
+                r#"{"instanceFilter":{"groupLabels":[{"labels":{"env":"prod","role":"web"}},{"labels":{"env":"dev"}}],"zones":["z1"],"instanceNamePrefixes":["web-"]}}"#
+            ),
             "labelled env=prod and role=web or env=dev; in zone z1; named web-…"
         );
     }

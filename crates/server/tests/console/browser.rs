@@ -88,7 +88,8 @@ async fn every_page_fits_a_phone() {
     world.host_with("a-clone-with-a-long-name.production.internal.example", "ffff", true).await;
     world.host_with("a-clone-with-a-longer-name.production.internal.example", "ffff", true).await;
     let mut operator = world.admin().await;
-    let fields = [("target", "all"), ("what", "security"), ("reboot", "NEVER"), ("action", "start"), ("displayName", "Thursday night")];
+    let fields =
+        [("target", "all"), ("what", "security"), ("reboot", "NEVER"), ("action", "start"), ("displayName", "Thursday night")];
     let job = operator.post("/patch-jobs", &fields).await.location().to_owned();
     let order = host.pull().await;
     host.report(order.task.task, 1, "FAILED", finished()).await;

@@ -76,7 +76,8 @@ impl Driver {
         }
         let capabilities = json!({"acceptInsecureCerts": true, "goog:chromeOptions": options});
         let Value::Object(capabilities) = capabilities else { unreachable!("an object") };
-        let client = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&self.url).await.expect("a session");
+        let client =
+            ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&self.url).await.expect("a session");
         Chromium { client, _profile: profile }
     }
 }

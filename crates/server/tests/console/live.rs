@@ -19,7 +19,8 @@ impl Events {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let field = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned());
-                let event = field("event:").map(|e| (e, field("data:").and_then(|d| serde_json::from_str(&d).ok()).unwrap_or_default()));
+                let event =
+                    field("event:").map(|e| (e, field("data:").and_then(|d| serde_json::from_str(&d).ok()).unwrap_or_default()));
                 self.buffer = rest.to_owned();
                 match event {
                     Some(event) => return Some(event),

@@ -12,7 +12,8 @@ async fn the_overview_counts_and_leads_to_the_lists() {
     let host = world.host_with("db-1", "bbbb", true).await;
     let mut browser = world.admin().await;
     let page = browser.page("/").await;
-    for (value, label) in [(2, "active instances"), (1, "need security updates"), (1, "need a reboot"), (1, "have held updates")] {
+    for (value, label) in [(2, "active instances"), (1, "need security updates"), (1, "need a reboot"), (1, "have held updates")]
+    {
         page.has(&format!(r#"<span class="tile-n">{value}</span><span class="tile-l">{label}</span>"#));
     }
     for need in ["security", "reboot", "held"] {
@@ -122,7 +123,9 @@ async fn a_refused_job_form_keeps_everything_typed() {
     page.has(r#"value="Thursday &#38; &#34;Friday&#34;""#).has("first line\nsecond").has("kernel*\n/(/").has("env=prod");
     page.has("#!/bin/sh\necho &#60;hi&#62;").has(r#"name="dist" checked"#).has(r#"value="NEVER" checked"#).has(r#"value="90""#);
     page.has(r#"<option value="percent" selected>"#).has(r#"value="all" checked"#);
-    let nobody = browser.post("/patch-jobs", &[("target", "instances"), ("instances", "no-such-host"), ("what", "all"), ("reboot", "DEFAULT")]).await;
+    let nobody = browser
+        .post("/patch-jobs", &[("target", "instances"), ("instances", "no-such-host"), ("what", "all"), ("reboot", "DEFAULT")])
+        .await;
     assert_eq!(nobody.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", nobody.body);
     nobody.has("no-such-host").has("instances-error");
     assert!(world.control().list_patch_jobs(&world.ctx(), &Default::default()).await.expect("jobs").items.is_empty());
@@ -136,7 +139,14 @@ async fn a_preview_is_read_started_for_real_and_pressed_twice_is_one_job() {
     let form = browser.page("/patch-jobs/new?what=security&instance=web-1").await;
     form.has("web-1").has(r#"value="security" checked"#);
     let key = form.hidden("key");
-    let fields = [("target", "instances"), ("instances", "web-1"), ("what", "security"), ("reboot", "NEVER"), ("displayName", "openssl"), ("key", &key)];
+    let fields = [
+        ("target", "instances"),
+        ("instances", "web-1"),
+        ("what", "security"),
+        ("reboot", "NEVER"),
+        ("displayName", "openssl"),
+        ("key", &key),
+    ];
     let with = |action| fields.iter().copied().chain([("action", action)]).collect::<Vec<_>>();
     let preview = browser.post("/patch-jobs", &with("preview")).await;
     let again = browser.post("/patch-jobs", &with("preview")).await;
@@ -186,10 +196,14 @@ async fn a_job_is_cancelled_by_a_person() {
 async fn secrets_are_shown_once() {
     let world = World::start().await;
     let mut browser = world.admin().await;
-    let bad = browser.post("/enrolment", &[("displayName", ""), ("maxUses", "many"), ("labels", "role=web"), ("compartment", "/")]).await;
+    let bad = browser
+        .post("/enrolment", &[("displayName", ""), ("maxUses", "many"), ("labels", "role=web"), ("compartment", "/")])
+        .await;
     assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
     bad.has("is not a whole number of hosts").has("many").has("role=web");
-    let made = browser.post("/enrolment", &[("displayName", "web"), ("expiresHours", "2"), ("compartment", "/"), ("autoAccept", "on")]).await;
+    let made = browser
+        .post("/enrolment", &[("displayName", "web"), ("expiresHours", "2"), ("compartment", "/"), ("autoAccept", "on")])
+        .await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
     made.has("drydock-agent enrol --server https://").has(&world.running.ca_fingerprint).has("dde_");
     browser.page("/enrolment").await.has("web").has("OPEN").lacks("dde_");

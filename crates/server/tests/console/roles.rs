@@ -12,7 +12,8 @@ async fn a_viewer_sees_no_buttons() {
     world.host_with("waiting-1", "aaaa", false).await;
     let mut admin = world.admin().await;
     admin.page("/").await.has("/patch-jobs/new").has("Accept").has("Access tokens");
-    let made = admin.post("/patch-jobs", &[("target", "all"), ("what", "all"), ("reboot", "DEFAULT"), ("action", "preview")]).await;
+    let made =
+        admin.post("/patch-jobs", &[("target", "all"), ("what", "all"), ("reboot", "DEFAULT"), ("action", "preview")]).await;
     let job = made.location().to_owned();
 
     let mut viewer = world.browser(&world.token("auditor", Role::Viewer).await).await;
@@ -34,8 +35,11 @@ async fn a_viewer_is_refused_by_the_operations_themselves() {
     let edit = [("labels", "a=b"), ("etag", "*")];
     let token = [("name", "x"), ("role", "administrator")];
     let profile = [("displayName", "x"), ("compartment", "/")];
-    let (edit_path, revoke_path, delete_path) =
-        (format!("/instances/{}/edit", host.id), format!("/instances/{}/revoke", host.id), format!("/instances/{}/delete", host.id));
+    let (edit_path, revoke_path, delete_path) = (
+        format!("/instances/{}/edit", host.id),
+        format!("/instances/{}/revoke", host.id),
+        format!("/instances/{}/delete", host.id),
+    );
     let asked: [(&str, &[(&str, &str)]); 6] = [
         ("/patch-jobs", &start),
         (&edit_path, &edit),
@@ -64,7 +68,8 @@ async fn an_operator_patches_but_makes_no_tokens() {
     let mut operator = world.browser(&world.token("night shift", Role::Operator).await).await;
     operator.page("/").await.has("/patch-jobs/new").lacks("/access-tokens").lacks("/audit");
     operator.page("/enrolment").await.lacks("Make profile");
-    let made = operator.post("/patch-jobs", &[("target", "all"), ("what", "security"), ("reboot", "NEVER"), ("action", "start")]).await;
+    let made =
+        operator.post("/patch-jobs", &[("target", "all"), ("what", "security"), ("reboot", "NEVER"), ("action", "start")]).await;
     assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.body);
     assert_eq!(operator.post("/access-tokens", &[("name", "x"), ("role", "viewer")]).await.status, StatusCode::FORBIDDEN);
 }

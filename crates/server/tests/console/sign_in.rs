@@ -95,7 +95,15 @@ async fn a_form_without_this_sessions_token_does_nothing() {
     world.host("web-1").await;
     let mut browser = world.admin().await;
     let foreign = world.admin().await.page("/").await.csrf();
-    let fields = [("target", "all"), ("what", "all"), ("reboot", "DEFAULT"), ("action", "start"), ("displayName", "x"), ("name", "x"), ("role", "viewer")];
+    let fields = [
+        ("target", "all"),
+        ("what", "all"),
+        ("reboot", "DEFAULT"),
+        ("action", "start"),
+        ("displayName", "x"),
+        ("name", "x"),
+        ("role", "viewer"),
+    ];
     for path in FORMS {
         for csrf in ["", foreign.as_str()] {
             let with: Vec<(&str, &str)> = fields.iter().copied().chain([("csrf", csrf)]).collect();
@@ -117,7 +125,13 @@ async fn pages_are_private_and_hold_nothing_inline() {
     let mut browser = world.admin().await;
     let instance = format!("/instances/{}", host.id);
     let paths = [
-        "/", "/instances", "/patch-jobs", "/patch-jobs/new?what=all&instance=web-1", "/enrolment", "/access-tokens", "/audit",
+        "/",
+        "/instances",
+        "/patch-jobs",
+        "/patch-jobs/new?what=all&instance=web-1",
+        "/enrolment",
+        "/access-tokens",
+        "/audit",
         instance.as_str(),
     ];
     for path in paths {

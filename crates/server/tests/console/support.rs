@@ -10,7 +10,9 @@ use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::instance::Labels;
-use drydock_domain::inventory::{Health, OsFacts, Package, PackageSet, RebootReason, SectionKind, Update, UpdateKind, UpdateSet, fingerprint};
+use drydock_domain::inventory::{
+    Health, OsFacts, Package, PackageSet, RebootReason, SectionKind, Update, UpdateKind, UpdateSet, fingerprint,
+};
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::work::WorkOrder;
 use drydock_server::config::{Inputs, Settings, fragment::Fragment};
@@ -168,7 +170,10 @@ impl Host {
             findings: vec![],
         };
         let health = Health {
-            reboot_reasons: vec![RebootReason { source: "kernel".to_owned(), detail: "linux-image-6.1.0-42-amd64 is newer".to_owned() }],
+            reboot_reasons: vec![RebootReason {
+                source: "kernel".to_owned(),
+                detail: "linux-image-6.1.0-42-amd64 is newer".to_owned(),
+            }],
             stale_services: vec!["nginx.service".to_owned()],
             ..Health::default()
         };
@@ -314,13 +319,10 @@ impl Browser {
     }
 
     /// A page that must be there.
-    #[track_caller]
-    pub fn page<'a>(&'a mut self, path: &'a str) -> impl Future<Output = Page> + 'a {
-        async move {
-            let page = self.get(path).await;
-            assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.body);
-            page
-        }
+    pub async fn page(&mut self, path: &str) -> Page {
+        let page = self.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.body);
+        page
     }
 
     pub async fn post_raw(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {

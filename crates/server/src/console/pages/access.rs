@@ -88,7 +88,7 @@ impl TokenForm {
         .to_vec()
     }
 
-    fn to_parts(&mut self, now: Timestamp) -> Option<(Role, Option<Timestamp>)> {
+    fn parts(&mut self, now: Timestamp) -> Option<(Role, Option<Timestamp>)> {
         let role = Role::parse(&self.role);
         if role.is_none() {
             self.errors.push(("role", "choose a role".into()));
@@ -137,7 +137,7 @@ pub async fn create(form: SignedForm) -> Result<Response, Fail> {
     let mut f = TokenForm::read(&form.fields);
     let first = CursorQuery::default();
     let refused = |page| (StatusCode::UNPROCESSABLE_ENTITY, Html(page)).into_response();
-    let Some((role, expires_at)) = f.to_parts(who.ctx.now) else { return Ok(refused(page(&who, &first, None, f).await?)) };
+    let Some((role, expires_at)) = f.parts(who.ctx.now) else { return Ok(refused(page(&who, &first, None, f).await?)) };
     match who.control().create_access_token(&who.ctx, &f.name, role, expires_at).await {
         Ok((token, secret)) => {
             let created = Created { name: token.name, role: token.role.as_str(), secret: secret.expose().to_owned() };

@@ -110,7 +110,7 @@ impl ProfileForm {
     }
 
     /// The profile this form means, or `None` with the errors noted.
-    fn to_spec(&mut self, now: Timestamp) -> Option<ProfileSpec> {
+    fn spec(&mut self, now: Timestamp) -> Option<ProfileSpec> {
         let labels = read_labels(&self.labels).map_err(|m| self.errors.push(("labels", m))).unwrap_or_default();
         let hours: Option<i64> = self.number("expiresHours", &self.expires_hours.clone(), "hours");
         let max_uses = self.number("maxUses", &self.max_uses.clone(), "hosts");
@@ -187,7 +187,7 @@ pub async fn create(form: SignedForm) -> Result<Response, Fail> {
     let mut f = ProfileForm::read(&form.fields);
     let first = CursorQuery::default();
     let refused = |page| (StatusCode::UNPROCESSABLE_ENTITY, Html(page)).into_response();
-    let Some(spec) = f.to_spec(who.ctx.now) else { return Ok(refused(page(&who, &first, None, f).await?)) };
+    let Some(spec) = f.spec(who.ctx.now) else { return Ok(refused(page(&who, &first, None, f).await?)) };
     match who.control().create_profile(&who.ctx, spec).await {
         Ok((profile, token)) => {
             let app = who.app();

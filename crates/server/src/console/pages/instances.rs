@@ -33,7 +33,7 @@ const NEEDS: [(&str, &str); 7] = [
     ("held", "has held updates"),
     ("findings", "has broken repositories"),
     ("online", "online"),
-    ("offline", "offline"),
+    ("offline", "not online"),
 ];
 
 /// The list's filter, as typed.
@@ -71,8 +71,14 @@ impl Filter {
     }
 
     fn page_url(&self, cursor: &str) -> String {
-        let pairs =
-            [("q", self.q.as_str()), ("label", &self.label), ("zone", &self.zone), ("state", &self.state), ("need", &self.need), ("cursor", cursor)];
+        let pairs = [
+            ("q", self.q.as_str()),
+            ("label", &self.label),
+            ("zone", &self.zone),
+            ("state", &self.state),
+            ("need", &self.need),
+            ("cursor", cursor),
+        ];
         let query: Vec<String> =
             pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k}={}", form_encode(v))).collect();
         format!("/instances?{}", query.join("&"))
@@ -273,7 +279,12 @@ pub async fn updates(who: Signed, Path(id): Path<String>) -> Result<Html<impl Te
         findings: u.findings,
     });
     let title = format!("Updates of {}", instance.record.name);
-    Ok(Html(UpdatesPage { c: who.chrome(title, "/instances"), i: InstanceRow::new(&instance, who.ctx.now), tab: "/updates", updates }))
+    Ok(Html(UpdatesPage {
+        c: who.chrome(title, "/instances"),
+        i: InstanceRow::new(&instance, who.ctx.now),
+        tab: "/updates",
+        updates,
+    }))
 }
 
 struct PackagesBlock {
@@ -330,7 +341,11 @@ struct HistoryPage {
 }
 
 /// `GET /instances/{id}/history`
-pub async fn history(who: Signed, Path(id): Path<String>, Query(cursor): Query<CursorQuery>) -> Result<Html<impl Template>, Fail> {
+pub async fn history(
+    who: Signed,
+    Path(id): Path<String>,
+    Query(cursor): Query<CursorQuery>,
+) -> Result<Html<impl Template>, Fail> {
     let instance = read(&who, &id).await?;
     let page = who.control().instance_history(&who.ctx, &id, &cursor.page()).await.map_err(|e| who.fail(e))?;
     let path = format!("/instances/{}/history", instance.record.id);
@@ -399,7 +414,9 @@ fn path_of(instance: &InstanceView) -> String {
 pub async fn accept(Path(id): Path<String>, form: SignedForm) -> Result<Response, Fail> {
     let who = form.who;
     match who.control().accept_instance(&who.ctx, &id).await {
-        Ok(instance) => Ok(who.done("/", format!("{} is accepted; its agent gets a certificate when it asks next.", instance.record.name))),
+        Ok(instance) => {
+            Ok(who.done("/", format!("{} is accepted; its agent gets a certificate when it asks next.", instance.record.name)))
+        }
         Err(e) => who.refused("/", e),
     }
 }

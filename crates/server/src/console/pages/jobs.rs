@@ -158,7 +158,8 @@ fn facts(job: &JobView) -> Vec<(&'static str, String)> {
 fn scripts(spec: &PatchJobSpec) -> Vec<(&'static str, String)> {
     let text = |step: &Option<ExecStep>| {
         let config = step.as_ref()?.linux_exec_step_config.as_ref()?;
-        let what = config.script.clone().or_else(|| config.local_path.as_ref().map(|p| format!("{p} {}", config.args.join(" "))))?;
+        let what =
+            config.script.clone().or_else(|| config.local_path.as_ref().map(|p| format!("{p} {}", config.args.join(" "))))?;
         let limit = u64::from(config.time_limit_secs.unwrap_or(STEP_TIME_LIMIT_DEFAULT_SECS));
         Some(format!("{}\n\n(time limit {})", what.trim_end(), view::duration(limit)))
     };

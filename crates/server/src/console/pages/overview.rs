@@ -103,7 +103,7 @@ fn tiles(n: &Counts) -> Vec<Tile> {
     let silent = n.offline + n.never_seen;
     vec![
         tile("active instances", n.active, "none", "/instances?state=ACTIVE"),
-        tile("offline", silent, "warn", "/instances?need=offline"),
+        tile("not online", silent, "warn", "/instances?need=offline"),
         tile("need security updates", n.security, "bad", "/instances?need=security"),
         tile("need a reboot", n.reboot, "warn", "/instances?need=reboot"),
         tile("have held updates", n.held, "idle", "/instances?need=held"),
@@ -186,7 +186,7 @@ mod tests {
         let of = |label: &str| tiles.iter().find(|t| t.label == label).map(|t| (t.value, t.tone, t.href));
         assert_eq!(of("active instances"), Some((5, "none", "/instances?state=ACTIVE")));
         assert_eq!(of("need security updates"), Some((2, "bad", "/instances?need=security")));
-        assert_eq!(of("offline"), Some((2, "warn", "/instances?need=offline")));
+        assert_eq!(of("not online"), Some((2, "warn", "/instances?need=offline")));
         assert_eq!(of("need a reboot"), Some((0, "none", "/instances?need=reboot")));
     }
 }

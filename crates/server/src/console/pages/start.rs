@@ -46,7 +46,12 @@ fn refuse_viewer(who: &Signed) -> Result<(), Fail> {
 pub async fn form(who: Signed, RawQuery(query): RawQuery) -> Result<Response, Fail> {
     refuse_viewer(&who)?;
     let Ok(key) = secret() else {
-        return Ok(error::page(StatusCode::SERVICE_UNAVAILABLE, "Not available now", "The random generator failed.", &who.ctx.request_id));
+        return Ok(error::page(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Not available now",
+            "The random generator failed.",
+            &who.ctx.request_id,
+        ));
     };
     let q = Fields(form_pairs(query.as_deref().unwrap_or_default()));
     if !q.text("from").is_empty() {

@@ -79,7 +79,9 @@ pub fn doing(task: &PatchTask, now: Timestamp) -> String {
     if task.reboots > 0 {
         parts.push(plural(task.reboots as usize, "reboot"));
     }
-    if !task.message.is_empty() {
+    // The message of a full success says the same in words.
+    let told = task.state == TaskState::Succeeded && task.planned > 0;
+    if !task.message.is_empty() && !told {
         parts.push(clean(&task.message));
     }
     parts.join(", ")
@@ -89,24 +91,24 @@ fn applied(task: &PatchTask) -> String {
     format!("{} of {} applied", task.applied, plural(task.planned as usize, "package"))
 }
 
-/// The first line: what job, where it stands, how long it has run.
-pub fn headline(picture: &Picture, now: Timestamp) -> String {
+/// Which job: `patch job 0198… Thursday night`.
+pub fn title(job: &PatchJob) -> String {
+    let what = if job.spec.dry_run { "dry run" } else { "patch job" };
+    format!("{what} {}  {}", job.id, clean(&job.spec.display_name)).trim_end().to_owned()
+}
+
+/// The first line: where the job stands, how long it has run, which it is. A narrow screen cuts what never changes.
+fn headline(picture: &Picture, now: Timestamp) -> String {
     let job = &picture.job;
     let end = job.finished_at.unwrap_or(now);
-    // What changes comes first: a narrow screen cuts the rest.
-    let mut text = format!(
-        "{}  {} of {} done  {}  {} {}",
+    format!(
+        "{}  {} of {} done  {}  {}",
         if job.cancel_requested && !job.state.is_final() { "CANCELLING" } else { job.state.as_str() },
         picture.done(),
         plural(picture.tasks.len(), "host"),
         took(end.as_second() - job.created_at.as_second()),
-        if job.spec.dry_run { "dry run" } else { "patch job" },
-        job.id,
-    );
-    if !job.spec.display_name.is_empty() {
-        text += &format!("  {}", clean(&job.spec.display_name));
-    }
-    text
+        title(job),
+    )
 }
 
 /// How urgent it is to see a task when not all fit: at work, failed, held, done.

@@ -186,7 +186,9 @@ impl Client {
                 clean(&error.message)
             )));
         }
-        let role = if error.kind == ErrorKind::Forbidden { self.role().await } else { None };
+        // Most refusals name the role themselves.
+        let ask = error.kind == ErrorKind::Forbidden && !error.message.contains("role");
+        let role = if ask { self.role().await } else { None };
         Err(Failure::Refused { error: Box::new(error), role })
     }
 

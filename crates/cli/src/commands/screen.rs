@@ -5,7 +5,7 @@ use std::io::Write;
 
 use jiff::Timestamp;
 
-use crate::progress::{Picture, Seen, frame, headline};
+use crate::progress::{Picture, Seen, frame, title};
 use crate::world::World;
 
 /// Draws a job's progress.
@@ -45,7 +45,7 @@ impl<'a> ScreenWriter<'a> {
             self.world.err.write_all(text.as_bytes())?;
         } else {
             if !self.begun {
-                writeln!(self.world.err, "{}", headline(picture, now))?;
+                writeln!(self.world.err, "{}", title(&picture.job))?;
             }
             for line in self.seen.news(picture, now) {
                 writeln!(self.world.err, "{line}")?;

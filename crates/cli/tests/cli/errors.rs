@@ -50,10 +50,15 @@ async fn the_role_is_named() {
         "POST /patch-jobs",
         403,
         ErrorKind::Forbidden,
-        "starting a patch job needs the role operator",
+        "starting patch jobs is not allowed",
         &[],
     );
     assert_snapshot!("error_forbidden", fake.run("patch run --all").await);
+    // A server that says it itself is not asked again.
+    let named = "the role viewer of bob does not allow audit.list; ask an administrator";
+    fake.error("GET /audit?limit=100", 403, ErrorKind::Forbidden, named, &[]);
+    let ran = fake.run("audit list").await;
+    assert_eq!((ran.code, ran.err), (4, format!("error: {named}\n")));
 }
 
 #[tokio::test]

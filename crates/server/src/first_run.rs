@@ -18,9 +18,9 @@ const FIRST_TOKEN_NAME: &str = "administrator";
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Not creatable.
-    #[error("cannot create the data directory {path}")]
+    #[error("cannot create {path}; check owner and mode of the directory above it")]
     Create {
-        /// The directory.
+        /// The data directory or the database.
         path: std::path::PathBuf,
         /// Why.
         #[source]
@@ -77,9 +77,17 @@ pub async fn open(settings: &Settings) -> Result<Opened, OpenError> {
 pub async fn open_control(settings: &Settings, work_key: WorkKey) -> Result<Control, OpenError> {
     let path = DataDir::new(&settings.data_dir).database();
     let failed = |source| OpenError::Store { path: path.clone(), source };
+    private_file(&path).map_err(|source| OpenError::Create { path: path.clone(), source })?;
     let store = Store::open(&Location::Sqlite(path.clone())).await.map_err(failed)?;
     let config = Config { no_agent_after_secs: i64::from(settings.no_agent_after_secs), ..Config::default() };
     Ok(Control::new(store, config, work_key, std::sync::Arc::new(SystemClock)))
+}
+
+/// SQLite gives its other files the mode of the first one; left alone it would make that readable for everybody.
+fn private_file(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true).mode(crate::files::SECRET_MODE).open(path).map(drop)
 }
 
 /// The database is made last: as long as it is absent nothing depends on the keys, and a first run that was

@@ -24,8 +24,6 @@ pub const REST_BODY_MAX_BYTES: usize = 1024 * 1024;
 pub const REST_REQUEST_MAX: Duration = Duration::from_secs(30);
 /// A call of an agent (not Attach) must be answered after this time.
 pub const AGENT_CALL_MAX: Duration = Duration::from_secs(60);
-/// Time between two heartbeats of an Attach stream, seconds (contract: three missed ones mean unreachable).
-pub const HEARTBEAT_SECS: u32 = 30;
 /// Sign of life on an event stream, so that proxies keep it open.
 pub const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// An event stream looks again after this time even when nothing woke it.

@@ -77,19 +77,47 @@ pub async fn surround(State(state): State<AppState>, mut request: Request, next:
     let took = began.elapsed();
     let grpc_status = response.headers().get("grpc-status").and_then(|v| v.to_str().ok());
     let status = grpc_status.map_or_else(|| response.status().as_str().to_owned(), |s| format!("grpc-{s}"));
-    tracing::info!(
-        target: "access",
-        request_id = info.id,
-        %method,
-        path,
-        status,
-        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        who = info.who.get().map_or("-", String::as_str),
-        address = address.map(tracing::field::display),
-        "request"
-    );
+    log_access(&Access {
+        request_id: &info.id,
+        method: &method,
+        path: &path,
+        status: &status,
+        ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        who: info.who.get().map_or("-", String::as_str),
+        address: address.map(|a| a.to_string()).unwrap_or_default(),
+        is_routine: is_routine(&path) && (status == "200" || status == "grpc-0"),
+    });
     state.metrics.answered(RequestLabels { method: method.to_string(), route, status }, took);
     response
+}
+
+struct Access<'a> {
+    request_id: &'a str,
+    method: &'a http::Method,
+    path: &'a str,
+    status: &'a str,
+    ms: u64,
+    who: &'a str,
+    address: String,
+    is_routine: bool,
+}
+
+/// One line a request; what machines ask again and again without news is there for who wants it (level debug).
+fn log_access(a: &Access<'_>) {
+    let Access { request_id, method, path, status, ms, who, address, is_routine } = a;
+    if *is_routine {
+        tracing::debug!(target: "access", request_id, %method, path, status, ms, who, address, "request");
+    } else {
+        tracing::info!(target: "access", request_id, %method, path, status, ms, who, address, "request");
+    }
+}
+
+/// Probes, and what 50,000 agents say every few minutes.
+fn is_routine(path: &str) -> bool {
+    match path.strip_prefix(AGENT_PATH) {
+        Some(call) => !matches!(call, "Enrol" | "Renew" | "Unregister"),
+        None => matches!(path, "/healthz" | "/readyz" | "/metrics"),
+    }
 }
 
 /// The route's template: a bounded set, whatever paths clients try.

@@ -34,6 +34,8 @@ pub struct Agents {
     pub certificate_hours: Option<u32>,
     /// See `Settings::no_agent_after_secs`.
     pub no_agent_after_secs: Option<u32>,
+    /// See `Settings::heartbeat_secs`.
+    pub heartbeat_secs: Option<u32>,
 }
 
 /// `[limits]`.

@@ -9,6 +9,8 @@ use super::fragment::Fragment;
 const CERTIFICATE_HOURS: u32 = 168;
 /// Silence after which a job gives up on a host when nobody says otherwise, seconds.
 const NO_AGENT_AFTER_SECS: u32 = 300;
+/// Time between heartbeats when nobody says otherwise, seconds.
+const HEARTBEAT_SECS: u32 = 30;
 /// Connections at once when nobody says otherwise: 50,000 agents and people, at ~41 kB each = 2 GB.
 const CONNECTIONS: u32 = 52_000;
 /// Time to finish requests at the end when nobody says otherwise, seconds (systemd kills after 90).
@@ -27,6 +29,8 @@ pub struct Inputs {
     pub certificate_hours: u32,
     /// See `Settings::no_agent_after_secs`.
     pub no_agent_after_secs: u32,
+    /// See `Settings::heartbeat_secs`.
+    pub heartbeat_secs: u32,
     /// See `Settings::connections_max`.
     pub connections_max: u32,
     /// See `Settings::drain_secs`.
@@ -46,6 +50,7 @@ impl Inputs {
             names: f.names.unwrap_or_default(),
             certificate_hours: f.agents.certificate_hours.unwrap_or(CERTIFICATE_HOURS),
             no_agent_after_secs: f.agents.no_agent_after_secs.unwrap_or(NO_AGENT_AFTER_SECS),
+            heartbeat_secs: f.agents.heartbeat_secs.unwrap_or(HEARTBEAT_SECS),
             connections_max: f.limits.connections.unwrap_or(CONNECTIONS),
             drain_secs: f.limits.drain_secs.unwrap_or(DRAIN_SECS),
             log_format: f.log.format.unwrap_or_default(),

@@ -100,7 +100,10 @@ mod tests {
             ("[agents]\ncertificate_hours = 0", "agents.certificate_hours"),
             ("[agents]\nno_agent_after_secs = 1", "agents.no_agent_after_secs"),
             ("[limits]\nconnections = 0", "limits.connections"),
-            ("[log]\nlevel = \"loud=\"", "log.level"),
+            ("[agents]\nheartbeat_secs = 60", "agents.heartbeat_secs"),
+            ("[log]\nlevel = \"loud\"", "log.level"),
+            ("[log]\nlevel = \"info,x=loud\"", "log.level"),
+            ("[log]\nlevel = \"\"", "log.level"),
             ("[log]\nformat = \"xml\"", "xml"),
         ] {
             let err = settings(text).expect_err(text);

@@ -11,6 +11,8 @@ use super::Inputs;
 const CERTIFICATE_HOURS_RANGE: std::ops::RangeInclusive<u32> = 1..=24 * 90;
 /// Shortest and longest patience with a silent host, seconds (the first is the reachability limit).
 const NO_AGENT_AFTER_RANGE: std::ops::RangeInclusive<u32> = 90..=24 * 3600;
+/// Shortest and longest time between heartbeats, seconds: three missed ones of 30 s mean unreachable.
+const HEARTBEAT_SECS_RANGE: std::ops::RangeInclusive<u32> = 1..=30;
 /// Fewest and most connections.
 const CONNECTIONS_RANGE: std::ops::RangeInclusive<u32> = 16..=1_000_000;
 /// Longest drain, seconds.
@@ -43,6 +45,8 @@ pub struct Settings {
     pub certificate_hours: u32,
     /// A patch job gives up on a host that is silent for this long, seconds.
     pub no_agent_after_secs: u32,
+    /// Time between two signs of life on an agent's open stream, seconds.
+    pub heartbeat_secs: u32,
     /// Connections at once, count.
     pub connections_max: u32,
     /// Time for running requests to end at SIGTERM, seconds.
@@ -59,6 +63,12 @@ pub struct Settings {
 pub struct SettingsError(pub Vec<(&'static str, String)>);
 
 impl Settings {
+    /// The defaults, on a free port of the loopback: for servers inside another process.
+    pub fn on_loopback(data_dir: PathBuf) -> Result<Self, SettingsError> {
+        let inputs = Inputs::from_fragment(super::fragment::Fragment::default());
+        Self::from_inputs(inputs.override_with(Some(data_dir), Some("127.0.0.1:0".to_owned())))
+    }
+
     /// Checks everything at once, so that an operator mends everything at once.
     pub fn from_inputs(i: Inputs) -> Result<Self, SettingsError> {
         let mut wrong: Vec<(&'static str, String)> = Vec::new();
@@ -81,10 +91,13 @@ impl Settings {
         };
         range("agents.certificate_hours", i.certificate_hours, &CERTIFICATE_HOURS_RANGE);
         range("agents.no_agent_after_secs", i.no_agent_after_secs, &NO_AGENT_AFTER_RANGE);
+        range("agents.heartbeat_secs", i.heartbeat_secs, &HEARTBEAT_SECS_RANGE);
         range("limits.connections", i.connections_max, &CONNECTIONS_RANGE);
         range("limits.drain_secs", i.drain_secs, &DRAIN_SECS_RANGE);
-        if let Err(e) = tracing_subscriber::EnvFilter::try_new(&i.log_level) {
-            wrong.push(("log.level", format!("{:?} is not a log filter: {e}", i.log_level)));
+        if !is_log_filter(&i.log_level) {
+            let text =
+                format!("{:?} is not a level (error … trace) or a list such as \"info,drydock_control=debug\"", i.log_level);
+            wrong.push(("log.level", text));
         }
         match listen {
             Ok(listen) if wrong.is_empty() => Ok(Settings {
@@ -93,6 +106,7 @@ impl Settings {
                 names: i.names,
                 certificate_hours: i.certificate_hours,
                 no_agent_after_secs: i.no_agent_after_secs,
+                heartbeat_secs: i.heartbeat_secs,
                 connections_max: i.connections_max,
                 drain_secs: i.drain_secs,
                 log_format: i.log_format,
@@ -107,6 +121,7 @@ impl Settings {
         let mut agents = toml::Table::new();
         agents.insert("certificate_hours".into(), i64::from(self.certificate_hours).into());
         agents.insert("no_agent_after_secs".into(), i64::from(self.no_agent_after_secs).into());
+        agents.insert("heartbeat_secs".into(), i64::from(self.heartbeat_secs).into());
         let mut limits = toml::Table::new();
         limits.insert("connections".into(), i64::from(self.connections_max).into());
         limits.insert("drain_secs".into(), i64::from(self.drain_secs).into());
@@ -126,6 +141,13 @@ impl Settings {
         all.insert("log".into(), log.into());
         all.to_string()
     }
+}
+
+/// The filter library takes any word for the name of a crate: a misspelt level would silence the log.
+fn is_log_filter(text: &str) -> bool {
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let part_is_good = |part: &str| is_level(part.rsplit('=').next().unwrap_or_default().trim());
+    !text.is_empty() && text.split(',').all(part_is_good) && tracing_subscriber::EnvFilter::try_new(text).is_ok()
 }
 
 /// A DNS name (letters, digits, `-`, `.`, a leading `*.`) or an IP address.

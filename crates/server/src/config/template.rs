@@ -29,6 +29,8 @@ data_dir = {data_dir}
 #= certificate_hours = 168
 # A patch job gives up on a host that has been silent for this many seconds.
 #= no_agent_after_secs = 300
+# Seconds between two signs of life on an agent's open stream (1 to 30). Fewer notice a dead host sooner and cost more.
+#= heartbeat_secs = 30
 
 [limits]
 # Connections at once (an agent holds one). Each needs an open file and about 41 kB.

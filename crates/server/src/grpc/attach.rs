@@ -11,7 +11,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::{Code, Request, Status};
 
 use super::{Link, info_of, session};
-use crate::limits::HEARTBEAT_SECS;
 use crate::pki::PeerCertificate;
 use crate::shutdown::Shutdown;
 
@@ -35,7 +34,8 @@ pub(super) async fn open(link: &Link, request: &Request<AttachRequest>) -> Resul
     let attachment = link.state.control.hub().attach(opened.instance);
     link.check(&certificate, &opened.ctx.request_id).await?;
     link.state.control.touch(opened.instance);
-    let period = Duration::from_secs(u64::from(HEARTBEAT_SECS));
+    let heartbeat_secs = link.state.settings.heartbeat_secs;
+    let period = Duration::from_secs(u64::from(heartbeat_secs));
     let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let open = Open {
@@ -47,10 +47,10 @@ pub(super) async fn open(link: &Link, request: &Request<AttachRequest>) -> Resul
         shutdown: link.state.shutdown.clone(),
         began: false,
     };
-    Ok(Box::pin(futures::stream::unfold(Some(open), |open| async {
+    Ok(Box::pin(futures::stream::unfold(Some(open), move |open| async move {
         let mut open = open?;
         match open.next().await {
-            Ok(look) => Some((Ok(Hint { heartbeat_secs: HEARTBEAT_SECS, look }), Some(open))),
+            Ok(look) => Some((Ok(Hint { heartbeat_secs, look }), Some(open))),
             Err(end) => Some((Err(end), None)),
         }
     })))

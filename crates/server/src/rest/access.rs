@@ -40,9 +40,11 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
+    params: Params,
     headers: HeaderMap,
     StrictJson(ask): StrictJson<CreateAccessToken>,
 ) -> Result<Response> {
+    params.finish()?;
     no_idempotency_key(&headers)?;
     let (token, secret) = state.control.create_access_token(&caller.ctx, &ask.name, ask.role, ask.expires_at).await?;
     let created = CreatedAccessToken { token: encode::access_token(token), secret: secret.expose().to_owned() };
@@ -57,8 +59,10 @@ pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
     caller: Caller,
+    params: Params,
     body: bytes::Bytes,
 ) -> Result<Json<AccessToken>> {
+    params.finish()?;
     let (id, verb) = split_verb(&target)?;
     if verb != "revoke" {
         return Err(Failure::not_found(format!("access tokens have no {verb:?}; there is :revoke")));

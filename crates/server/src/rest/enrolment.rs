@@ -31,9 +31,11 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
+    params: Params,
     headers: HeaderMap,
     StrictJson(spec): StrictJson<ProfileSpec>,
 ) -> Result<Response> {
+    params.finish()?;
     no_idempotency_key(&headers)?;
     let (profile, token) = state.control.create_profile(&caller.ctx, spec).await?;
     let created = CreatedProfile {
@@ -67,8 +69,10 @@ pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
     caller: Caller,
+    params: Params,
     body: bytes::Bytes,
 ) -> Result<Json<EnrolmentProfile>> {
+    params.finish()?;
     let (id, verb) = split_verb(&target)?;
     if verb != "revoke" {
         return Err(Failure::not_found(format!("enrolment profiles have no {verb:?}; there is :revoke")));

@@ -69,9 +69,11 @@ pub async fn edit(
     State(state): State<AppState>,
     Path(id): Path<String>,
     caller: Caller,
+    params: Params,
     headers: HeaderMap,
     StrictJson(edit): StrictJson<EditInstance>,
 ) -> Result<Response> {
+    params.finish()?;
     let if_match = if_match(&headers)?;
     let edit = InstanceEdit { labels: edit.labels, zone: edit.zone };
     Ok(answer(state.control.edit_instance(&caller.ctx, &id, edit, if_match.as_deref()).await?))
@@ -92,8 +94,10 @@ pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
     caller: Caller,
+    params: Params,
     request: Request,
 ) -> Result<Response> {
+    params.finish()?;
     let (id, verb) = split_verb(&target)?;
     let body = read_body(request).await?;
     let view = match verb {

@@ -82,6 +82,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/patch-jobs/{id}/tasks/{task}", get(patch_jobs::task))
         .route("/api/v1/patch-jobs/{id}/events", get(events::follow))
         .with_state(state)
+        // 600 packages are 60 kB of JSON and 10 kB of gzip. Event streams stay as they are.
+        .layer(tower_http::compression::CompressionLayer::new())
 }
 
 async fn openapi() -> Response {

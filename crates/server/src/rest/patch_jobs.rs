@@ -49,9 +49,11 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
+    params: Params,
     headers: HeaderMap,
     StrictJson(spec): StrictJson<PatchJobSpec>,
 ) -> Result<Response> {
+    params.finish()?;
     let key = idempotency_key(&headers)?;
     let job = state.control.create_patch_job(&caller.ctx, spec, key.as_deref()).await?;
     let location = format!("/api/v1/patch-jobs/{}", job.record.id);
@@ -79,8 +81,10 @@ pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
     caller: Caller,
+    params: Params,
     request: Request,
 ) -> Result<Response> {
+    params.finish()?;
     let (id, verb) = split_verb(&target)?;
     if verb != "cancel" {
         return Err(Failure::not_found(format!("patch jobs have no {verb:?}; there is :cancel")));

@@ -82,10 +82,11 @@ async fn without_a_good_certificate_nothing_but_enrol_is_answered() {
         AgentLinkClient::new(link).pull_work(PullWorkRequest::default()).await.expect_err("refused");
     }
     // The server's own certificate is no agent's.
-    let refused = AgentLinkClient::new(channel(agent.addr, &agent.ca_pem, &agent.certificate_pem, &agent.key).await.expect("connected"))
-        .report_task(drydock_api::agent::v1::ReportTaskRequest { report: b"{".to_vec() })
-        .await
-        .expect_err("refused");
+    let refused =
+        AgentLinkClient::new(channel(agent.addr, &agent.ca_pem, &agent.certificate_pem, &agent.key).await.expect("connected"))
+            .report_task(drydock_api::agent::v1::ReportTaskRequest { report: b"{".to_vec() })
+            .await
+            .expect_err("refused");
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }
 
@@ -234,4 +235,25 @@ async fn going_down_ends_streams_with_connect_again_and_lets_requests_end() {
     assert_eq!(last.expect_err("over").code(), Code::Unavailable);
     events.bytes().await.expect("the event stream ended in order");
     tokio::net::TcpStream::connect(addr).await.expect_err("nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_stream_beats_keeps_the_host_online_and_notices_what_the_hub_did_not_say() {
+    let server = TestServer::start_with(|s| s.heartbeat_secs = 1).await;
+    let agent = server.agent("web-1").await;
+    let mut hints = attach(&agent).await;
+    assert!(next_hint(&mut hints).await.expect("a hint"));
+    let before = server.admin.get("/instances/web-1").await.body["lastSeen"].clone();
+    assert!(!next_hint(&mut hints).await.expect("a heartbeat"), "a heartbeat does not say look");
+    assert_ne!(server.admin.get("/instances/web-1").await.body["lastSeen"], before);
+    // Its key is replaced by a newer one that was used: nobody cuts the old stream, but it may not go on.
+    let new_key = rcgen::KeyPair::generate().expect("a key");
+    let renewed = agent.link().await.renew(RenewRequest { csr_der: csr(&new_key) }).await.expect("renewed").into_inner();
+    let new = Agent { key: new_key, certificate_pem: renewed.certificate_pem, ..old_copy(&agent) };
+    new.link().await.pull_work(PullWorkRequest::default()).await.expect("the new one works");
+    let mut last = Ok(false);
+    while last.is_ok() {
+        last = next_hint(&mut hints).await;
+    }
+    assert_eq!(last.expect_err("over").code(), Code::Unauthenticated);
 }

@@ -49,9 +49,7 @@ impl Daemon {
                 break rest.split_whitespace().next().and_then(|a| a.parse().ok()).expect("an address");
             }
         };
-        let log = std::thread::spawn(move || {
-            lines.map_while(Result::ok).fold(log, |log, line| log + &line + "\n")
-        });
+        let log = std::thread::spawn(move || lines.map_while(Result::ok).fold(log, |log, line| log + &line + "\n"));
         Daemon { child, addr, log }
     }
 

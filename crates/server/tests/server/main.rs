@@ -3,6 +3,6 @@
 mod agent_link;
 mod daemon;
 mod guard;
-mod restart;
 mod rest;
+mod restart;
 mod support;

@@ -37,6 +37,8 @@ async fn every_error_has_the_one_shape() {
     let refused = admin.get("/instances?stat=ACTIVE").await;
     assert_error(&refused, 400, "INVALID");
     assert_eq!(refused.body["fields"][0]["field"], "stat");
+    let with_parameter = admin.post("/patch-jobs?dryRun=true", json!({"instanceFilter": {"all": true}})).await;
+    assert_eq!(with_parameter.body["fields"][0]["field"], "dryRun", "{with_parameter:?}");
     assert_error(&admin.get("/instances?state=active").await, 400, "INVALID");
     assert_error(&admin.get("/instances?cursor=zz").await, 400, "INVALID");
     assert_error(&admin.post("/patch-jobs/0198c0de-0000-7000-8000-000000000001:undo", json!({})).await, 404, "NOT_FOUND");
@@ -219,4 +221,28 @@ async fn health_and_metrics_tell_the_truth() {
         assert!(text.contains(line), "{line} is missing in:\n{text}");
     }
     assert!(!text.contains(&server.admin.token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_take_places_only_until_the_handshake_s_limit() {
+    let server = TestServer::start_with(|s| s.connections_max = 16).await;
+    // Lets go of the connections that made the server's first token.
+    let fresh = || Person::new(server.running.addr, &server.running.ca_pem, &server.admin.token);
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(tokio::net::TcpStream::connect(server.running.addr).await.expect("in the backlog"));
+    }
+    let asked = fresh();
+    let began = std::time::Instant::now();
+    // 40 silent peers before us, 16 at a time: two and a half handshake limits at most.
+    let patient = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(server.running.ca_pem.as_bytes()).expect("a certificate")])
+        .no_proxy()
+        .timeout(4 * drydock_server::limits::TLS_HANDSHAKE_MAX)
+        .build()
+        .expect("a client");
+    let answer = patient.get(format!("{}/healthz", asked.base)).send().await.expect("an answer after all");
+    assert_eq!(answer.status(), 200);
+    assert!(began.elapsed() > drydock_server::limits::TLS_HANDSHAKE_MAX, "the limit of connections did not hold anybody back");
+    drop(silent);
 }

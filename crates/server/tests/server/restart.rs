@@ -30,10 +30,9 @@ fn a_job_survives_the_server_s_death() {
     first.shutdown_background();
 
     runtime().block_on(async {
-        let running = crate::support::wait_until("the data directory is free", async || {
-            Server::start(settings(dir.path())).await.ok()
-        })
-        .await;
+        let running =
+            crate::support::wait_until("the data directory is free", async || Server::start(settings(dir.path())).await.ok())
+                .await;
         assert!(running.admin_token.is_none(), "this is no first run");
         assert_eq!(running.ca_pem, ca_pem);
         agent.addr = running.addr;

@@ -12,7 +12,7 @@ use drydock_domain::inventory::{Health, OsFacts, Package, PackageSet, SectionKin
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::task::TaskState;
 use drydock_domain::work::WorkOrder;
-use drydock_server::config::{Inputs, Settings, fragment::Fragment};
+use drydock_server::config::Settings;
 use drydock_server::{Running, Server};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -27,9 +27,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings for a server on a free port of the loopback.
 pub fn settings(data_dir: &std::path::Path) -> Settings {
-    let inputs = Inputs::from_fragment(Fragment::default())
-        .override_with(Some(data_dir.to_owned()), Some("127.0.0.1:0".to_owned()));
-    let mut settings = Settings::from_inputs(inputs).expect("valid");
+    let mut settings = Settings::on_loopback(data_dir.to_owned()).expect("valid");
     settings.drain_secs = 5;
     settings
 }
@@ -43,8 +41,14 @@ pub struct TestServer {
 
 impl TestServer {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut running = Server::start(settings(dir.path())).await.expect("started");
+        let mut settings = settings(dir.path());
+        change(&mut settings);
+        let mut running = Server::start(settings).await.expect("started");
         let token = running.admin_token.take().expect("a first run").expose().to_owned();
         let admin = Person::new(running.addr, &running.ca_pem, &token);
         TestServer { running, admin, _dir: dir }

@@ -106,7 +106,8 @@ pub(crate) fn run_waiting(
             return Err(PkgError::Locked { label: spec.label.clone(), holder, waited });
         }
         runner.pause(LOCK_RETRY_INTERVAL);
-        waited += LOCK_RETRY_INTERVAL;
+        // Newer apt waits by itself before it gives up: that time counts as well.
+        waited += LOCK_RETRY_INTERVAL + finished.wall;
     }
 }
 

@@ -18,7 +18,7 @@ use drydock_domain::patch::spec::PatchConfig;
 use jiff::Timestamp;
 
 use crate::error::PkgError;
-use crate::exec::{LOCK_WAIT_LIMIT, complete, failed, join_findings, run, run_text, run_waiting};
+use crate::exec::{complete, failed, join_findings, run, run_text, run_waiting};
 use crate::kernel::kernel_installed;
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::run::Runner;
@@ -269,7 +269,7 @@ impl PackageManager for Apt {
         self.check_unmoved(runner, &database, &todo)?;
         let automatic = marks::automatic(runner, &todo, &database.native)?;
         let spec = install::spec(&todo, &database.native)?;
-        let finished = run_waiting(runner, &spec, update::locked).map_err(with_wait)?;
+        let finished = run_waiting(runner, &spec, update::locked)?;
         // `install NAME=VERSION` makes apt forget that a package came as a dependency; autoremove would then never
         // take it away again.
         let marked = marks::restore(runner, &automatic);
@@ -342,14 +342,6 @@ impl Apt {
             None => Ok(()),
             Some(details) => Err(PkgError::WorldMoved { details }),
         }
-    }
-}
-
-/// apt waited by itself (`DPkg::Lock::Timeout`) before each of our tries.
-fn with_wait(error: PkgError) -> PkgError {
-    match error {
-        PkgError::Locked { label, holder, waited } => PkgError::Locked { label, holder, waited: waited + LOCK_WAIT_LIMIT },
-        other => other,
     }
 }
 

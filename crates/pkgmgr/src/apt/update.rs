@@ -82,9 +82,12 @@ pub(crate) fn locked(finished: &Finished) -> Option<Option<String>> {
 }
 
 /// The lock messages of apt-get and of dpkg (`dpkg: error: dpkg frontend lock was locked by another process with pid 7`).
+/// `Waiting for cache lock: Could not get lock …` is no such message: apt may well have got it afterwards.
 pub(crate) fn lock_holder(text: &str) -> Option<Option<String>> {
     let line = text.lines().find(|l| {
-        l.contains("Could not get lock") || l.contains("Unable to acquire the dpkg frontend lock") || l.contains("locked by another process")
+        l.starts_with("E: Could not get lock")
+            || l.starts_with("E: Unable to acquire the dpkg frontend lock")
+            || (l.starts_with("dpkg: error: ") && l.contains("locked by another process"))
     })?;
     let after = |mark: &str| line.split_once(mark).map(|(_, rest)| rest.trim_end_matches([',', '.']).to_owned());
     let holder = after("held by process ")
@@ -119,5 +122,7 @@ mod tests {
         let dpkg = "dpkg: error: dpkg frontend lock was locked by another process with pid 7\nNote: removing the lock file";
         assert_eq!(lock_holder(dpkg), Some(Some("process 7".to_owned())));
         assert_eq!(lock_holder("E: Unable to fetch some archives"), None);
+        let waited = "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 2 (x)...\nE: failed";
+        assert_eq!(lock_holder(waited), None);
     }
 }

@@ -250,7 +250,7 @@ impl PackageManager for Dnf5 {
         // A plugin that fails after the transaction (5.4: the "local" one) makes dnf5 end with 1 although everything is
         // installed: the database decides.
         let success = finished.success() || remaining(plan, &PackageSet::new(self.installed(runner)?)).is_empty();
-        let message = match (success, failures.first()) {
+        let message = match (success, failures.iter().find(|(_, w)| !w.starts_with("Non-critical")).or(failures.first())) {
             (true, _) if finished.success() => format!("dnf5 made {} planned changes", todo.len()),
             (true, _) => format!("dnf5 made {} planned changes, then ended with {}: {}", todo.len(), finished.describe_end(), last_line(&finished)),
             (false, Some((_, words))) => format!("dnf5 failed ({}): {words}", finished.describe_end()),

@@ -60,8 +60,16 @@ impl Family {
             "debian" | "ubuntu" | "raspbian" | "linuxmint" | "pop" | "kali" | "devuan" => Some(Family::Debian),
             "ol" | "rhel" | "fedora" | "centos" | "rocky" | "almalinux" | "amzn" | "scientific" | "cloudlinux" | "eurolinux"
             | "virtuozzo" | "miraclelinux" | "openeuler" | "anolis" | "azurelinux" | "mariner" => Some(Family::RedHat),
-            "suse" | "sles" | "sled" | "sle_hpc" | "sles_sap" | "sle-micro" | "opensuse" | "opensuse-leap"
-            | "opensuse-tumbleweed" | "opensuse-microos" => Some(Family::Suse),
+            "suse"
+            | "sles"
+            | "sled"
+            | "sle_hpc"
+            | "sles_sap"
+            | "sle-micro"
+            | "opensuse"
+            | "opensuse-leap"
+            | "opensuse-tumbleweed"
+            | "opensuse-microos" => Some(Family::Suse),
             _ => None,
         }
     }
@@ -69,9 +77,7 @@ impl Family {
 
 /// Finds the managers of the host at `root` (`/`), the owner first. Empty when there is none we know.
 pub fn detect(root: &Path, runner: &dyn Runner) -> Vec<Backend> {
-    let has = |program: &str| {
-        ["usr/bin", "bin", "usr/sbin", "usr/local/bin"].iter().any(|d| root.join(d).join(program).exists())
-    };
+    let has = |program: &str| ["usr/bin", "bin", "usr/sbin", "usr/local/bin"].iter().any(|d| root.join(d).join(program).exists());
     let apt = || (has("apt-get") && has("dpkg-query")).then(|| Backend::Apt(Apt::new(root)));
     let red_hat = || match () {
         () if has("dnf5") => Some(Backend::Dnf5(Dnf5::new(root, runner))),

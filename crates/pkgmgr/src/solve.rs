@@ -41,7 +41,8 @@ pub(crate) fn solve<T>(mut wanted: Vec<Wanted>, label: &str, attempt: &mut Attem
             return Err(PkgError::Failed {
                 label: label.to_owned(),
                 end: format!("{ATTEMPTS_MAX} tries"),
-                message: "no consistent set of updates was found beside the excluded and held packages; change the excludes".to_owned(),
+                message: "no consistent set of updates was found beside the excluded and held packages; change the excludes"
+                    .to_owned(),
             });
         }
         attempt(wanted)

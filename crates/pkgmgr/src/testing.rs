@@ -154,7 +154,11 @@ impl Drop for ScriptedRunner {
     fn drop(&mut self) {
         let left = lock(&self.steps);
         if !std::thread::panicking() {
-            assert!(left.is_empty(), "expected commands that never came: {:?}", left.iter().map(|s| &s.command).collect::<Vec<_>>());
+            assert!(
+                left.is_empty(),
+                "expected commands that never came: {:?}",
+                left.iter().map(|s| &s.command).collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -97,7 +97,8 @@ fn judge(
     failed: &[(String, String)],
 ) -> PackageResult {
     let half = broken.iter().find(|b| b.package.name == action.name && (b.package.arch == action.arch || action.arch.is_empty()));
-    let versions = |set: &PackageSet| -> Vec<String> { set.find(&action.name, &action.arch).map(|p| p.version.clone()).collect() };
+    let versions =
+        |set: &PackageSet| -> Vec<String> { set.find(&action.name, &action.arch).map(|p| p.version.clone()).collect() };
     let now = versions(after);
     let outcome = if half.is_some() {
         PackageOutcome::Different

@@ -47,9 +47,20 @@ fn plan_text(plan: &Plan) -> String {
 }
 
 fn update_text(u: &Update) -> String {
-    format!("{}.{} {} → {} [{}] {:?} {} {} {}", u.name, u.arch, u.from, u.to, u.repository, u.kind, u.advisories.join(","), u.severity, u.held)
-        .trim_end()
-        .to_owned()
+    format!(
+        "{}.{} {} → {} [{}] {:?} {} {} {}",
+        u.name,
+        u.arch,
+        u.from,
+        u.to,
+        u.repository,
+        u.kind,
+        u.advisories.join(","),
+        u.severity,
+        u.held
+    )
+    .trim_end()
+    .to_owned()
 }
 
 fn result_text(r: &PackageResult) -> String {
@@ -80,7 +91,12 @@ fn apply(distro: &str, config: &str) -> (String, Vec<PackageResult>) {
 
 fn updates(distro: &str) -> String {
     let set = manager(distro).updates(&chain(&format!("{distro}.updates"))).expect("updates");
-    set.updates.iter().map(update_text).chain(set.findings.iter().map(|f| format!("finding {}", f.subject))).collect::<Vec<_>>().join("\n")
+    set.updates
+        .iter()
+        .map(update_text)
+        .chain(set.findings.iter().map(|f| format!("finding {}", f.subject)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn findings(distro: &str) -> Vec<String> {

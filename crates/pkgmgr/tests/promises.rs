@@ -28,7 +28,8 @@ fn plan(manager: ManagerKind, actions: Vec<PlannedAction>) -> Plan {
 }
 
 fn set(packages: &[(&str, &str)]) -> PackageSet {
-    let one = |(n, v): &(&str, &str)| Package { name: (*n).into(), arch: "amd64".into(), version: (*v).into(), source: String::new() };
+    let one =
+        |(n, v): &(&str, &str)| Package { name: (*n).into(), arch: "amd64".into(), version: (*v).into(), source: String::new() };
     PackageSet::new(packages.iter().map(one).collect())
 }
 
@@ -85,15 +86,21 @@ fn apply_refuses_when_anything_else_would_happen() {
         .expect(SIMULATE, "Inst a [1] (2 L:1/s [amd64])\nInst b [1] (2 L:1/s [amd64])\n");
     let plan = plan(ManagerKind::Apt, vec![action(ActionKind::Upgrade, "a", Some("1"), Some("2"))]);
     let error = Apt::new(Path::new("/nowhere")).apply(&runner, &plan).expect_err("refused");
-    assert!(matches!(error, PkgError::WorldMoved { .. }) && error.to_string().contains("b.amd64 1 → 2 was not planned"), "{error}");
+    assert!(
+        matches!(error, PkgError::WorldMoved { .. }) && error.to_string().contains("b.amd64 1 → 2 was not planned"),
+        "{error}"
+    );
 }
 
 #[test]
 fn apply_refuses_when_a_planned_version_is_gone() {
     let gone = "E: Version '2' for 'a' was not found\n";
-    let runner = ScriptedRunner::new()
-        .expect("dpkg-query *", &dpkg(&[("ii ", "a", "1")]))
-        .expect_end(SIMULATE, End::Exited(100), "", gone);
+    let runner = ScriptedRunner::new().expect("dpkg-query *", &dpkg(&[("ii ", "a", "1")])).expect_end(
+        SIMULATE,
+        End::Exited(100),
+        "",
+        gone,
+    );
     let plan = plan(ManagerKind::Apt, vec![action(ActionKind::Upgrade, "a", Some("1"), Some("2"))]);
     let error = Apt::new(Path::new("/nowhere")).apply(&runner, &plan).expect_err("refused");
     assert!(error.to_string().contains("Version '2' for 'a' was not found"), "{error}");
@@ -136,7 +143,8 @@ fn a_hostile_plan_never_reaches_a_command_line() {
 
 #[test]
 fn the_plan_of_another_manager_is_refused() {
-    let error = Apt::new(Path::new("/nowhere")).apply(&ScriptedRunner::new(), &plan(ManagerKind::Dnf, vec![])).expect_err("refused");
+    let error =
+        Apt::new(Path::new("/nowhere")).apply(&ScriptedRunner::new(), &plan(ManagerKind::Dnf, vec![])).expect_err("refused");
     assert!(matches!(error, PkgError::WrongManager { .. }));
 }
 
@@ -178,6 +186,47 @@ fn a_package_that_an_interrupted_transaction_left_twice_is_not_done() {
     assert!(remaining(&kernel, &set(&[("kernel", "1-1"), ("kernel", "2-1")])).is_empty());
 }
 
+#[test]
+fn what_an_interrupted_rpm_transaction_left_twice_is_taken_away_but_kernels_stay() {
+    let row = |name: &str, epoch: &str, version: &str| {
+        format!("{name}\u{1f}x86_64\u{1f}{epoch}\u{1f}{version}\u{1f}1\u{1f}s.src.rpm\u{1f}5\n")
+    };
+    let all = [row("vim", "2", "8.0"), row("vim", "2", "10.0"), row("kernel", "", "5.0"), row("kernel", "", "5.1")].concat();
+    let runner = ScriptedRunner::new()
+        .expect("rpm --eval %{_dbpath}", "/var/lib/rpm\n")
+        .expect("rpm -qa *", &all)
+        .expect("rpm -q * --whatprovides *", "kernel\nno package provides multiversion(kernel)\n")
+        .expect("rpm --erase --noscripts -- vim-8.0-1.x86_64", "");
+    let report = Yum::new(Path::new("/nowhere"), &runner).repair(&runner).expect("repaired");
+    assert!(report.needed && report.message.contains("vim-8.0-1"), "{}", report.message);
+}
+
+#[test]
+fn core_packages_installed_since_the_boot_ask_for_a_reboot() {
+    let row = |name: &str, at: &str| format!("{name}\u{1f}x86_64\u{1f}\u{1f}2\u{1f}1\u{1f}s.src.rpm\u{1f}{at}\n");
+    let answer = format!("package kernel-rt is not installed\n{}{}", row("glibc", "2000"), row("systemd", "500"));
+    let runner = ScriptedRunner::new()
+        .expect("rpm --eval %{_dbpath}", "/var/lib/rpm\n")
+        .expect_end("rpm -q *", End::Exited(20), &answer, "")
+        .expect("uname -r", "5.14.0\n");
+    let booted_at = jiff::Timestamp::from_second(1000).expect("a time");
+    let reasons = Yum::new(Path::new("/nowhere"), &runner).reboot_hint(&runner, booted_at).expect("reasons");
+    let details: Vec<_> = reasons.iter().map(|r| (r.source.as_str(), r.detail.as_str())).collect();
+    assert_eq!(details, [("core-package", "glibc 2-1 was installed after the boot")]);
+}
+
+#[test]
+fn debian_asks_for_a_reboot_by_its_flag_file_and_names_who_asked() {
+    let root = tempfile::tempdir().expect("a root");
+    std::fs::create_dir(root.path().join("run")).expect("run");
+    std::fs::write(root.path().join("run/reboot-required"), "*** System restart required ***\n").expect("flag");
+    std::fs::write(root.path().join("run/reboot-required.pkgs"), "libc6\nlinux-image\nlibc6\n").expect("names");
+    let runner = ScriptedRunner::new().expect("uname -r", "6.1.0-9-amd64\n");
+    let reasons = Apt::new(root.path()).reboot_hint(&runner, jiff::Timestamp::UNIX_EPOCH).expect("reasons");
+    assert_eq!(reasons.len(), 1);
+    assert_eq!((reasons[0].source.as_str(), reasons[0].detail.as_str()), ("reboot-required", "libc6, linux-image asked for it"));
+}
+
 /// yum 3's documented output (no such host is in the lab).
 #[test]
 fn yum_3_plans_from_its_tables_and_applies_exact_names() {
@@ -191,7 +240,12 @@ fn yum_3_plans_from_its_tables_and_applies_exact_names() {
         .expect("rpm --eval %{_dbpath}", "/var/lib/rpm\n")
         .expect("rpm -qa *", &rpm("1.0.2k"))
         .expect_end(&format!("{yum} -q -C check-update"), End::Exited(100), offered, "")
-        .expect_end(&format!("{yum} -q -C --disableplugin=versionlock --disableexcludes=all check-update"), End::Exited(100), offered, "")
+        .expect_end(
+            &format!("{yum} -q -C --disableplugin=versionlock --disableexcludes=all check-update"),
+            End::Exited(100),
+            offered,
+            "",
+        )
         .expect(&format!("{yum} -q -C updateinfo list updates"), advisory)
         .expect_end(&format!("{yum} -C --assumeno --skip-broken --security update"), End::Exited(1), table, "")
         .expect(&format!("{yum} -q -C updateinfo list updates"), advisory)
@@ -203,7 +257,10 @@ fn yum_3_plans_from_its_tables_and_applies_exact_names() {
     let plan = manager.plan(&runner, &config).expect("a plan");
     assert_eq!(plan.actions.len(), 1);
     let a = &plan.actions[0];
-    assert_eq!((a.from.as_deref(), a.to.as_deref(), a.kind), (Some("1:1.0.2k-1.el7"), Some("1:1.0.2k-21.el7"), UpdateKind::Security));
+    assert_eq!(
+        (a.from.as_deref(), a.to.as_deref(), a.kind),
+        (Some("1:1.0.2k-1.el7"), Some("1:1.0.2k-21.el7"), UpdateKind::Security)
+    );
     assert_eq!(a.advisories, ["ELSA-2020-5566"]);
     assert!(manager.apply(&runner, &plan).expect("applied").success);
 }

@@ -41,8 +41,8 @@ pub(crate) enum State {
 
 /// The command.
 pub(crate) fn spec() -> CommandSpec {
-    let fields =
-        ["db:Status-Abbrev", "Package", "Architecture", "Version", "source:Package", "source:Version"].map(|f| format!("${{{f}}}"));
+    let fields = ["db:Status-Abbrev", "Package", "Architecture", "Version", "source:Package", "source:Version"]
+        .map(|f| format!("${{{f}}}"));
     let format = format!("{}\\n", fields.join(&SEPARATOR.to_string()));
     CommandSpec::new("dpkg-query", LABEL, QUERY_TIME_LIMIT).args(["-W", "-f", &format])
 }

@@ -52,7 +52,9 @@ fn word(action: &PlannedAction, native: &Native) -> Result<String, PkgError> {
     let safe_name = action.name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && action.name.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-".contains(&b));
     let safe_arch = action.arch.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let bad = || PkgError::BadPlan { details: format!("{} {:?} has an unusable name, architecture or version", action.name, action.to) };
+    let bad = || PkgError::BadPlan {
+        details: format!("{} {:?} has an unusable name, architecture or version", action.name, action.to),
+    };
     if !safe_name || !safe_arch {
         return Err(bad());
     }
@@ -71,9 +73,8 @@ pub(crate) fn parse_failures(text: &str) -> Vec<(String, String)> {
     let mut failures: Vec<(String, String)> = Vec::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        let rest = line
-            .strip_prefix("dpkg: error processing package ")
-            .or_else(|| line.strip_prefix("dpkg: error processing archive "));
+        let rest =
+            line.strip_prefix("dpkg: error processing package ").or_else(|| line.strip_prefix("dpkg: error processing archive "));
         let Some(rest) = rest else { continue };
         let named = rest.split([' ', ':']).next().unwrap_or(rest);
         // An archive is named by its path: /var/cache/apt/archives/NAME_VERSION_ARCH.deb

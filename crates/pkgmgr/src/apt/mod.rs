@@ -131,7 +131,8 @@ impl Offers {
     fn between<'a>(&'a self, word: &str, from: &'a str, to: &'a str) -> impl Iterator<Item = &'a policy::Version> {
         let order = |a: &str, b: &str| drydock_domain::version::compare(drydock_domain::version::Scheme::Deb, a, b);
         self.table.get(word).into_iter().flatten().filter(move |v| {
-            order(&v.version, from).is_ok_and(std::cmp::Ordering::is_gt) && order(&v.version, to).is_ok_and(std::cmp::Ordering::is_le)
+            order(&v.version, from).is_ok_and(std::cmp::Ordering::is_gt)
+                && order(&v.version, to).is_ok_and(std::cmp::Ordering::is_le)
         })
     }
 
@@ -224,7 +225,8 @@ impl PackageManager for Apt {
         let database = Database::read(runner)?;
         let everything = self.simulate(runner, &Request::Everything)?;
         let actions = actions_of(&everything, &database, &Offers::default());
-        let words: Vec<String> = actions.iter().filter(|a| a.to.is_some()).map(|a| database.native.word(&a.name, &a.arch)).collect();
+        let words: Vec<String> =
+            actions.iter().filter(|a| a.to.is_some()).map(|a| database.native.word(&a.name, &a.arch)).collect();
         let offers = self.offers(runner, &words)?;
         let mut updates: Vec<Update> = actions_of(&everything, &database, &offers)
             .into_iter()
@@ -302,8 +304,7 @@ impl PackageManager for Apt {
             let mut names: Vec<&str> = names.lines().map(str::trim).filter(|n| !n.is_empty()).collect();
             names.sort_unstable();
             names.dedup();
-            let detail =
-                if names.is_empty() { format!("/{flag} exists") } else { format!("{} asked for it", names.join(", ")) };
+            let detail = if names.is_empty() { format!("/{flag} exists") } else { format!("{} asked for it", names.join(", ")) };
             reasons.push(RebootReason { source: "reboot-required".to_owned(), detail });
         }
         let running = run_text(runner, &crate::exec::uname(), &[0])?;

@@ -38,10 +38,12 @@ impl Rules<'_> {
             if self.database.is_held(&i.name, &i.arch) {
                 return Some(format!("needs {}, {HELD}", i.name));
             }
-            (i.from.is_none() && !self.install).then(|| format!("needs the new package {}, which type UPGRADE does not install", i.name))
+            (i.from.is_none() && !self.install)
+                .then(|| format!("needs the new package {}, which type UPGRADE does not install", i.name))
         });
         inst.or_else(|| {
-            let gone = simulation.remove.iter().find(|r| !self.removals.contains(&r.name) || self.excludes.matching(&r.name).is_some());
+            let gone =
+                simulation.remove.iter().find(|r| !self.removals.contains(&r.name) || self.excludes.matching(&r.name).is_some());
             gone.map(|r| format!("would remove {}", r.name))
         })
     }
@@ -178,7 +180,8 @@ impl Planner<'_> {
 
     /// Exclusive packages that are not on this host.
     fn not_found(&self, settings: &AptSettings) -> Vec<SkippedUpdate> {
-        let missing = settings.exclusive_packages.iter().filter(|name| !self.database.entries.iter().any(|e| e.package.name == **name));
+        let missing =
+            settings.exclusive_packages.iter().filter(|name| !self.database.entries.iter().any(|e| e.package.name == **name));
         let skip = |name: &String| SkippedUpdate {
             name: name.clone(),
             arch: String::new(),

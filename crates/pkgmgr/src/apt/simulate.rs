@@ -70,9 +70,7 @@ pub(crate) fn spec(request: &Request) -> CommandSpec {
         "APT::Get::Show-User-Simulation-Note=0",
     ]);
     match request {
-        Request::Everything => {
-            spec.args(["-o", "APT::Get::Always-Include-Phased-Updates=1", "--ignore-hold", "dist-upgrade"])
-        }
+        Request::Everything => spec.args(["-o", "APT::Get::Always-Include-Phased-Updates=1", "--ignore-hold", "dist-upgrade"]),
         Request::Upgrade => spec.args(["upgrade"]),
         Request::DistUpgrade => spec.args(["dist-upgrade"]),
         Request::Exact { words, downgrade } => {

@@ -122,7 +122,8 @@ mod tests {
         let dpkg = "dpkg: error: dpkg frontend lock was locked by another process with pid 7\nNote: removing the lock file";
         assert_eq!(lock_holder(dpkg), Some(Some("process 7".to_owned())));
         assert_eq!(lock_holder("E: Unable to fetch some archives"), None);
-        let waited = "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 2 (x)...\nE: failed";
+        let waited =
+            "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 2 (x)...\nE: failed";
         assert_eq!(lock_holder(waited), None);
     }
 }

@@ -244,7 +244,12 @@ impl PackageManager for Dnf {
         let request = Request { action: "repair", remove: rpm::removals(&twice), ..Default::default() };
         let (answer, finished) = self.ask(runner, &request, REPAIR_TIME_LIMIT)?;
         let names: Vec<String> = twice.iter().map(|b| format!("{} {}", b.package.name, b.package.version)).collect();
-        let message = format!("took away {} of {} left behind by an interrupted transaction: {}", answer.removed.len(), twice.len(), names.join(", "));
+        let message = format!(
+            "took away {} of {} left behind by an interrupted transaction: {}",
+            answer.removed.len(),
+            twice.len(),
+            names.join(", ")
+        );
         Ok(RepairReport { needed: true, output: helper::people(&finished), message: cut(&message) })
     }
 

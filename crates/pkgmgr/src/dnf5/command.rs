@@ -249,7 +249,10 @@ mod tests {
         let (working, findings) = parse_refresh(text);
         assert_eq!(working, 1);
         assert_eq!(findings.len(), 1);
-        assert_eq!((findings[0].subject.as_str(), findings[0].message.as_str()), ("My broken repo", "Status code: 404 for http://m/x; Usable URL not found"));
+        assert_eq!(
+            (findings[0].subject.as_str(), findings[0].message.as_str()),
+            ("My broken repo", "Status code: 404 for http://m/x; Usable URL not found")
+        );
     }
 
     #[test]

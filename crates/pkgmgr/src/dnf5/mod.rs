@@ -103,7 +103,13 @@ pub(crate) fn update(offered: &Offered, held: String, installed: &PackageSet, ad
 }
 
 /// Advisories on the way from one version to another: ids, the weightiest kind, its severity.
-pub(crate) fn closing(name: &str, arch: &str, from: &str, to: &str, advisories: &[AdvisoryLine]) -> (Vec<String>, UpdateKind, String) {
+pub(crate) fn closing(
+    name: &str,
+    arch: &str,
+    from: &str,
+    to: &str,
+    advisories: &[AdvisoryLine],
+) -> (Vec<String>, UpdateKind, String) {
     let (mut ids, mut kind, mut severity): (Vec<String>, _, _) = (Vec::new(), UpdateKind::Unknown, String::new());
     for line in advisories {
         let Some((own, version, own_arch)) = command::split_nevra(&line.nevra) else { continue };
@@ -190,7 +196,8 @@ impl PackageManager for Dnf5 {
                 break;
             }
             let excluded: Vec<String> = hidden.iter().cloned().collect();
-            let spec = DryRun { security: settings.security, minimal: settings.minimal, excluded: &excluded, names: &names }.spec();
+            let spec =
+                DryRun { security: settings.security, minimal: settings.minimal, excluded: &excluded, names: &names }.spec();
             table = Self::dry_run(runner, &spec)?.map_err(|finished| failed(&spec, &finished))?;
             let known = hidden.len();
             if !only {
@@ -208,7 +215,8 @@ impl PackageManager for Dnf5 {
             }
         }
         for action in &mut table.actions {
-            let known = available.iter().find(|u| u.name == action.name && u.arch == action.arch && Some(&u.to) == action.to.as_ref());
+            let known =
+                available.iter().find(|u| u.name == action.name && u.arch == action.arch && Some(&u.to) == action.to.as_ref());
             if let Some(known) = known {
                 (action.kind, action.advisories) = (known.kind, known.advisories.clone());
             }
@@ -252,7 +260,12 @@ impl PackageManager for Dnf5 {
         let success = finished.success() || remaining(plan, &PackageSet::new(self.installed(runner)?)).is_empty();
         let message = match (success, failures.iter().find(|(_, w)| !w.starts_with("Non-critical")).or(failures.first())) {
             (true, _) if finished.success() => format!("dnf5 made {} planned changes", todo.len()),
-            (true, _) => format!("dnf5 made {} planned changes, then ended with {}: {}", todo.len(), finished.describe_end(), last_line(&finished)),
+            (true, _) => format!(
+                "dnf5 made {} planned changes, then ended with {}: {}",
+                todo.len(),
+                finished.describe_end(),
+                last_line(&finished)
+            ),
             (false, Some((_, words))) => format!("dnf5 failed ({}): {words}", finished.describe_end()),
             (false, None) => format!("dnf5 failed ({}): {}", finished.describe_end(), last_line(&finished)),
         };
@@ -282,7 +295,8 @@ impl PackageManager for Dnf5 {
 impl Dnf5 {
     /// Fills in the advisories of planned versions that are not the newest (`minimal`).
     fn advise_older(&self, runner: &dyn Runner, actions: &mut [PlannedAction], available: &[Update]) -> Result<(), PkgError> {
-        let newest = |a: &PlannedAction| available.iter().any(|u| u.name == a.name && u.arch == a.arch && Some(&u.to) == a.to.as_ref());
+        let newest =
+            |a: &PlannedAction| available.iter().any(|u| u.name == a.name && u.arch == a.arch && Some(&u.to) == a.to.as_ref());
         if actions.iter().all(|a| a.from.is_none() || a.to.is_none() || newest(a)) {
             return Ok(());
         }

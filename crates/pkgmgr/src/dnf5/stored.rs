@@ -105,9 +105,19 @@ mod tests {
             .as_array()
             .expect("rows")
             .iter()
-            .map(|r| format!("{} {} {}", r["nevra"].as_str().unwrap_or(""), r["action"].as_str().unwrap_or(""), r["reason"].as_str().unwrap_or("")))
+            .map(|r| {
+                format!(
+                    "{} {} {}",
+                    r["nevra"].as_str().unwrap_or(""),
+                    r["action"].as_str().unwrap_or(""),
+                    r["reason"].as_str().unwrap_or("")
+                )
+            })
             .collect();
-        assert_eq!(rows, ["a-1:2-1.noarch Upgrade Dependency", "a-1-1.noarch Replaced Dependency", "b-1-1.noarch Install Dependency"]);
+        assert_eq!(
+            rows,
+            ["a-1:2-1.noarch Upgrade Dependency", "a-1-1.noarch Replaced Dependency", "b-1-1.noarch Install Dependency"]
+        );
         drop(stored);
         assert!(!path.exists());
     }

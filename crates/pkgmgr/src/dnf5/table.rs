@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn arrivals_are_paired_with_what_they_replace() {
         let table = parse(TEXT).expect("parses").expect("a table");
-        let short: Vec<_> = table.actions.iter().map(|a| (a.action, a.name.as_str(), a.from.as_deref(), a.to.as_deref())).collect();
+        let short: Vec<_> =
+            table.actions.iter().map(|a| (a.action, a.name.as_str(), a.from.as_deref(), a.to.as_deref())).collect();
         assert_eq!(
             short,
             [

@@ -86,7 +86,10 @@ pub(crate) fn twice(runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError>
         list.sort_by(|a, b| order(&a.package.version, &b.package.version));
         // All but the newest are left over.
         for entry in &list[..list.len() - 1] {
-            out.push(BrokenPackage { package: entry.package.clone(), state: "left behind by an interrupted transaction".to_owned() });
+            out.push(BrokenPackage {
+                package: entry.package.clone(),
+                state: "left behind by an interrupted transaction".to_owned(),
+            });
         }
     }
     Ok(out)
@@ -124,9 +127,7 @@ pub(crate) fn reboot_reasons(root: &Path, runner: &dyn Runner, booted_at: Timest
 /// version, only the removal of the old one is left.
 pub(crate) fn as_transaction(todo: Vec<PlannedAction>, installed: &drydock_domain::inventory::PackageSet) -> Vec<PlannedAction> {
     let there = |a: &PlannedAction| a.to.as_ref().is_some_and(|v| installed.find(&a.name, &a.arch).any(|p| p.version == *v));
-    todo.into_iter()
-        .map(|a| if there(&a) { PlannedAction { action: ActionKind::Remove, to: None, ..a } } else { a })
-        .collect()
+    todo.into_iter().map(|a| if there(&a) { PlannedAction { action: ActionKind::Remove, to: None, ..a } } else { a }).collect()
 }
 
 /// Takes away the older ones of packages that a killed transaction left twice. Their scripts do not run: the newer
@@ -136,11 +137,20 @@ pub(crate) fn mend_twice(runner: &dyn Runner) -> Result<RepairReport, PkgError> 
     if twice.is_empty() {
         return Ok(RepairReport { message: "nothing to mend".to_owned(), ..Default::default() });
     }
-    let words: Vec<String> = twice.iter().map(|b| format!("{}-{}.{}", b.package.name, b.package.version, b.package.arch)).collect();
-    let spec = CommandSpec::new("rpm", "rpm --erase", REPAIR_TIME_LIMIT).args(["--erase", "--noscripts", "--"]).args(words.clone()).mutating();
+    // Not every rpm understands an epoch here.
+    let bare = |v: &str| v.split_once(':').map_or(v, |(_, rest)| rest).to_owned();
+    let words: Vec<String> =
+        twice.iter().map(|b| format!("{}-{}.{}", b.package.name, bare(&b.package.version), b.package.arch)).collect();
+    let spec = CommandSpec::new("rpm", "rpm --erase", REPAIR_TIME_LIMIT)
+        .args(["--erase", "--noscripts", "--"])
+        .args(words.clone())
+        .mutating();
     let finished = run(runner, &spec)?;
     let message = if finished.success() {
         format!("took away what an interrupted transaction left behind: {}", words.join(", "))
+    } else if self::twice(runner)?.is_empty() {
+        // It was not interrupted at all: rpm waited for its lock until the transaction had ended by itself.
+        "a transaction that outlived its starter has finished by itself".to_owned()
     } else {
         format!("{} could not be taken away: {}", words.join(", "), last_words(&finished))
     };

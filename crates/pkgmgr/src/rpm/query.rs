@@ -36,7 +36,9 @@ pub(crate) fn all() -> CommandSpec {
 
 /// These packages; names that are not installed are said in words.
 pub(crate) fn named(names: &[&str]) -> CommandSpec {
-    CommandSpec::new("rpm", "rpm -q", QUERY_TIME_LIMIT).args(["-q".to_owned(), "--queryformat".to_owned(), format()]).args(names.iter().copied())
+    CommandSpec::new("rpm", "rpm -q", QUERY_TIME_LIMIT)
+        .args(["-q".to_owned(), "--queryformat".to_owned(), format()])
+        .args(names.iter().copied())
 }
 
 /// Names of packages of which several versions live side by side: kernels and what goes with them.
@@ -77,7 +79,8 @@ fn parse_line(line: &str) -> Result<Entry, String> {
     };
     let installed_at = installed.parse().map_err(|_| format!("install time {installed:?} of {name}"))?;
     let known = |text: &str| if text == "(none)" { String::new() } else { text.to_owned() };
-    let package = Package { name: name.to_owned(), arch: known(arch), version: evr(epoch, version, release), source: known(source) };
+    let package =
+        Package { name: name.to_owned(), arch: known(arch), version: evr(epoch, version, release), source: known(source) };
     Ok(Entry { package, installed_at })
 }
 

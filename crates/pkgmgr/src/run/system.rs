@@ -295,7 +295,8 @@ impl Running {
             if let Some((fd, ..)) = &self.stdin {
                 fds.push(PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::OUT));
             }
-            let timeout = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
+            let timeout =
+                Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
             match poll(&mut fds, Some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -417,13 +418,8 @@ impl Runner for SystemRunner {
             End::Exited(code) => Some(code),
             _ => None,
         };
-        let finished = Finished {
-            exit_code,
-            end,
-            stdout: running.stdout.take(),
-            stderr: running.stderr.take(),
-            wall: began.elapsed(),
-        };
+        let finished =
+            Finished { exit_code, end, stdout: running.stdout.take(), stderr: running.stderr.take(), wall: began.elapsed() };
         tracing::debug!(end = ?finished.end, wall_ms = finished.wall.as_millis() as u64, "{} ended", spec.label);
         Ok(finished)
     }

@@ -160,14 +160,21 @@ mod tests {
             \x20                        2.0-1.el7             ol7_latest\nObsoleting Packages\nnew.noarch  2.0-1  ol7_latest\n    old.noarch 1.0-1 @ol7\n";
         let got = parse_check_update(text).expect("parses");
         let rows: Vec<_> = got.iter().map(|o| (o.name.as_str(), o.arch.as_str(), o.version.as_str())).collect();
-        assert_eq!(rows, [("openssl-libs", "x86_64", "1:1.0.2k-21.el7_9"), ("a-package-with-a-very-long-name", "noarch", "2.0-1.el7")]);
+        assert_eq!(
+            rows,
+            [("openssl-libs", "x86_64", "1:1.0.2k-21.el7_9"), ("a-package-with-a-very-long-name", "noarch", "2.0-1.el7")]
+        );
     }
 
     #[test]
     fn advisories_findings_and_locks() {
-        let got = parse_advisories("ELSA-2020-5566 Important/Sec. openssl-libs-1:1.0.2k-21.el7_9.x86_64\nELBA-2020-5000 bugfix tzdata-2020d-2.el7.noarch\n");
+        let got = parse_advisories(
+            "ELSA-2020-5566 Important/Sec. openssl-libs-1:1.0.2k-21.el7_9.x86_64\nELBA-2020-5000 bugfix tzdata-2020d-2.el7.noarch\n",
+        );
         assert_eq!((got[0].kind.as_str(), got[0].severity.as_str(), got[1].kind.as_str()), ("security", "Important", "bugfix"));
-        let findings = parse_refresh("failure: repodata/repomd.xml from ol7_gone: [Errno 256] No more mirrors to try.\nhttp://m/x: [Errno 14] HTTP Error 404\n");
+        let findings = parse_refresh(
+            "failure: repodata/repomd.xml from ol7_gone: [Errno 256] No more mirrors to try.\nhttp://m/x: [Errno 14] HTTP Error 404\n",
+        );
         assert_eq!(findings.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["ol7_gone", "http://m/x"]);
     }
 }

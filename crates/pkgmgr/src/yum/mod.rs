@@ -66,7 +66,11 @@ impl Yum {
     }
 
     /// A dry run: exit code 1 with a table is the expected end of `--assumeno`.
-    fn dry_run(runner: &dyn Runner, spec: &CommandSpec, installed: &PackageSet) -> Result<Result<Vec<PlannedAction>, String>, PkgError> {
+    fn dry_run(
+        runner: &dyn Runner,
+        spec: &CommandSpec,
+        installed: &PackageSet,
+    ) -> Result<Result<Vec<PlannedAction>, String>, PkgError> {
         let finished = run_waiting(runner, spec, command::locked)?;
         let table = table::parse(&complete(spec, &finished)?, installed)
             .map_err(|what| PkgError::Parse { label: spec.label.clone(), what })?;

@@ -73,7 +73,14 @@ fn bare(version: &str) -> String {
     version.strip_prefix("0:").unwrap_or(version).to_owned()
 }
 
-fn action(section: &str, name: &str, arch: &str, version: String, repository: &str, installed: &PackageSet) -> Result<PlannedAction, String> {
+fn action(
+    section: &str,
+    name: &str,
+    arch: &str,
+    version: String,
+    repository: &str,
+    installed: &PackageSet,
+) -> Result<PlannedAction, String> {
     let kind = match section.split(' ').next().unwrap_or(section) {
         "Installing" => ActionKind::Install,
         "Updating" => ActionKind::Upgrade,
@@ -90,7 +97,14 @@ fn action(section: &str, name: &str, arch: &str, version: String, repository: &s
     })
 }
 
-fn line_of(action: ActionKind, name: &str, arch: &str, from: Option<String>, to: Option<String>, repository: &str) -> PlannedAction {
+fn line_of(
+    action: ActionKind,
+    name: &str,
+    arch: &str,
+    from: Option<String>,
+    to: Option<String>,
+    repository: &str,
+) -> PlannedAction {
     PlannedAction {
         action,
         name: name.to_owned(),

@@ -103,7 +103,8 @@ pub(crate) fn locked(finished: &Finished) -> Option<Option<String>> {
         return None;
     }
     let text = format!("{}\n{}", finished.stdout.text(), finished.stderr.text());
-    let holder = text.split_once("with pid ").map(|(_, rest)| rest.split(['.', '\n']).next().unwrap_or_default().trim().to_owned());
+    let holder =
+        text.split_once("with pid ").map(|(_, rest)| rest.split(['.', '\n']).next().unwrap_or_default().trim().to_owned());
     Some(holder.map(|h| format!("process {h}")))
 }
 

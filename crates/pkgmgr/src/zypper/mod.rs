@@ -52,8 +52,8 @@ impl Zypper {
     /// Runs a command that answers in XML; the answer of a refusal (exit codes 4, 104) is read as well.
     fn ask(&self, runner: &dyn Runner, spec: &CommandSpec) -> Result<(Answer, Finished), PkgError> {
         let finished = run_waiting(runner, spec, command::locked)?;
-        let answer = xml::parse(&complete(spec, &finished)?)
-            .map_err(|what| PkgError::Parse { label: spec.label.clone(), what })?;
+        let answer =
+            xml::parse(&complete(spec, &finished)?).map_err(|what| PkgError::Parse { label: spec.label.clone(), what })?;
         Ok((answer, finished))
     }
 
@@ -72,7 +72,8 @@ impl Zypper {
         let packages = self.list(runner, &command::list_updates())?;
         let locks: Vec<Pattern> = self.list(runner, &command::locks())?.locks.into_iter().map(Pattern).collect();
         let findings = findings(&patches.errors);
-        let patches: Vec<Listed> = patches.listed.into_iter().filter(|p| matches!(p.status.as_str(), "needed" | "optional")).collect();
+        let patches: Vec<Listed> =
+            patches.listed.into_iter().filter(|p| matches!(p.status.as_str(), "needed" | "optional")).collect();
         let names: Vec<String> = patches.iter().map(|p| p.name.clone()).collect();
         let mut contents = Vec::new();
         for part in names.chunks(command::NAMES_PER_COMMAND) {
@@ -289,7 +290,9 @@ impl PackageManager for Zypper {
             // A broken repository's exit code hides that of a suggested reboot; the summary tells it in any case.
             reboot_suggested |= wants_reboot && !finished_without_change(&finished);
             let known = failures.len();
-            failures.extend(named(found, plan).into_iter().filter(|(n, _)| !failures.iter().any(|(f, _)| f == n)).collect::<Vec<_>>());
+            failures.extend(
+                named(found, plan).into_iter().filter(|(n, _)| !failures.iter().any(|(f, _)| f == n)).collect::<Vec<_>>(),
+            );
             let success = is_good(&finished);
             let message = if success {
                 format!("zypper made {} planned changes", todo.len())
@@ -324,7 +327,8 @@ impl PackageManager for Zypper {
         };
         if !unmet.is_empty() {
             report.needed = true;
-            let said = format!("dependencies of installed packages are not met ({}); `zypper verify` shows a person how", cut(&unmet));
+            let said =
+                format!("dependencies of installed packages are not met ({}); `zypper verify` shows a person how", cut(&unmet));
             report.message = if report.output == Output::default() { said } else { format!("{}; {said}", report.message) };
         }
         Ok(report)
@@ -354,12 +358,7 @@ struct Round {
 
 impl Zypper {
     /// Checks that the transaction is still the planned one and runs it.
-    fn apply_once(
-        &self,
-        runner: &dyn Runner,
-        todo: &[PlannedAction],
-        patches: &[String],
-    ) -> Result<Round, PkgError> {
+    fn apply_once(&self, runner: &dyn Runner, todo: &[PlannedAction], patches: &[String]) -> Result<Round, PkgError> {
         let downgrade = todo.iter().any(|a| a.action == ActionKind::Downgrade);
         let words = words(todo, patches)?;
         let (answer, finished) = self.ask(runner, &command::dry_run(&words, downgrade))?;

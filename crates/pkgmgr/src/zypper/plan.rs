@@ -26,7 +26,8 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, settings: &ZypperSettin
     }
     let all_packages = settings.with_update && settings.exclusive_patches.is_empty();
     if all_packages {
-        let free = world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
+        let free =
+            world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
         wanted.extend(free.map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))));
     }
     let mut attempt = |wanted: &[Wanted]| -> Result<Result<Answer, String>, PkgError> {
@@ -50,7 +51,8 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, settings: &ZypperSettin
         }
     }
     for package in &world.packages {
-        let taken = actions.iter().any(|a| a.name == package.name && a.arch == package.arch && a.to.as_ref() == Some(&package.edition));
+        let taken =
+            actions.iter().any(|a| a.name == package.name && a.arch == package.arch && a.to.as_ref() == Some(&package.edition));
         if taken {
             continue;
         }

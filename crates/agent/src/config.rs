@@ -22,6 +22,8 @@ pub struct Config {
     /// `http://[user:password@]host:port`; absent = `https_proxy` of the environment; empty = none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
+    /// Nothing on this host may be changed: only dry runs are taken, and metadata is never refreshed.
+    pub read_only: bool,
     /// Seconds between two full inventories, whatever happened.
     pub inventory_interval_secs: u64,
     /// Seconds between two refreshes of the repositories' metadata; 0 = never by itself.
@@ -35,6 +37,7 @@ impl Default for Config {
         Config {
             server: String::new(),
             proxy: None,
+            read_only: false,
             inventory_interval_secs: 600,
             refresh_interval_secs: 6 * 3600,
             log_level: "info".to_owned(),
@@ -77,7 +80,7 @@ impl Config {
 
     /// Between two metadata refreshes.
     pub fn refresh_interval(&self) -> Option<Duration> {
-        (self.refresh_interval_secs > 0).then(|| Duration::from_secs(self.refresh_interval_secs))
+        (self.refresh_interval_secs > 0 && !self.read_only).then(|| Duration::from_secs(self.refresh_interval_secs))
     }
 }
 

@@ -65,6 +65,7 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
         reports: Arc::clone(&reports),
         patching,
         inventory: asks,
+        read_only: config.read_only,
     };
     let orders = start_tasks(tasks)?;
     let shared = Shared {
@@ -74,6 +75,7 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
         control,
         reports,
         orders,
+        read_only: config.read_only,
         status: Arc::clone(&status),
     };
 

@@ -110,6 +110,9 @@ pub struct Ledger {
     /// Tests: saves that still succeed before the process counts as dead.
     #[cfg(test)]
     pub saves_left: Option<u32>,
+    /// Tests: the disk is full.
+    #[cfg(test)]
+    pub disk_full: bool,
 }
 
 fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
@@ -129,6 +132,8 @@ impl Ledger {
             problems: Vec::new(),
             #[cfg(test)]
             saves_left: None,
+            #[cfg(test)]
+            disk_full: false,
         };
         let mut corrupt = Vec::new();
         for file in fs::read_dir(dir).map_err(file_error("read", dir))?.flatten() {
@@ -187,6 +192,10 @@ impl Ledger {
         #[cfg(test)]
         if let Some(left) = &mut self.saves_left {
             *left = left.checked_sub(1).ok_or(LedgerError::Crashed)?;
+        }
+        #[cfg(test)]
+        if self.disk_full {
+            return Err(file_error("write", path)(io::ErrorKind::StorageFull.into()));
         }
         write_durably(path, bytes, 0o600).map_err(file_error("write", path))
     }

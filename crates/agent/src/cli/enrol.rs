@@ -35,6 +35,9 @@ pub struct Enrol {
     /// HTTP proxy, for example http://proxy.example:3128; default: https_proxy of the environment
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// Take dry runs only: nothing on this host is ever changed by the server
+    #[arg(long)]
+    read_only: bool,
     /// Do not install and start the service
     #[arg(long)]
     no_start: bool,
@@ -75,6 +78,7 @@ impl Enrol {
     fn configure(&self, paths: &Paths, url: &str) -> anyhow::Result<()> {
         let mut config = if paths.config.exists() { Config::read(&paths.config)? } else { Config::default() };
         url.clone_into(&mut config.server);
+        config.read_only |= self.read_only;
         if self.proxy.is_some() {
             config.proxy.clone_from(&self.proxy);
         } else if config.proxy.is_none() {

@@ -62,8 +62,8 @@ fn bench(collector: &Collector, section: Option<SectionKind>) -> anyhow::Result<
     Ok(serde_json::json!({
         "bench": "inventory",
         "sections": kinds.iter().map(|k| k.as_str()).collect::<Vec<_>>(),
-        "cpuMs": (platform::cpu_time() - cpu).as_secs_f64() * 1000.0,
-        "wallMs": wall.elapsed().as_secs_f64() * 1000.0,
+        "cpu_ms": (platform::cpu_time() - cpu).as_secs_f64() * 1000.0,
+        "wall_ms": wall.elapsed().as_secs_f64() * 1000.0,
         "packages": packages,
         "bytes": bytes,
     }))

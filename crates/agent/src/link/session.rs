@@ -28,7 +28,7 @@ use crate::paths::Paths;
 use crate::platform;
 use crate::socket::Status;
 use crate::task::control::Control;
-use crate::task::order::{self, NotTaken};
+use crate::task::order::{self, NotTaken, Taker};
 
 /// Orders are looked for this often without a hint: the net under lost hints.
 const PULL_INTERVAL: Duration = Duration::from_secs(60);
@@ -62,6 +62,8 @@ pub struct Shared {
     pub reports: Arc<Notify>,
     /// Wakes the task worker: an order was taken.
     pub orders: std::sync::mpsc::Sender<()>,
+    /// Only dry runs are taken.
+    pub read_only: bool,
     /// For the local socket.
     pub status: Arc<Mutex<Status>>,
 }
@@ -332,13 +334,19 @@ impl Session {
     }
 
     async fn take(&mut self, signed: &SignedOrder) -> Result<(), Ended> {
-        let (own, now) = (self.identity.instance.instance_id, Timestamp::now());
+        let boot = platform::boot_id();
+        let taker = Taker {
+            instance: self.identity.instance.instance_id,
+            work_key: &self.identity.work_key,
+            read_only: self.shared.read_only,
+            boot: &boot,
+        };
         let taken = {
             let mut ledger = lock(&self.shared.ledger);
             for dropped in ledger.prune() {
                 tracing::warn!("task {dropped}: its report was dropped, the server did not take it for too long");
             }
-            order::take(&mut ledger, signed, &self.identity.work_key, own, &platform::boot_id(), now)
+            order::take(&mut ledger, signed, &taker, Timestamp::now())
         };
         match taken {
             Ok(Some(task)) => {

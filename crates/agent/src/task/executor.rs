@@ -106,7 +106,9 @@ impl<H: Host> Executor<'_, H> {
             };
             resumed = false;
             self.advance(&mut entry, acted);
-            match lock(self.ledger).save(entry.clone()) {
+            // Not in the match: its guard would still be held in the arms.
+            let saved = lock(self.ledger).save(entry.clone());
+            match saved {
                 Ok(()) => {}
                 Err(LedgerError::Crashed) => return Err(LedgerError::Crashed),
                 Err(LedgerError::Unknown(task)) => return Err(LedgerError::Unknown(task)),
@@ -264,7 +266,8 @@ impl<H: Host> Executor<'_, H> {
             return Acted::trouble(trouble);
         }
         match self.host.refresh(place) {
-            Ok(findings) => {
+            Ok(None) => Acted::done("this host is read-only: the metadata that is there is used"),
+            Ok(Some(findings)) => {
                 let words: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.subject, f.message)).collect();
                 let all = words.join("; ");
                 match findings.len() {

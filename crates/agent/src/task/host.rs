@@ -45,8 +45,8 @@ pub trait Host {
     fn script(&mut self, place: &str, step: StepKind, config: &ExecStepConfig) -> ScriptEnd;
     /// Mends an interrupted transaction.
     fn repair(&mut self, place: &str) -> Result<RepairReport, Trouble>;
-    /// Reads the repositories' metadata.
-    fn refresh(&mut self, place: &str) -> Result<Vec<Finding>, Trouble>;
+    /// Reads the repositories' metadata; `None` = this host may not be changed, what is there must do.
+    fn refresh(&mut self, place: &str) -> Result<Option<Vec<Finding>>, Trouble>;
     /// One plan per package manager.
     fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble>;
     /// Applies what is not yet true of a plan.

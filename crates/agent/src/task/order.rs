@@ -27,6 +27,11 @@ pub enum NotTaken {
     /// Address, number, time or version.
     #[error(transparent)]
     Refused(#[from] OrderRefused),
+    /// The host's owner allows dry runs only.
+    #[error(
+        "this host is enrolled read-only: it takes dry runs only; set read_only = false in its agent.toml to let it be patched"
+    )]
+    ReadOnly,
     /// The ledger cannot be written.
     #[error("the order was not begun, because the agent's ledger cannot keep it: {0}")]
     Ledger(#[from] LedgerError),
@@ -38,17 +43,28 @@ struct Versioned {
     version: u32,
 }
 
+/// Who takes orders.
+#[derive(Debug, Clone, Copy)]
+pub struct Taker<'a> {
+    /// This instance.
+    pub instance: InstanceId,
+    /// The server's signing key.
+    pub work_key: &'a [u8],
+    /// Dry runs only.
+    pub read_only: bool,
+    /// This boot.
+    pub boot: &'a str,
+}
+
 /// Verifies and takes `signed`; `Ok(None)` when the ledger holds the task already. The task's id comes with a
 /// refusal when it could be read.
 pub fn take(
     ledger: &mut Ledger,
     signed: &SignedOrder,
-    work_key: &[u8],
-    own: InstanceId,
-    boot: &str,
+    taker: &Taker<'_>,
     now: Timestamp,
 ) -> Result<Option<TaskId>, (Option<TaskId>, NotTaken)> {
-    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, work_key);
+    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, taker.work_key);
     key.verify(&signed_bytes(&signed.order), &signed.signature).map_err(|_| (None, NotTaken::Signature))?;
     let unreadable = |e: serde_json::Error| (None, NotTaken::Unreadable(e.to_string()));
     let version = serde_json::from_slice::<Versioned>(&signed.order).map_err(unreadable)?.version;
@@ -60,8 +76,11 @@ pub fn take(
     if ledger.get(task).is_some() {
         return Ok(None);
     }
-    order.accept(own, ledger.number(), now).map_err(|e| (Some(task), e.into()))?;
-    ledger.take(new_entry(order, boot, now)).map_err(|e| (Some(task), e.into()))?;
+    order.accept(taker.instance, ledger.number(), now).map_err(|e| (Some(task), e.into()))?;
+    if taker.read_only && !order.task.dry_run {
+        return Err((Some(task), NotTaken::ReadOnly));
+    }
+    ledger.take(new_entry(order, taker.boot, now)).map_err(|e| (Some(task), e.into()))?;
     Ok(Some(task))
 }
 
@@ -129,9 +148,9 @@ pub(crate) mod tests {
         let key = pair.public_key().as_ref();
         let dir = tempfile::tempdir().expect("a directory");
         let mut ledger = Ledger::open(dir.path()).expect("opened");
-        let own = InstanceId(Uuid::from_u128(1));
+        let taker = Taker { instance: InstanceId(Uuid::from_u128(1)), work_key: key, read_only: false, boot: "boot" };
         let now = Timestamp::from_second(150).expect("in range");
-        let mut take = |signed: &SignedOrder, now| super::take(&mut ledger, signed, key, own, "boot", now);
+        let mut take = |signed: &SignedOrder, now| super::take(&mut ledger, signed, &taker, now);
         let good = sign(&pair, &serde_json::to_vec(&order(5)).expect("json"));
 
         let mut changed = good.clone();
@@ -147,6 +166,9 @@ pub(crate) mod tests {
         assert_eq!(take(&good, now).expect("known"), None, "the same order again is no second task");
         let old = sign(&pair, &serde_json::to_vec(&order(4)).expect("json"));
         assert!(matches!(take(&old, now), Err((Some(_), NotTaken::Refused(OrderRefused::Number { .. })))));
+        let read_only = Taker { read_only: true, ..taker };
+        let next = sign(&pair, &serde_json::to_vec(&order(6)).expect("json"));
+        assert!(matches!(super::take(&mut ledger, &next, &read_only, now), Err((Some(_), NotTaken::ReadOnly))));
         let again = Ledger::open(dir.path()).expect("opened");
         assert_eq!((again.number(), again.entries().count()), (5, 1));
     }

@@ -29,14 +29,15 @@ pub struct RealHost {
     task: TaskId,
     backends: Vec<Backend>,
     runner: DetachedRunner,
+    read_only: bool,
 }
 
 impl RealHost {
     /// For `task`; `runs` is where the directories of running commands are.
-    pub fn new(runs: &Path, job: JobId, task: TaskId, control: Control) -> Self {
+    pub fn new(runs: &Path, job: JobId, task: TaskId, control: Control, read_only: bool) -> Self {
         let dir = runs.join(task.to_string());
         let runner = DetachedRunner::new(own_program(), control, task, dir.clone());
-        RealHost { dir, job, task, backends: detect(Path::new("/"), &SystemRunner::new()), runner }
+        RealHost { dir, job, task, backends: detect(Path::new("/"), &SystemRunner::new()), runner, read_only }
     }
 
     fn enter(&self, place: &str, armed: bool) -> PathBuf {
@@ -115,14 +116,17 @@ impl Host for RealHost {
         Ok(all)
     }
 
-    fn refresh(&mut self, place: &str) -> Result<Vec<Finding>, Trouble> {
+    fn refresh(&mut self, place: &str) -> Result<Option<Vec<Finding>>, Trouble> {
+        if self.read_only {
+            return Ok(None);
+        }
         self.enter(place, true);
         let mut all = Vec::new();
         for backend in self.managers()? {
             all.extend(backend.refresh(&self.runner).map_err(|e| self.trouble(&e))?);
         }
         self.runner.arm(false);
-        Ok(all)
+        Ok(Some(all))
     }
 
     fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble> {

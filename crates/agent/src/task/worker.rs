@@ -19,6 +19,9 @@ use crate::paths::Paths;
 /// The ledger is looked at this often even without a wake-up.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// A fault that comes back at once must not fill the log.
+const ERROR_PAUSE: Duration = Duration::from_secs(5);
+
 /// What the thread works with.
 pub struct TaskWorker {
     /// Where running commands are kept.
@@ -33,6 +36,8 @@ pub struct TaskWorker {
     pub patching: Arc<AtomicBool>,
     /// The inventory thread.
     pub inventory: Sender<Ask>,
+    /// Metadata is not refreshed.
+    pub read_only: bool,
 }
 
 /// Starts the thread; a message wakes it.
@@ -63,12 +68,13 @@ impl TaskWorker {
 
     fn execute(&self, task: TaskId) {
         let Some(job) = lock(&self.ledger).get(task).map(|e| e.order.task.job) else { return };
-        let mut host = RealHost::new(&self.paths.runs(), job, task, self.control.clone());
+        let mut host = RealHost::new(&self.paths.runs(), job, task, self.control.clone(), self.read_only);
         let told = || self.reports.notify_one();
         let mut executor =
             Executor { host: &mut host, ledger: &self.ledger, control: &self.control, told: &told, limits: Limits::default() };
         if let Err(e) = executor.run(task) {
             tracing::error!("task {task}: {e}");
+            std::thread::sleep(ERROR_PAUSE);
         }
         self.control.forget(task);
     }

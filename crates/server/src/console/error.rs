@@ -79,6 +79,15 @@ pub fn page(status: StatusCode, heading: &str, message: &str, request_id: &str) 
     (status, Html(page)).into_response()
 }
 
+/// What no route answers: a page for a person; the API's and the agents' own layers finish the rest.
+pub async fn no_such_page(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Response {
+    let person = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html"));
+    if !person || uri.path().starts_with("/api/") {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    page(StatusCode::NOT_FOUND, "Not found", "There is no such page.", "")
+}
+
 /// A form without this session's CSRF token.
 pub fn forged(request_id: &str) -> Response {
     let message = "The form does not belong to this session, so nothing was done. Go back, reload the page, and try again.";

@@ -31,7 +31,7 @@ use crate::shutdown::Shutdown;
 /// Wake-ups within this time are one turn: a thousand hosts that report at once are not a thousand reads.
 const GATHER: Duration = Duration::from_millis(150);
 /// A live page asks again after this whether its session and access token are still good.
-const SESSION_RECHECK: Duration = Duration::from_secs(30);
+const SESSION_RECHECK: Duration = Duration::from_secs(5);
 /// Changes are read from this long before the last read: two writers' clocks and transactions may overlap.
 const OVERLAP_SECS: i64 = 30;
 

@@ -12,6 +12,7 @@ mod fields;
 mod job_form;
 mod live;
 mod pages;
+mod report;
 mod rows;
 mod session;
 mod view;
@@ -84,6 +85,7 @@ pub fn router(app: AppState) -> Router {
         .route("/access-tokens", get(access::list).post(access::create))
         .route("/access-tokens/{id}/revoke", post(access::revoke))
         .route("/audit", get(audit::list))
+        .fallback(error::no_such_page)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .with_state(console);
     Router::new().merge(pages).route("/assets/{name}", get(assets::serve)).layer(middleware::from_fn(secure))

@@ -81,3 +81,21 @@ async fn a_stranger_hears_nothing() {
     let missing = world.admin().await.get("/patch-jobs/0198c0de-0000-7000-8000-000000000001/live").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_ends_its_live_pages() {
+    let world = World::start().await;
+    world.host("web-1").await;
+    let mut browser = world.browser(&world.token("leaver", Role::Viewer).await).await;
+    let fields = [("target", "all"), ("what", "security"), ("reboot", "NEVER"), ("action", "start")];
+    let path = world.admin().await.post("/patch-jobs", &fields).await.location().to_owned();
+    let response = browser.send(Method::GET, &format!("{path}/live"), String::new()).await;
+    let mut events = Events { body: response.into_body().into_data_stream(), buffer: String::new() };
+    events.until(|name, _| name == "job").await;
+    let ctx = world.ctx();
+    let tokens = world.control().list_access_tokens(&ctx, &Default::default()).await.expect("tokens").items;
+    let leaver = tokens.iter().find(|t| t.name == "leaver").expect("the token");
+    world.control().revoke_access_token(&ctx, leaver.id).await.expect("revoked");
+    events.until(|name, _| name == "signed-out").await;
+    assert!(events.next().await.is_none(), "nothing comes after that");
+}

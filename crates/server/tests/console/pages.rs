@@ -66,7 +66,11 @@ async fn an_instance_shows_what_its_host_reported() {
     browser.page(&at("/packages?q=ssl")).await.has("openssl").lacks("5.2.15-2");
     browser.page(&at("/history")).await.has("enrolled");
     browser.page(&at("/tasks")).await.has("No patch job has reached this instance");
-    assert_eq!(browser.get("/instances/nobody").await.status, StatusCode::NOT_FOUND);
+    for path in ["/instances/nobody", "/no-such-page", "/patch-jobs/not-an-id"] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+        page.has("Not found").has("To the overview");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use super::CursorQuery;
 use crate::console::auth::{Chrome, Signed, SignedForm};
 use crate::console::error::{self, Fail, Html};
-use crate::console::rows::{JobRow, JobSummary, Pager, TaskDetailBlock, TaskRow};
+use crate::console::report::TaskDetailBlock;
+use crate::console::rows::{JobRow, JobSummary, Pager, TaskRow};
 use crate::console::view::{self, Badge};
 
 /// An id in the address, or the page that says it is none.

@@ -16,6 +16,9 @@ use crate::world::{Pace, World};
 /// Shortest time between two drawings; a fleet's events come faster than anybody reads.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// Time between two drawings of a job in which nothing happens: its clock goes on.
+const TICK: Duration = Duration::from_secs(1);
+
 /// How following ended.
 #[derive(Debug)]
 pub enum Followed {
@@ -89,12 +92,13 @@ async fn round(client: &Client, job: JobId, screen: &mut ScreenWriter<'_>, pace:
     }
     // No stream (a proxy may refuse it): this read was one look; the caller comes back after a pause.
     let Ok(mut stream) = stream else { return Ok(Round::Ended) };
-    let mut drawn = Instant::now();
+    let (mut drawn, mut heard) = (Instant::now(), Instant::now());
     let mut dirty = false;
     loop {
-        let wait = if dirty { FRAME } else { pace.look };
+        let wait = if dirty { FRAME } else { TICK.min(pace.look) };
         match tokio::time::timeout(wait, stream.next()).await {
             Ok(Some(event)) => {
+                heard = Instant::now();
                 dirty |= apply(&mut picture, &event.name, &event.data);
                 if picture.job.state.is_final() {
                     break;
@@ -107,9 +111,12 @@ async fn round(client: &Client, job: JobId, screen: &mut ScreenWriter<'_>, pace:
                 screen.draw(&picture)?;
                 return Ok(Round::Ended);
             }
-            Err(_) if dirty => {}
             // Silence: an event may have been lost on the way.
-            Err(_) => look(client, job, &mut picture).await?,
+            Err(_) if heard.elapsed() >= pace.look => {
+                look(client, job, &mut picture).await?;
+                heard = Instant::now();
+            }
+            Err(_) => {}
         }
         if picture.job.state.is_final() {
             break;

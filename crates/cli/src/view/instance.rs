@@ -197,9 +197,6 @@ pub fn history(items: &[HistoryEntry], now: Timestamp) -> Table {
         if total > 0 {
             parts.push(shown.join(", "));
         }
-        if let Some(task) = entry.task {
-            parts.push(format!("task {task}"));
-        }
         rows.add_row([ago(entry.at, now), clean(&entry.kind), or_dash(&parts.join("; "))]);
     }
     rows

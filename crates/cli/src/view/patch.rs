@@ -224,7 +224,8 @@ fn steps(report: &TaskReport, now: Timestamp, step_output: bool) -> String {
     for step in report.steps.iter().filter(|s| step_output || own(s) || s.outcome != StepOutcome::Succeeded) {
         let seconds = step.ended_at.unwrap_or(now).as_second() - step.started_at.as_second();
         let mut line = format!("  step {:<9}  {:<11}  {:>7}", step_name(step.step), step_outcome(step), took(seconds));
-        if let Some(code) = step.exit_code {
+        // A step without news of its own says `exit code 0`: once is enough.
+        if let Some(code) = step.exit_code.filter(|code| step.message != format!("exit code {code}")) {
             line += &format!("  exit {code}");
         }
         if !step.message.is_empty() {

@@ -74,6 +74,51 @@ fn the_page_about_the_command_is_the_commands_own_help() {
     assert!(have == want, "docs/cli.md is not what the command says; run this test with UPDATE_DOCS=1 and commit the page");
 }
 
+/// The lines of a page that call `drydock`, as words; `'…'` keeps words together.
+fn calls(page: &str) -> Vec<Vec<String>> {
+    let lines = page.lines().filter_map(|l| l.trim_start().strip_prefix("$ drydock "));
+    lines
+        .map(|line| {
+            let line = line.replace(['"'], "'");
+            let mut words = vec!["drydock".to_owned()];
+            for (i, part) in line.split('\'').enumerate() {
+                if i % 2 == 1 { words.push(part.to_owned()) } else { words.extend(part.split_whitespace().map(str::to_owned)) }
+            }
+            words
+        })
+        .collect()
+}
+
+#[test]
+fn the_walk_through_and_the_readme_call_what_exists() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut found = 0;
+    for page in ["docs/quickstart.md", "README.md"] {
+        let text = std::fs::read_to_string(root.join(page)).expect("the page");
+        for words in calls(&text) {
+            let read = Cli::command().try_get_matches_from(&words);
+            assert!(read.is_ok(), "{page}: {words:?}: {}", read.err().map(|e| e.to_string()).unwrap_or_default());
+            found += 1;
+        }
+    }
+    assert!(found > 10, "{found}");
+}
+
+#[tokio::test]
+async fn the_spec_file_of_the_walk_through_is_a_right_patch_job() {
+    use drydock_domain::patch::spec::PatchJobSpec;
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/quickstart.md");
+    let text = std::fs::read_to_string(page).expect("the page");
+    let yaml = text.split("```yaml\n").nth(1).and_then(|t| t.split("```").next()).expect("a file");
+    let fake = crate::fake::Fake::start().await;
+    fake.json("POST /patch-jobs", &crate::documents::job(drydock_domain::patch::job::JobState::Started, &[]));
+    let ran = fake.prepared().input(yaml).run("patch run --file - --detach").await;
+    assert_eq!(ran.code, 0, "{ran}");
+    let spec: PatchJobSpec = serde_json::from_str(&fake.seen()[0].body).expect("a spec");
+    assert_eq!(spec.validate(), Ok(()));
+    assert_eq!(spec.duration_secs, Some(7200));
+}
+
 #[test]
 fn the_command_line_is_well_formed() {
     Cli::command().debug_assert();

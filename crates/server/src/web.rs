@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode};
@@ -24,7 +24,9 @@ pub fn router(state: AppState) -> Router {
         .route("/metrics", get(metrics))
         .with_state(state.clone());
     // The agent service answers unknown calls itself, in gRPC's own way.
-    let agents = Router::new().route_service(&format!("{AGENT_PATH}{{call}}"), crate::grpc::service(state.clone()));
+    let agents = Router::new()
+        .route_service(&format!("{AGENT_PATH}{{call}}"), crate::grpc::service(state.clone()))
+        .layer(from_fn(crate::grpc::gate));
     Router::new()
         .merge(crate::rest::router(state.clone()))
         .merge(health)

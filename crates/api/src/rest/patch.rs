@@ -34,6 +34,7 @@ pub struct PatchJob {
     /// Somebody asked to cancel it.
     pub cancel_requested: bool,
     /// Tasks per state.
+    #[cfg_attr(feature = "schema", schema(value_type = std::collections::BTreeMap<String, u32>))]
     pub instance_details_summary: InstanceDetailsSummary,
     /// 0 to 100.
     pub percent_complete: f64,

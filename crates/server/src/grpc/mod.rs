@@ -2,7 +2,10 @@
 //! because keys are the server's; who gets one is decided by `control`.
 
 mod attach;
+mod gate;
 mod session;
+
+pub use gate::gate;
 
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,7 @@ pub(super) fn certificate<T>(request: &Request<T>) -> Result<PeerCertificate, St
     match shown {
         Some(Ok(certificate)) => Ok(certificate.clone()),
         Some(Err(error)) => Err(Status::unauthenticated(error.to_string())),
-        None => Err(Status::unauthenticated("this call needs the agent's certificate; enrol first (drydock-agent enrol)")),
+        None => Err(super::gate::no_certificate()),
     }
 }
 

@@ -44,7 +44,6 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
         labels,
         zone: params.one("zone")?,
         page: params.page()?,
-        ..InstanceQuery::default()
     };
     params.finish()?;
     Ok(Json(encode::page(state.control.list_instances(&caller.ctx, &query).await?, encode::instance)))

@@ -34,7 +34,6 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
         state: params.parsed("state", "a state of patch jobs, for example PATCHING", JobState::parse)?,
         instance: params.parsed("instance", "an instance id", |t| t.parse::<InstanceId>().ok())?,
         page: params.page()?,
-        ..JobQuery::default()
     };
     params.finish()?;
     Ok(Json(encode::page(state.control.list_patch_jobs(&caller.ctx, &query).await?, encode::job)))

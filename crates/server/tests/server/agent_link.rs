@@ -210,8 +210,17 @@ async fn hostile_sizes_are_refused() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     let mut sections = agent.sections(&[]);
     sections[1].body = Some(drydock_api::agent::v1::section_report::Body::Full(vec![b' '; 9 * 1024 * 1024]));
-    let refused = agent.link().await.report_inventory(ReportInventoryRequest { sections }).await.expect_err("refused");
+    let large = ReportInventoryRequest { sections };
+    let refused = agent.link().await.report_inventory(large.clone()).await.expect_err("refused");
     assert!(matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted), "{refused:?}");
+    // 9 MiB of blanks are 9 KiB of gzip.
+    let mut packed = agent.link().await.send_compressed(CompressionEncoding::Gzip);
+    let refused = packed.report_inventory(large).await.expect_err("refused");
+    assert!(matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted | Code::Internal), "{refused:?}");
+    let mut stranger = Agent::new(server.running.addr, &server.running.ca_pem, "web-2");
+    stranger.os.long_name = "x".repeat(200 * 1024);
+    let refused = stranger.enrol("dde_x").await.expect_err("refused");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     let refused = agent.report(drydock_domain::ids::TaskId(uuid::Uuid::from_u128(1)), 1, TaskState::Succeeded).await;
     assert!(refused.is_err() || refused.is_ok_and(|r| r.stored), "a task nobody knows ends one way or the other");
 }

@@ -43,10 +43,13 @@ impl Daemon {
             let line = lines.next().unwrap_or_else(|| panic!("ended: {log}")).expect("a line");
             log.push_str(&line);
             log.push('\n');
-            if let Some((_, rest)) = line.split_once("address=")
-                && line.contains("serving")
+            let text = line.split_once("address=").and_then(|(_, rest)| rest.split_whitespace().next());
+            let json = serde_json::from_str::<serde_json::Value>(&line).ok();
+            let address = text.or_else(|| json.as_ref().and_then(|j| j["address"].as_str()));
+            if line.contains("serving")
+                && let Some(address) = address
             {
-                break rest.split_whitespace().next().and_then(|a| a.parse().ok()).expect("an address");
+                break address.parse().expect("an address");
             }
         };
         let log = std::thread::spawn(move || lines.map_while(Result::ok).fold(log, |log, line| log + &line + "\n"));
@@ -183,4 +186,22 @@ async fn a_backup_of_a_working_server_brings_everything_back() {
     let admin = Person::new(daemon.addr, &ca_pem, &token);
     assert_eq!(admin.get("/instances/web-1").await.body["state"], "ACTIVE");
     tokio::task::spawn_blocking(move || daemon.terminate()).await.expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_logs_are_one_object_a_line_with_the_request_s_id() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (token, _) = init(dir.path());
+    let path = dir.path().join("drydockd.toml");
+    let config = std::fs::read_to_string(&path).expect("there");
+    std::fs::write(&path, config.replace("#= format = \"text\"", "format = \"json\"")).expect("written");
+    let daemon = Daemon::serve(dir.path());
+    let ca_pem = std::fs::read_to_string(dir.path().join("data/ca.pem")).expect("there");
+    let admin = Person::new(daemon.addr, &ca_pem, &token);
+    crate::support::answer(admin.request("GET", "/whoami").header("x-request-id", "mine-1")).await;
+    let log = tokio::task::spawn_blocking(move || daemon.terminate()).await.expect("ended");
+    let lines: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let line = lines.iter().find(|l| l["request_id"] == "mine-1").expect("logged");
+    assert_eq!((line["status"].as_str(), line["who"].as_str()), (Some("200"), Some("administrator")), "{line}");
+    assert!(line["address"].as_str().is_some_and(|a| a.starts_with("127.0.0.1:")), "{line}");
 }

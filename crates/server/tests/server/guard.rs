@@ -78,6 +78,22 @@ async fn an_operator_patches_and_accepts_but_makes_no_tokens() {
     }
 }
 
+#[test]
+fn every_reference_of_the_document_leads_somewhere_and_counts_are_numbers() {
+    let doc: Value = serde_json::from_str(&drydock_server::rest::openapi_json()).expect("JSON");
+    let schemas = &doc["components"]["schemas"];
+    let mut left = vec![&doc];
+    while let Some(value) = left.pop() {
+        if let Some(name) = value["$ref"].as_str().and_then(|r| r.strip_prefix("#/components/schemas/")) {
+            assert!(schemas[name].is_object(), "{name} is referred to and not described");
+        }
+        left.extend(value.as_object().into_iter().flat_map(|o| o.values()));
+        left.extend(value.as_array().into_iter().flatten());
+    }
+    let counts = &schemas["PatchJob"]["properties"]["instanceDetailsSummary"]["additionalProperties"];
+    assert_eq!(counts["type"], "integer", "{counts}");
+}
+
 /// You changed the API: look at the difference, then run the tests with UPDATE_OPENAPI=1 and commit the file.
 #[test]
 fn the_document_is_the_one_reviewers_saw() {

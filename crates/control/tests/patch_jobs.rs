@@ -501,3 +501,24 @@ async fn a_long_list_of_tasks_is_read_in_pages_and_by_change() {
     let bad = TaskQuery { page: PageQuery { cursor: Some("nonsense".into()), limit: None }, ..TaskQuery::default() };
     assert_eq!(w.control.list_tasks(&w.server(), job, &bad).await.expect_err("refused").kind(), ErrorKind::Invalid);
 }
+
+#[tokio::test]
+async fn the_reconcilers_run_when_woken_and_end_on_request() {
+    let w = World::new().await;
+    let hosts = w.hosts(1).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(drydock_control::reconcile::run(w.control.clone(), stopped));
+    let job = w.job(ALL).await;
+    let mut watch = w.control.watch_job(job);
+    let admitted = async {
+        while w.states(job).await != ["NOTIFIED"] {
+            watch.changed().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), admitted).await.expect("within a turn or two");
+    hosts[0].ctx(&w).await;
+    stop.send(true).expect("it listens");
+    tokio::time::timeout(std::time::Duration::from_secs(20), running).await.expect("ends").expect("without a panic");
+    let seen = w.control.get_instance(&w.server(), "h1").await.expect("there").record.last_seen;
+    assert_eq!(seen.map(|s| s.as_second()), Some(START), "the last contact is written at the end");
+}

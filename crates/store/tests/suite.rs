@@ -27,7 +27,8 @@ use drydock_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-type Case = (&'static str, fn(Store, Store) -> Pin<Box<dyn Future<Output = ()> + Send>>);
+type Run = fn(Store, Store) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+type Case = (&'static str, Run);
 
 macro_rules! cases {
     ($($name:ident),+ $(,)?) => { [$((stringify!($name), |a, b| Box::pin($name(a, b)))),+] };
@@ -72,7 +73,7 @@ async fn on_postgres() {
     }
 }
 
-async fn run(name: &str, case: fn(Store, Store) -> Pin<Box<dyn Future<Output = ()> + Send>>, location: &Location) {
+async fn run(name: &str, case: Run, location: &Location) {
     println!("{name}");
     let a = Store::open(location).await.expect("the first server");
     let b = Store::open(location).await.expect("the second server; migrations run once");
@@ -533,7 +534,7 @@ async fn the_fleet_is_counted(a: Store, _b: Store) {
     };
     instances::set_inventory(&mut tx, instance(1).id, &summary, None).await.expect("stored");
     commit(tx).await.expect("committed");
-    let counts = fleet::counts(&mut *a.read().await.expect("reads"), at(5)).await.expect("read");
+    let counts = fleet::counts(&mut a.read().await.expect("reads"), at(5)).await.expect("read");
     assert_eq!((counts.online, counts.offline, counts.never_seen), (1, 1, 1));
     assert_eq!((counts.updates, counts.security_updates, counts.with_updates, counts.with_security_updates), (3, 2, 1, 1));
     assert_eq!((counts.reboot_required, counts.with_findings, counts.jobs_running), (1, 1, 1));
@@ -557,13 +558,13 @@ async fn of_two_servers_one_lets_a_task_go(a: Store, b: Store) {
     let hosts = 10;
     fleet_of(&a, hosts, 1).await;
     for n in 1..=hosts {
-        let row = patch_jobs::find(&mut *a.read().await.expect("reads"), job(1).id).await.expect("read").expect("there");
+        let row = patch_jobs::find(&mut a.read().await.expect("reads"), job(1).id).await.expect("read").expect("there");
         let one = tokio::spawn(let_go(a.clone(), row.clone(), task(1, n)));
         let two = tokio::spawn(let_go(b.clone(), row, task(1, n)));
         let won = [one.await.expect("ran"), two.await.expect("ran")];
         assert_eq!(won.iter().filter(|w| **w).count(), 1, "{won:?}");
     }
-    let tasks = patch_tasks::list(&mut *a.read().await.expect("reads"), job(1).id, &TaskQuery::default()).await.expect("read");
+    let tasks = patch_tasks::list(&mut a.read().await.expect("reads"), job(1).id, &TaskQuery::default()).await.expect("read");
     assert!(tasks.items.iter().all(|t| t.state == TaskState::Notified && t.order_number == Some(50) && t.version == 2));
     let mut tx = a.begin().await.expect("begins");
     let active = InstanceState::Active;
@@ -606,7 +607,7 @@ async fn of_two_requests_one_takes_the_last_use_and_the_key(a: Store, b: Store) 
             let mut tx = store.begin().await.expect("begins");
             let won = idempotency::take(&mut tx, "me", &format!("k{n}"), &used, at(0)).await.expect("asked");
             commit(tx).await.expect("committed");
-            let found = idempotency::find(&mut *store.read().await.expect("reads"), "me", &format!("k{n}")).await;
+            let found = idempotency::find(&mut store.read().await.expect("reads"), "me", &format!("k{n}")).await;
             (won, found.expect("read").expect("there").resource)
         };
         let (one, two) = (tokio::spawn(take(a.clone(), "one")), tokio::spawn(take(b.clone(), "two")));
@@ -615,7 +616,7 @@ async fn of_two_requests_one_takes_the_last_use_and_the_key(a: Store, b: Store) 
         assert_eq!(one.1, two.1, "both see what the winner made");
         assert_eq!(one.1, if one.0 { "one" } else { "two" });
     }
-    assert_eq!(profiles::find(&mut *a.read().await.expect("reads"), profile().id).await.expect("read").expect("there").uses, 10);
+    assert_eq!(profiles::find(&mut a.read().await.expect("reads"), profile().id).await.expect("read").expect("there").uses, 10);
     let mut tx = a.begin().await.expect("begins");
     assert_eq!(idempotency::forget(&mut tx, at(0)).await.expect("stored"), 0);
     assert_eq!(idempotency::forget(&mut tx, at(1)).await.expect("stored"), 10);

@@ -37,7 +37,7 @@ impl Programs {
     /// Builds them; the agent is `agent` when given (the shipped one, say).
     pub fn build(agent: Option<PathBuf>) -> Result<Self> {
         let packages = ["--package", "drydock-server", "--package", "drydock-agent", "--package", "drydock-cli"];
-        let mut build = sh::command(sh::cargo(), ["build", "--locked", "--bins"]);
+        let mut build = sh::cargo(["build", "--locked", "--bins"]);
         build.args(packages);
         sh::run(build)?;
         let dir = release::target_dir()?.join("debug");
@@ -144,7 +144,7 @@ impl Drydock {
 
     /// An enrolment token that accepts by itself, with a label.
     pub fn enrolment_token(&self, name: &str) -> Result<String> {
-        let made = self.json(&["enrolment", "create", name, "--auto-accept", "--label", "lab=yes"])?;
+        let made = self.json(&["enrolment", "create", "--name", name, "--auto-accept", "--label", "lab=yes"])?;
         Ok(made["token"].as_str().context("enrolment create printed no token")?.to_owned())
     }
 

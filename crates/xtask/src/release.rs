@@ -19,7 +19,7 @@ pub fn agent() -> Result<PathBuf> {
     let bin = zigbuild.parent().context("the cross linker has no directory")?.to_path_buf();
     let (major, minor) = GLIBC_FLOOR;
     let target = format!("{TARGET}.{major}.{minor}");
-    let mut build = sh::command(
+    let build = sh::command(
         &zigbuild,
         [
             "zigbuild",
@@ -36,6 +36,7 @@ pub fn agent() -> Result<PathBuf> {
     );
     // cargo-zigbuild looks for the Python module of the linker by PATH.
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut build = sh::without_cargo_run(build);
     build.env("PATH", std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path)))?);
     sh::run(build)?;
     let binary = target_dir()?.join(TARGET).join("agent/drydock-agent");
@@ -50,7 +51,7 @@ pub fn agent() -> Result<PathBuf> {
 
 /// Where cargo puts its output.
 pub fn target_dir() -> Result<PathBuf> {
-    let metadata = sh::output(sh::command(sh::cargo(), ["metadata", "--format-version", "1", "--no-deps", "--offline"]))?;
+    let metadata = sh::output(sh::cargo(["metadata", "--format-version", "1", "--no-deps", "--offline"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cannot read cargo metadata")?;
     let dir = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
     Ok(PathBuf::from(dir))

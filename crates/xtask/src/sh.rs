@@ -53,9 +53,24 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// The cargo that runs us.
-pub fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// A command of the cargo that runs us.
+///
+/// Without the variables that `cargo run` sets for this program: build scripts (ring's) watch some of them, and would
+/// build everything above them again at each change between `cargo xtask` and plain cargo.
+pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    without_cargo_run(command(program, args))
+}
+
+/// See [`cargo`].
+pub fn without_cargo_run(mut command: Command) -> Command {
+    const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+    for (name, _) in std::env::vars_os() {
+        if OURS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Under CI nothing may be skipped.

@@ -24,7 +24,7 @@ pub fn run(options: Options) -> Result<()> {
         (Err(missing), false) => eprintln!("{missing:#}\ngoing on; tests that need them will say that they are skipped"),
         _ => {}
     }
-    let cargo = |args: &[&str]| sh::run(sh::command(sh::cargo(), args));
+    let cargo = |args: &[&str]| sh::run(sh::cargo(args));
     cargo(&["fmt", "--all", "--check"]).context("the code is not formatted; run cargo fmt --all")?;
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     // The binaries come first: tests of whole programs run them.

@@ -122,21 +122,23 @@ impl DetachedRunner {
         self.wait(dir).map_err(plumbing("supervision"))
     }
 
-    /// Waits for every command an earlier agent left below `dir`. True when there was one that began.
-    pub fn settle(&self, dir: &Path) -> io::Result<bool> {
-        let mut any = false;
+    /// Waits for every command an earlier agent left in `dir`; the fate of the last one that began.
+    pub fn settle(&self, dir: &Path) -> io::Result<Option<Fate>> {
+        let mut last = None;
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        for entry in entries {
-            let path = entry?.path();
-            if path.join("spec.json").exists() {
-                any |= !matches!(self.wait(&path)?, Fate::NeverBegan);
+        let mut places: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| p.join("spec.json").exists()).collect();
+        places.sort();
+        for place in places {
+            match self.wait(&place)? {
+                Fate::NeverBegan => {}
+                fate => last = Some(fate),
             }
         }
-        Ok(any)
+        Ok(last)
     }
 
     fn wait(&self, dir: &Path) -> io::Result<Fate> {

@@ -175,9 +175,10 @@ fn settling_waits_for_what_survived() {
     let b = base.clone();
     let old = std::thread::spawn(move || runner(&Control::default(), &b).run(&shell(&script)));
     until("the command runs", || marker.exists());
-    assert!(runner(&Control::default(), &base).settle(&base).expect("settled"));
+    let fate = runner(&Control::default(), &base).settle(&base).expect("settled");
+    assert!(matches!(fate, Some(Fate::Ended(_))), "{fate:?}");
     assert_eq!(std::fs::read_to_string(&marker).expect("written"), "done\n");
-    assert!(!runner(&Control::default(), &base).settle(&dir.path().join("nothing")).expect("settled"));
+    assert!(runner(&Control::default(), &base).settle(&dir.path().join("nothing")).expect("settled").is_none());
     drop(old.join());
 }
 

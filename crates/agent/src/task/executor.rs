@@ -311,10 +311,8 @@ impl<H: Host> Executor<'_, H> {
     fn apply(&mut self, entry: &mut Entry, place: &str, resumed: bool) -> Acted {
         if resumed {
             match self.host.settle(place) {
-                Ok(true) => {
-                    return Acted::trouble(Trouble::Interrupted("the agent or the host went down while it ran".to_owned()));
-                }
-                Ok(false) => {}
+                Ok(Some(survived)) => return taken_up(survived),
+                Ok(None) => {}
                 Err(trouble) => return Acted::trouble(trouble),
             }
         }
@@ -397,6 +395,16 @@ fn place(entry: &Entry) -> String {
         State::PreStep | State::PostStep { .. } => name,
         _ => format!("{name}-{}", entry.report.seq),
     }
+}
+
+/// A transaction outlived the agent. Whatever its exit code says, the rest of the plan is looked for: that costs
+/// nothing when there is none.
+fn taken_up(survived: super::host::Settled) -> Acted {
+    let why = match survived.exit_code {
+        Some(code) => format!("the agent went down while it ran; the transaction came to its end (exit code {code})"),
+        None => "the agent or the host went down while it ran".to_owned(),
+    };
+    Acted::trouble(Trouble::Interrupted(why)).output(survived.output, survived.exit_code)
 }
 
 fn judge(config: &ExecStepConfig, code: i32) -> Acted {

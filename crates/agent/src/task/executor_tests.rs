@@ -120,7 +120,7 @@ impl Host for Paper {
 
     fn pause(&mut self, _: Duration) {}
 
-    fn settle(&mut self, place: &str) -> Result<bool, Trouble> {
+    fn settle(&mut self, place: &str) -> Result<Option<super::super::host::Settled>, Trouble> {
         let mut world = self.world();
         let places: Vec<String> = world.begun.keys().filter(|p| p.starts_with(place)).cloned().collect();
         // What runs apart from the agent comes to its end.
@@ -129,7 +129,7 @@ impl Host for Paper {
                 world.install(name);
             }
         }
-        Ok(!places.is_empty())
+        Ok((!places.is_empty()).then(Default::default))
     }
 
     fn script(&mut self, place: &str, step: StepKind, _: &ExecStepConfig) -> ScriptEnd {

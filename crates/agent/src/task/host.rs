@@ -31,6 +31,15 @@ pub struct ScriptEnd {
     pub output: Output,
 }
 
+/// What survived an earlier agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Exit code of the last command, when it came to its own end.
+    pub exit_code: Option<i32>,
+    /// What it printed.
+    pub output: Output,
+}
+
 /// The host.
 pub trait Host {
     /// The clock.
@@ -39,8 +48,8 @@ pub trait Host {
     fn boot_id(&self) -> String;
     /// Pauses.
     fn pause(&mut self, time: Duration);
-    /// Waits for commands that an earlier agent left running in `place`; true when there was one that began.
-    fn settle(&mut self, place: &str) -> Result<bool, Trouble>;
+    /// Waits for commands that an earlier agent left running in `place`; `None` when none had begun.
+    fn settle(&mut self, place: &str) -> Result<Option<Settled>, Trouble>;
     /// Runs a script once: a second call with the same `place` takes up the first run and never runs it again.
     fn script(&mut self, place: &str, step: StepKind, config: &ExecStepConfig) -> ScriptEnd;
     /// Mends an interrupted transaction.

@@ -267,7 +267,9 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         (S::Accepted, E::Begin) if rules.pre_step => S::PreStep,
         (S::Accepted, E::Begin) | (S::PreStep, E::Done) => S::Check { phase: Phase::Before },
         (S::PreStep, E::Failed(why)) => failed(format!("the pre-step failed: {why}; nothing was patched")),
-        (S::PreStep, E::Killed) => finished(TaskState::Canceled, "killed on request during PRE_STEP"),
+        (s @ (S::PreStep | S::Repair { then: AfterRepair::Refresh } | S::Refresh | S::Plan), E::Killed) => {
+            finished(TaskState::Canceled, format!("killed on request during {}", s.label()))
+        }
         (S::PreStep, E::Interrupted) => failed("the pre-step was interrupted and is never run twice; nothing was patched"),
         (S::Check { phase }, E::HostAsks { reboot, boot }) => checked(phase, reboot, boot, rules),
         (S::Reboot { phase: Phase::Before, .. }, E::Booted) => S::Check { phase: Phase::Before },
@@ -285,17 +287,14 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         (S::Repair { .. }, E::Failed(why)) => {
             S::Verify { ending: Ending::Failed { message: format!("the interrupted transaction could not be repaired: {why}") } }
         }
-        (S::Repair { then: AfterRepair::Refresh }, E::Killed) => finished(TaskState::Canceled, "killed on request during REPAIR"),
         (S::Refresh, E::Done) => S::Plan,
         (S::Refresh, E::Failed(why)) => failed(format!("the repositories could not be read: {why}")),
-        (S::Refresh, E::Killed) => finished(TaskState::Canceled, "killed on request during REFRESH"),
         (S::Plan, E::Planned(n)) if rules.dry_run => {
             finished(TaskState::Succeeded, format!("dry run: {} planned, nothing was changed", updates(n)))
         }
         (S::Plan, E::Planned(0)) => S::Check { phase: Phase::After },
         (S::Plan, E::Planned(_)) => S::Apply { tries: 1 },
         (S::Plan, E::Failed(why)) => failed(format!("no plan could be made: {why}")),
-        (S::Plan, E::Killed) => finished(TaskState::Canceled, "killed on request during PLAN"),
         (S::Apply { .. }, E::Done) => S::Verify { ending: Ending::Good },
         (S::Apply { .. }, E::Failed(message)) => S::Verify { ending: Ending::Failed { message } },
         (S::Apply { .. }, E::Killed) => S::Repair { then: AfterRepair::Verify { ending: Ending::Killed } },
@@ -310,7 +309,7 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
             },
         },
         (S::Verify { ending: Ending::Killed }, E::Verified(_)) => {
-            finished(TaskState::Canceled, "killed on request during APPLY; the package results tell what was done")
+            finished(TaskState::Canceled, "stopped on request during APPLY; the package results tell what was done")
         }
         (S::Verify { ending: Ending::Failed { message } }, E::Verified(found)) => {
             failed(found.map_or(message.clone(), |f| format!("{message}; {f}")))
@@ -331,6 +330,10 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
 }
 
 fn stopped(before: &State, reason: StopReason) -> State {
+    if matches!(before, State::Apply { tries: 2.. }) {
+        // An earlier try was interrupted and has left its marks: they are read and told.
+        return State::Verify { ending: Ending::Killed };
+    }
     let why = match reason {
         StopReason::Request => "stopped on request",
         StopReason::Deadline => "stopped because the job's duration ended",
@@ -466,7 +469,7 @@ REPAIR.good: 1>VERIFY.good 2>VERIFY.bad 13>FAIL
 REPAIR.bad: 1>VERIFY.bad 2>VERIFY.bad 13>FAIL
 REPAIR.killed: 1>VERIFY.killed 2>VERIFY.killed 13>FAIL
 APPLY1: 1>VERIFY.good 2>VERIFY.bad 3>REPAIR.apply2 4>REPAIR.killed 12>CANC 13>FAIL
-APPLY5: 1>VERIFY.good 2>VERIFY.bad 3>REPAIR.bad 4>REPAIR.killed 12>CANC 13>FAIL
+APPLY5: 1>VERIFY.good 2>VERIFY.bad 3>REPAIR.bad 4>REPAIR.killed 12>VERIFY.killed 13>FAIL
 VERIFY.good: 2>FAIL 7>CHECK.After 8>FAIL 13>FAIL
 VERIFY.bad: 2>FAIL 7>FAIL 8>FAIL 13>FAIL
 VERIFY.killed: 2>FAIL 7>CANC 8>CANC 13>FAIL

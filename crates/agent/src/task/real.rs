@@ -12,7 +12,7 @@ use drydock_pkgmgr::{ApplyOutcome, Backend, PackageManager, PkgError, RepairRepo
 use jiff::Timestamp;
 
 use super::control::Control;
-use super::host::{Host, ScriptEnd, Trouble};
+use super::host::{Host, ScriptEnd, Settled, Trouble};
 use super::script;
 use crate::detached::{DetachedRunner, Fate, own_program};
 use crate::inventory::collect::installed;
@@ -84,17 +84,20 @@ impl Host for RealHost {
         std::thread::sleep(time);
     }
 
-    fn settle(&mut self, place: &str) -> Result<bool, Trouble> {
+    fn settle(&mut self, place: &str) -> Result<Option<Settled>, Trouble> {
         let dir = self.enter(place, true);
-        let mut any = false;
+        let mut last = None;
         // One level: commands directly, or plans with their commands.
-        for at in std::iter::once(dir.clone()).chain(std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path())) {
-            if at.is_dir() {
-                any |= self.runner.settle(&at).map_err(|e| Trouble::Failed(format!("{}: {e}", at.display())))?;
+        let below = std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir());
+        for at in std::iter::once(dir.clone()).chain(below) {
+            match self.runner.settle(&at).map_err(|e| Trouble::Failed(format!("{}: {e}", at.display())))? {
+                Some(Fate::Ended(f)) => last = Some(Settled { exit_code: f.exit_code, output: f.output() }),
+                Some(_) => last = Some(Settled::default()),
+                None => {}
             }
         }
         self.runner.arm(false);
-        Ok(any)
+        Ok(last)
     }
 
     fn script(&mut self, place: &str, step: StepKind, config: &ExecStepConfig) -> ScriptEnd {

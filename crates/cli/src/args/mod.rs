@@ -72,7 +72,7 @@ pub enum Command {
     Enrolment(enrolment::EnrolmentCommand),
     /// Patch jobs
     #[command(subcommand)]
-    Patch(patch::PatchCommand),
+    Patch(Box<patch::PatchCommand>),
     /// Access tokens of people and programs
     #[command(subcommand)]
     Access(access::AccessCommand),

@@ -30,7 +30,7 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Whoami(output) => login::whoami(&connect(&connection, world)?, output, world).await?,
         Command::Instance(command) => instance::run(command, &connect(&connection, world)?, world).await?,
         Command::Enrolment(command) => enrolment::run(command, &connect(&connection, world)?, world).await?,
-        Command::Patch(command) => return patch::run(command, &connection, world).await,
+        Command::Patch(command) => return patch::run(*command, &connection, world).await,
         Command::Access(command) => access::run(command, &connect(&connection, world)?, world).await?,
         Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
         Command::Tools(command) => tools::run(command, world)?,

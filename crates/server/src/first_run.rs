@@ -143,3 +143,23 @@ pub fn public_url(settings: &Settings, port: u16) -> String {
         Err(_) => format!("https://{name}:{port}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shown_address_is_one_that_others_can_reach() {
+        let mut settings = Settings::on_loopback("/d".into()).expect("valid");
+        assert_eq!(public_url(&settings, 8443), "https://127.0.0.1:8443");
+        settings.names = vec!["*.example".into(), "drydock.example".into(), "10.0.0.1".into()];
+        assert_eq!(public_url(&settings, 8443), "https://drydock.example:8443");
+        settings.names = vec!["2001:db8::1".into()];
+        assert_eq!(public_url(&settings, 443), "https://[2001:db8::1]:443");
+        settings.names.clear();
+        settings.listen = "0.0.0.0:8443".parse().expect("an address");
+        assert!(!public_url(&settings, 8443).contains("0.0.0.0"), "nobody reaches that");
+        let names = certificate_names(&settings);
+        assert!(names.contains(&"localhost".to_owned()) && !names.contains(&"0.0.0.0".to_owned()), "{names:?}");
+    }
+}

@@ -46,6 +46,17 @@ type Durations = Family<RouteLabel, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Durations,
+    in_flight: Gauge,
+}
+
+/// One request under way; counted until it is dropped, answered or not.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Default for Metrics {
@@ -58,7 +69,18 @@ impl Metrics {
     /// Counters at zero.
     pub fn new() -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(DURATION_BUCKETS);
-        Metrics { requests: Family::default(), durations: Family::new_with_constructor(histogram) }
+        Metrics { requests: Family::default(), durations: Family::new_with_constructor(histogram), in_flight: Gauge::default() }
+    }
+
+    /// Counts a request as under way.
+    pub fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Requests under way: not yet answered. Open streams are answered.
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
     }
 
     /// Notes one answered request.
@@ -74,6 +96,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("drydock");
         registry.register("requests", "Answered requests", self.requests.clone());
         registry.register("request_duration_seconds", "Time to the head of the answer", self.durations.clone());
+        registry.register("requests_in_flight", "Requests not yet answered", self.in_flight.clone());
         registry.register("build", "This build", Info::new(vec![("version", crate::VERSION)]));
         let attached = u64::try_from(control.hub().attached()).unwrap_or(u64::MAX);
         gauge(&mut registry, "agents_attached", "Agents that hold a stream open", attached);

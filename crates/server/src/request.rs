@@ -58,6 +58,7 @@ impl RequestInfo {
 /// The outermost layer.
 pub async fn surround(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
+    let _in_flight = state.metrics.begin();
     let info = RequestInfo::of(&request);
     let is_agent = request.uri().path().starts_with(AGENT_PATH);
     let route = route_label(&request, is_agent);

@@ -216,6 +216,8 @@ async fn health_and_metrics_tell_the_truth() {
         "drydock_requests_total{method=\"GET\",route=\"/api/v1/instances/{id}\",status=\"200\"} 1",
         "drydock_requests_total{method=\"POST\",route=\"/drydock.agent.v1.AgentLink/Enrol\",status=\"200\"} 1",
         "drydock_agents_attached 0",
+        // The scrape itself.
+        "drydock_requests_in_flight 1",
         "drydock_build_info{version=",
     ] {
         assert!(text.contains(line), "{line} is missing in:\n{text}");
@@ -226,15 +228,14 @@ async fn health_and_metrics_tell_the_truth() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_take_places_only_until_the_handshake_s_limit() {
     let server = TestServer::start_with(|s| s.connections_max = 16).await;
-    // Lets go of the connections that made the server's first token.
     let fresh = || Person::new(server.running.addr, &server.running.ca_pem, &server.admin.token);
     let mut silent = Vec::new();
-    for _ in 0..40 {
+    for _ in 0..20 {
         silent.push(tokio::net::TcpStream::connect(server.running.addr).await.expect("in the backlog"));
     }
     let asked = fresh();
     let began = std::time::Instant::now();
-    // 40 silent peers before us, 16 at a time: two and a half handshake limits at most.
+    // 20 silent peers before us, 16 at a time: we come after the first handshake limit.
     let patient = reqwest::Client::builder()
         .tls_certs_only([reqwest::Certificate::from_pem(server.running.ca_pem.as_bytes()).expect("a certificate")])
         .no_proxy()
@@ -245,4 +246,30 @@ async fn silent_connections_take_places_only_until_the_handshake_s_limit() {
     assert_eq!(answer.status(), 200);
     assert!(began.elapsed() > drydock_server::limits::TLS_HANDSHAKE_MAX, "the limit of connections did not hold anybody back");
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_down_answers_what_is_under_way_and_cuts_what_never_ends() {
+    let server = TestServer::start_with(|s| s.drain_secs = 2).await;
+    server.agent("web-1").await;
+    let upload = || {
+        let (pieces, body) = futures::channel::mpsc::unbounded::<std::io::Result<bytes::Bytes>>();
+        pieces.unbounded_send(Ok("{\"instanceFilter\": ".into())).expect("taken");
+        let person = Person::new(server.running.addr, &server.running.ca_pem, &server.admin.token);
+        let request = person.request("POST", "/patch-jobs").header("content-type", "application/json");
+        (pieces, tokio::spawn(request.body(reqwest::Body::wrap_stream(body)).send()))
+    };
+    let (ending, answered) = upload();
+    let (_endless, cut) = upload();
+    let metrics = server.running.state.metrics.clone();
+    crate::support::wait_until("both requests are under way", async || (metrics.in_flight() == 2).then_some(())).await;
+    let mut shutdown = server.running.state.shutdown.clone();
+    let stopping = tokio::spawn(server.running.stop());
+    shutdown.begun().await;
+    ending.unbounded_send(Ok("{\"all\": true}}".into())).expect("taken");
+    drop(ending);
+    let answer = answered.await.expect("joined").expect("an answer");
+    assert_eq!(answer.status(), 201);
+    cut.await.expect("joined").expect_err("cut");
+    assert_eq!(tokio::time::timeout(LIMIT, stopping).await.expect("in time").expect("joined"), 1);
 }

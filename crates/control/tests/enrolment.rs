@@ -201,6 +201,9 @@ async fn labels_are_edited_with_the_version_read() {
         let got = w.control.list_instances(&operator, &query).await.expect("list").items;
         assert_eq!(got.iter().map(|i| i.record.name.as_str()).collect::<Vec<_>>(), want, "{query:?}");
     }
+    for hostile in [find(&[("a", "b"); 65], ""), find(&[], &"x".repeat(60_000))] {
+        assert_eq!(w.control.list_instances(&operator, &hostile).await.expect_err("refused").kind(), ErrorKind::Invalid);
+    }
 }
 
 #[tokio::test]

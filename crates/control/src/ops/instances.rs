@@ -4,7 +4,7 @@ use drydock_domain::access::Permission;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::instance::{InstanceState, check_labels};
 use drydock_domain::inventory::{Health, PackageSet, SectionKind, UpdateSet};
-use drydock_domain::limits::DESCRIPTION_MAX_BYTES;
+use drydock_domain::limits::{DESCRIPTION_MAX_BYTES, LABELS_MAX};
 use drydock_domain::validate::Problems;
 use drydock_store::records::{HistoryRecord, InstanceQuery, InstanceRecord, PageQuery, Paged, SectionRecord, TaskRecord};
 use drydock_store::{Tx, commit, history, instances, inventory, patch_tasks};
@@ -20,6 +20,9 @@ use crate::views::{InstanceEdit, InstanceView, PackagesView, UpdatesView};
 /// Longest zone, bytes.
 const ZONE_MAX_BYTES: usize = 63;
 
+/// Longest part of a name to look for, bytes: longer than any name.
+const NAME_PART_MAX_BYTES: usize = 255;
+
 /// A change of state by a person.
 struct Transition {
     operation: &'static str,
@@ -34,6 +37,10 @@ impl Control {
     /// Instances by name.
     pub async fn list_instances(&self, ctx: &OpCtx, query: &InstanceQuery) -> Result<Paged<InstanceView>> {
         self.may_read(ctx, "instance.list", Permission::InstanceRead).await?;
+        let mut problems = Problems::default();
+        problems.count("label", query.labels.len(), LABELS_MAX);
+        problems.text("q", &query.name_contains, NAME_PART_MAX_BYTES);
+        problems.finish()?;
         let page = instances::list(&mut *self.read().await?, query).await?;
         Ok(page.map(|record| self.view(record, ctx.now)))
     }

@@ -5,7 +5,7 @@
 mod job;
 mod retention;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drydock_domain::ids::JobId;
 use drydock_store::{access_tokens, commit, instances, patch_jobs};
@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 
 /// A turn comes at least this often.
 const PERIOD: Duration = Duration::from_secs(1);
-/// A turn comes at most this often: bursts of wake-ups (each report of a large job) are one turn.
+/// A turn comes at most this often: bursts of wake-ups (each report of a large job) are one turn. After a long turn the
+/// pause is as long as the turn was, so that jobs over the whole fleet take half a processor at most.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Contacts are written every so many turns: `last seen` may be that many seconds old, and 50,000 agents cost one
 /// transaction instead of 1,700 a second.
@@ -28,13 +29,15 @@ const RETENTION_EVERY: u64 = 600;
 pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
     let mut number: u64 = 0;
     loop {
+        let began = Instant::now();
         for (what, error) in turn_number(&control, number).await {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(what, %error, source, "a reconciler failed; it tries again in a second");
         }
         number = number.wrapping_add(1);
+        let pause = PAUSE.max(began.elapsed());
         let rested = async {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
             tokio::select! {
                 () = control.woken() => {}
                 () = tokio::time::sleep(PERIOD) => {}

@@ -1,7 +1,12 @@
 //! Watching the package databases: a package installed by hand is reported within two seconds. Events are gathered
 //! until it has been quiet for a moment, so that one transaction costs few readings.
+//!
+//! Reading an rpm database opens it for writing, creates and removes side files and so makes events of its own: only
+//! a database whose files really changed (size, time, inode) is news, or the agent would read for ever.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -17,6 +22,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const BUSY_MAX: Duration = Duration::from_secs(1);
 /// Directories watched, count: a package database has fewer than five.
 const WATCHES_MAX: usize = 32;
+/// Files looked at in one directory, count: dpkg and rpm keep some twenty.
+const FILES_MAX: usize = 1000;
 /// One read of the kernel's queue, bytes.
 const BUFFER_BYTES: usize = 4096;
 
@@ -24,18 +31,15 @@ const BUFFER_BYTES: usize = 4096;
 pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> {
     let inotify = Inotify::init()?;
     let mask = WatchMask::CLOSE_WRITE | WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MODIFY;
-    let mut watched = 0;
-    for path in paths.iter().take(WATCHES_MAX) {
-        // A file that is replaced by rename takes its watch with it; its directory stays.
-        let dir = if path.is_dir() { path.clone() } else { path.parent().map_or_else(|| path.clone(), PathBuf::from) };
-        match inotify.watches().add(&dir, mask) {
-            Ok(_) => watched += 1,
-            Err(e) => {
-                tracing::warn!("{} cannot be watched ({e}); changes there are found by the periodic inventory", dir.display())
-            }
+    // A file that is replaced by rename takes its watch with it; its directory stays.
+    let dir_of = |path: &PathBuf| if path.is_dir() { path.clone() } else { path.parent().map_or(path.clone(), PathBuf::from) };
+    let dirs: Vec<PathBuf> = paths.iter().take(WATCHES_MAX).map(dir_of).collect();
+    for dir in &dirs {
+        if let Err(e) = inotify.watches().add(dir, mask) {
+            tracing::warn!("{} cannot be watched ({e}); changes there are found by the periodic inventory", dir.display());
         }
     }
-    tracing::debug!("watching {watched} package database directories");
+    let mut last = None;
     let mut events = inotify.into_event_stream(vec![0; BUFFER_BYTES])?;
     while let Some(event) = events.next().await {
         if !is_news(&event?) {
@@ -48,6 +52,11 @@ pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> 
                 Ok(None) | Err(_) => break,
             }
         }
+        let now = stamp(&dirs);
+        if last.as_ref() == Some(&now) {
+            continue;
+        }
+        last = Some(now);
         if asks.send(Ask::Packages).is_err() {
             return Ok(());
         }
@@ -55,14 +64,27 @@ pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> 
     Ok(())
 }
 
-/// Reading a database touches lock and shared-memory files; only the rest is news.
+/// Size, time of change and inode of each file that holds something.
+type Stamp = BTreeMap<PathBuf, (u64, i64, i64, u64)>;
+
+fn stamp(dirs: &[PathBuf]) -> Stamp {
+    let files = dirs.iter().filter_map(|d| std::fs::read_dir(d).ok()).flat_map(|entries| entries.flatten().take(FILES_MAX));
+    files
+        .filter(|e| is_data(&e.file_name().to_string_lossy()))
+        .filter_map(|e| Some((e.path(), e.metadata().ok()?)))
+        // An empty write-ahead log comes and goes with each reader.
+        .filter(|(_, m)| m.is_file() && m.len() > 0)
+        .map(|(path, m)| (path, (m.len(), m.mtime(), m.mtime_nsec(), m.ino())))
+        .collect()
+}
+
+/// Readers touch lock and shared-memory files; only the rest is data.
+fn is_data(name: &str) -> bool {
+    !(name.ends_with("-shm") || name.starts_with(".dbenv") || name.starts_with("__db") || name.contains("lock"))
+}
+
 fn is_news(event: &inotify::EventOwned) -> bool {
-    let Some(name) = event.name.as_deref().and_then(|n| n.to_str()) else { return true };
-    !(name.ends_with("-shm")
-        || name.starts_with(".dbenv")
-        || name.starts_with("__db")
-        || name.starts_with(".rpm.lock")
-        || name.contains("lock"))
+    event.name.as_deref().is_none_or(|n| is_data(&Path::new(n).to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -100,6 +122,14 @@ mod tests {
         let got = tokio::task::spawn_blocking(move || asks2.lock().expect("lock").recv_timeout(Duration::from_secs(2)));
         assert_eq!(got.await.expect("joined"), Ok(Ask::Packages));
         assert!(asks.lock().expect("lock").try_recv().is_err(), "one burst, one ask");
+
+        // What a reader of an rpm database does.
+        drop(std::fs::OpenOptions::new().append(true).open(&status).expect("opened"));
+        std::fs::write(dir.path().join("rpmdb.sqlite-wal"), "").expect("written");
+        std::fs::remove_file(dir.path().join("rpmdb.sqlite-wal")).expect("removed");
+        std::fs::write(dir.path().join("rpmdb.sqlite-shm"), "x").expect("written");
+        tokio::time::sleep(BUSY_MAX + QUIET).await;
+        assert!(asks.lock().expect("lock").try_recv().is_err(), "reading is no news");
         watching.abort();
     }
 }

@@ -113,11 +113,12 @@ impl DryRun<'_> {
     }
 }
 
-/// What replaying a stored transaction would do.
+/// What replaying a stored transaction would do. It changes nothing, but dnf5 asks first whether it may write to /usr:
+/// it has to run where the replay itself will.
 pub(crate) fn replay_dry_run(directory: &Path) -> CommandSpec {
     let mut spec = cached("dnf5 replay --assumeno", SOLVE_TIME_LIMIT);
     spec.merge_stderr = true;
-    spec.args(["--assumeno", "replay"]).args([directory.to_string_lossy()])
+    spec.args(["--assumeno", "replay"]).args([directory.to_string_lossy()]).mutating()
 }
 
 /// Replays a stored transaction; dnf5 itself refuses when anything else would be pulled in.

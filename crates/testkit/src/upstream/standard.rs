@@ -34,8 +34,9 @@ pub const SCRIPTLET_LOG: &str = "/var/log/dd-scriptlets.log";
 pub const SLOW_SECONDS_FILE: &str = "/etc/dd-slow-seconds";
 /// The package that [`Standard::prepare`] holds back.
 pub const HELD_PACKAGE: &str = "dd-held";
-/// A repository nobody serves: port 1 refuses connections on any machine without tcpmux.
-pub const UNREACHABLE_REPOSITORY: &str = "http://127.0.0.1:1/third-party";
+/// A repository nobody serves: port 1 refuses connections on any machine without tcpmux. Not at the address of the other
+/// repositories: apt gives up a whole address when one port of it refuses.
+pub const UNREACHABLE_REPOSITORY: &str = "http://127.0.0.2:1/third-party";
 
 /// In hosts: the key that Debian archives of the lab are signed with.
 const APT_KEY_PATH: &str = "/etc/apt/keyrings/drydock-lab.asc";

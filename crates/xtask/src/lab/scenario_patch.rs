@@ -226,12 +226,15 @@ fn submit(drydock: &Drydock, name: &str, mut spec: Value) -> Result<String> {
 /// Waits for the job's end and gives its tasks by host.
 fn finish(drydock: &Drydock, job: &str, state: &str) -> Result<BTreeMap<String, Value>> {
     let begun = Instant::now();
-    let mut shown = Value::Null;
-    wait_until("the job is done", JOB_LIMIT, || {
-        shown = drydock.json(&["patch", "show", job])?;
-        Ok(!["STARTED", "INSTANCE_LOOKUP", "PATCHING"].contains(&shown["job"]["state"].as_str().unwrap_or_default()))
-    })
-    .with_context(|| format!("{shown:#}"))?;
+    let mut follow = drydock.cli_command(&["patch", "show", job, "--follow", "--summary"]);
+    let followed = drydock_testkit::command::run(&mut follow, JOB_LIMIT).with_context(|| {
+        let shown = drydock.json(&["patch", "show", job]).unwrap_or_default();
+        format!("the job is not done: {shown:#}")
+    })?;
+    let shown = drydock.json(&["patch", "show", job])?;
+    // The command's own promise: 0 when every host succeeded, 1 when not.
+    let promised = i32::from(shown["job"]["state"] != "SUCCEEDED");
+    ensure!(followed.code() == Some(promised), "patch show --follow ended with {:?}:\n{}", followed.code(), followed.stderr);
     let tasks = shown["tasks"].as_array().context("patch show printed no tasks")?;
     let by_host = tasks.iter().map(|t| (t["instanceName"].as_str().unwrap_or_default().to_owned(), t.clone())).collect();
     for task in tasks {

@@ -207,6 +207,27 @@ fn a_certificate_is_renewed_in_time_with_a_new_key() {
 }
 
 #[test]
+fn a_host_that_was_off_too_long_is_told_what_to_do_and_can_enrol_again() {
+    let (server, root) = (Server::start(), tempfile::tempdir().expect("a directory"));
+    server.seen().certificate_secs = 1;
+    ok(&enrol(root.path(), &server, &[]));
+    let expired = Timestamp::now().checked_add(SignedDuration::from_secs(2)).expect("in range");
+    until(&server, "the certificate is over", |_| Timestamp::now() > expired);
+    let daemon = Daemon::start(root.path());
+    until(&server, "the status names the remedy", |_| {
+        let shown = agent(root.path(), &["status"]).output().expect("run");
+        shown.status.code() == Some(4) && String::from_utf8_lossy(&shown.stdout).contains("run `drydock-agent enrol` again")
+    });
+    drop(daemon);
+    server.seen().certificate_secs = 3600;
+    ok(&enrol(root.path(), &server, &[]));
+    let keys = server.seen().enrol_keys.clone();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "the same key, so the same instance");
+    let _daemon = Daemon::start(root.path());
+    until(&server, "a session", |s| s.attached >= 1);
+}
+
+#[test]
 fn a_proxy_is_asked_for_a_tunnel() {
     let (server, root) = (Server::start(), tempfile::tempdir().expect("a directory"));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

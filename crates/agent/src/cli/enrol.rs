@@ -153,8 +153,8 @@ impl Enrol {
 }
 
 fn tell_pending(instance: &str, message: &str) {
-    let why = if message.is_empty() { String::new() } else { format!(" ({message})") };
-    println!("Waiting for a person to accept this host{why}.");
+    let why = if message.is_empty() { "waits for a person to let it in" } else { message };
+    println!("Not managed yet: {}.", why.trim_end_matches('.'));
     println!("  An administrator runs:  drydock instance accept {instance}");
     println!("  or accepts it in the console. Ctrl-C ends the waiting; the same command takes it up again.");
 }

@@ -40,6 +40,8 @@ const HEARTBEAT_MAX_SECS: u32 = 600;
 const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// A failed renewal is tried again after this.
 const RENEW_RETRY: Duration = Duration::from_secs(300);
+/// The server's answer to Attach.
+const ATTACH_LIMIT: Duration = Duration::from_secs(30);
 /// A session that lived this long was a success: the next pause starts small again.
 const SETTLED: Duration = Duration::from_secs(30);
 /// The server refuses our certificate: asked again at this pace, because a person may undo it.
@@ -131,14 +133,15 @@ async fn session(shared: &Shared, server: &super::address::ServerAddress, proxy:
     };
     let client = match connect(&target).await {
         Ok(client) => client,
-        Err(e) => return connecting(&e),
+        Err(e) => return expired(&identity, connecting(&e)),
     };
     let attach = AttachRequest { agent_version: USER_AGENT.to_owned(), boot_id: platform::boot_id() };
-    // No time limit: this call is the session.
+    // Its stream is the session and has no limit; only the answer has.
     let mut client = client;
-    let hints = match client.attach(attach).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => return judged("attach", &status),
+    let hints = match tokio::time::timeout(ATTACH_LIMIT, client.attach(attach)).await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return expired(&identity, judged("attach", &status)),
+        Err(_) => return Ended::Silent(ATTACH_LIMIT.as_secs()),
     };
     tracing::info!("connected to {} as {}", server.authority(), identity.instance.instance_id);
     {
@@ -148,6 +151,17 @@ async fn session(shared: &Shared, server: &super::address::ServerAddress, proxy:
     }
     let mut session = Session { shared: shared.clone(), client, identity, known: Known::default() };
     session.serve(hints).await
+}
+
+/// A host that was off for longer than its certificate lived must be told so, not only that TLS failed.
+fn expired(identity: &Identity, ended: Ended) -> Ended {
+    if identity.not_after > Timestamp::now() {
+        return ended;
+    }
+    Ended::Refused(format!(
+        "this host's certificate expired at {}; run `drydock-agent enrol` again with a token, it stays the same instance ({ended})",
+        identity.not_after
+    ))
 }
 
 fn judged(call: &'static str, status: &tonic::Status) -> Ended {

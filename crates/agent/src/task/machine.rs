@@ -259,10 +259,7 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
     use State as S;
     Ok(match (state, event) {
         (s, E::Stop(reason)) if s.may_stop() => stopped(&s, reason),
-        (s, E::CannotSave(why)) if !s.is_finished() => failed(format!(
-            "stopped before {}: the agent's ledger cannot be written ({why}); free space in its state directory",
-            s.label()
-        )),
+        (s, E::CannotSave(why)) if !s.is_finished() => cannot_save(&s, &why),
         (S::Accepted, E::Begin) if rules.dry_run => S::Refresh,
         (S::Accepted, E::Begin) if rules.pre_step => S::PreStep,
         (S::Accepted, E::Begin) | (S::PreStep, E::Done) => S::Check { phase: Phase::Before },
@@ -327,6 +324,11 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         }
         (state, event) => return Err(Refused { state, event }),
     })
+}
+
+fn cannot_save(before: &State, why: &str) -> State {
+    let step = before.label();
+    failed(format!("stopped before {step}: the agent's ledger cannot be written ({why}); free space in its state directory"))
 }
 
 fn stopped(before: &State, reason: StopReason) -> State {

@@ -1,5 +1,6 @@
 //! The thread that executes tasks, one after the other, in the order of their numbers.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,7 @@ use crate::inventory::worker::{Ask, Patching};
 use crate::ledger::Ledger;
 use crate::link::session::lock;
 use crate::paths::Paths;
+use crate::platform;
 
 /// The ledger is looked at this often even without a wake-up.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -87,9 +89,22 @@ impl TaskWorker {
                 .to_str()
                 .and_then(|n| n.parse::<TaskId>().ok())
                 .is_some_and(|t| lock(&self.ledger).get(t).is_some());
-            if !known && let Err(e) = std::fs::remove_dir_all(entry.path()) {
+            if !known
+                && !in_use(&entry.path(), 3)
+                && let Err(e) = std::fs::remove_dir_all(entry.path())
+            {
                 tracing::warn!("{} cannot be removed: {e}", entry.path().display());
             }
         }
     }
+}
+
+/// Does a supervisor still work below `dir`? It needs its directory to the end.
+fn in_use(dir: &Path, depth: u32) -> bool {
+    let lock = dir.join("lock");
+    if lock.exists() && platform::try_lock(&lock).is_ok_and(|l| l.is_none()) {
+        return true;
+    }
+    let below = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+    depth > 0 && below.into_iter().any(|p| p.is_dir() && in_use(&p, depth - 1))
 }

@@ -42,7 +42,8 @@ impl Unregister {
         }
         if let Some(identity) = identity {
             match tell(paths, &identity) {
-                Ok(()) => println!("The server has removed instance {}.", identity.instance.instance_id),
+                Ok(None) => println!("The server has removed instance {}.", identity.instance.instance_id),
+                Ok(Some(said)) => println!("The server did not accept this instance any more: {said}"),
                 Err(e) if self.force => println!(
                     "The server was not told ({e:#}). Remove it there: drydock instance delete {}",
                     identity.instance.instance_id
@@ -74,7 +75,8 @@ fn task_under_way(paths: &Paths) -> bool {
     paths.ledger().is_dir() && Ledger::open(&paths.ledger()).is_ok_and(|l| l.next_unfinished().is_some())
 }
 
-fn tell(paths: &Paths, identity: &Identity) -> anyhow::Result<()> {
+/// Tells the server; `Some` = it does not accept this instance any more, in its words.
+fn tell(paths: &Paths, identity: &Identity) -> anyhow::Result<Option<String>> {
     let server = ServerAddress::parse(&identity.instance.server).map_err(anyhow::Error::msg)?;
     let configured = Config::read(&paths.config).ok().and_then(|c| c.proxy);
     let proxy = Proxy::choose(configured.as_deref(), &server, |k| std::env::var(k).ok()).map_err(anyhow::Error::msg)?;
@@ -83,13 +85,12 @@ fn tell(paths: &Paths, identity: &Identity) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut client = connect(&target).await.map_err(|e| anyhow::anyhow!("{}", chain(&e)))?;
         match client.unregister(timed(UnregisterRequest {})).await {
-            Ok(_) => Ok(()),
-            // The server does not know us any more: that is what we want.
+            Ok(_) => Ok(None),
+            // Revoked or deleted there: as good as told.
             Err(s)
                 if matches!(s.code(), tonic::Code::NotFound | tonic::Code::PermissionDenied | tonic::Code::Unauthenticated) =>
             {
-                println!("The server no longer accepts this instance: {}", told(&s));
-                Ok(())
+                Ok(Some(told(&s)))
             }
             Err(s) => anyhow::bail!("{}", told(&s)),
         }

@@ -87,6 +87,49 @@ pub(crate) fn advisories() -> CommandSpec {
     cached("dnf5 advisory list", SOLVE_TIME_LIMIT).args(["-q", "advisory", "list", "--available", "--json"])
 }
 
+/// Does an advisory or a core package ask for a reboot since this boot? Printed by dnf5 5.4 (exit code 1 when it does):
+///
+/// ```text
+/// [ { "type":"reboot", "reboot_required":true, "packages":[ "kernel" ], "documentation":"https://…" } ]
+/// ```
+///
+/// It reads the repositories' file lists, which nothing else here needs: `from_cache` answers once they are there.
+/// Nothing may be skipped then: a repository without cached file lists would be left out with its advisories, and the
+/// answer would be a false "no".
+pub(crate) fn needs_restarting(from_cache: bool) -> CommandSpec {
+    let label = "dnf5 needs-restarting";
+    let spec = if from_cache {
+        CommandSpec::new("dnf5", label, SOLVE_TIME_LIMIT).args(["--setopt=cacheonly=metadata"])
+    } else {
+        dnf5(label, SOLVE_TIME_LIMIT)
+    };
+    spec.args(["needs-restarting", "--json"])
+}
+
+#[derive(Deserialize)]
+struct RestartNeed {
+    #[serde(default)]
+    reboot_required: bool,
+    #[serde(default)]
+    packages: Vec<serde_json::Value>,
+}
+
+/// Reads [`needs_restarting`]: an error when it did not answer (file lists missing, or a dnf5 that does not know the
+/// command: a plugin of some distributions, without JSON before 5.4); `None` when no reboot is asked for; otherwise the
+/// packages it names.
+pub(crate) fn parse_needs_restarting(text: &str) -> Result<Option<Vec<String>>, serde_json::Error> {
+    let needs: Vec<RestartNeed> = serde_json::from_str(text)?;
+    let asking: Vec<RestartNeed> = needs.into_iter().filter(|need| need.reboot_required).collect();
+    if asking.is_empty() {
+        return Ok(None);
+    }
+    let name = |package: serde_json::Value| match package {
+        serde_json::Value::String(name) => Some(cut(&name)),
+        other => ["name", "nevra"].iter().find_map(|key| other[*key].as_str().map(cut)),
+    };
+    Ok(Some(asking.into_iter().flat_map(|need| need.packages).filter_map(name).collect()))
+}
+
 /// What an upgrade would do.
 pub(crate) struct DryRun<'a> {
     pub security: bool,
@@ -234,6 +277,16 @@ pub(crate) fn split_nevra(nevra: &str) -> Option<(String, String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reboot_is_asked_for_by_name_or_not_at_all() {
+        let asked = r#"[{"type":"reboot","reboot_required":true,"packages":["dd-reboot",{"name":"kernel"}],"documentation":""}]"#;
+        let names = parse_needs_restarting(asked).expect("an answer");
+        assert_eq!(names, Some(vec!["dd-reboot".to_owned(), "kernel".to_owned()]));
+        let calm = parse_needs_restarting(r#"[{"type":"reboot","reboot_required":false,"packages":[]}]"#);
+        assert_eq!(calm.expect("an answer"), None);
+        assert!(parse_needs_restarting("Unknown argument \"needs-restarting\"").is_err());
+    }
 
     #[test]
     fn the_newest_offer_of_each_package_counts() {

@@ -41,6 +41,17 @@ impl Dnf5 {
         Dnf5 { root: root.to_owned(), dbpath: rpm::dbpath(runner) }
     }
 
+    /// The packages that ask for a reboot, by dnf5's own judgement; `None` when it asks for none or cannot tell.
+    fn asking_for_reboot(runner: &dyn Runner) -> Result<Option<Vec<String>>, PkgError> {
+        for from_cache in [true, false] {
+            let told = run_waiting(runner, &command::needs_restarting(from_cache), command::locked)?;
+            if let Ok(answer) = command::parse_needs_restarting(&told.stdout.text()) {
+                return Ok(answer);
+            }
+        }
+        Ok(None)
+    }
+
     fn text(runner: &dyn Runner, spec: &CommandSpec) -> Result<String, PkgError> {
         let finished = run_waiting(runner, spec, command::locked)?;
         if !finished.success() {
@@ -284,7 +295,13 @@ impl PackageManager for Dnf5 {
     }
 
     fn reboot_hint(&self, runner: &dyn Runner, booted_at: Timestamp) -> Result<Vec<RebootReason>, PkgError> {
-        rpm::reboot_reasons(&self.root, runner, booted_at)
+        let mut reasons = rpm::reboot_reasons(&self.root, runner, booted_at)?;
+        if let Some(packages) = Self::asking_for_reboot(runner)? {
+            let none = packages.is_empty();
+            let detail = if none { "dnf5 needs-restarting says so".to_owned() } else { packages.join(", ") + " asked for it" };
+            reasons.push(RebootReason { source: "tool".to_owned(), detail });
+        }
+        Ok(reasons)
     }
 
     fn watch_paths(&self) -> Vec<PathBuf> {

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use drydock_testkit::lab;
 
+use crate::release;
 use fleet::Fleet;
 
 /// Prefix of the names of hosts that `up` boots, so that a scenario may run beside them.
@@ -44,6 +45,9 @@ pub enum Command {
     Run {
         /// Which scenario
         name: Scenario,
+        /// With the agent as it is shipped, and the oldest host, instead of a fresh build
+        #[arg(long)]
+        shipped: bool,
     },
     /// Own the hosts of `up` until told to end
     #[command(hide = true)]
@@ -73,7 +77,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Down { cache } => keeper::down(cache),
         Command::List => list(),
         Command::Enter { name, command } => enter(&name, command),
-        Command::Run { name } => run_scenario(name, None),
+        Command::Run { name, shipped } => run_scenario(name, shipped.then(release::agent).transpose()?),
         Command::Keep => keeper::keep(),
     }
 }

@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use super::Fleet;
 use crate::drydock::{Drydock, Programs};
 
-/// One host of each package manager, and both Debian releases.
+/// One host of each package manager, and both Debian releases. The shipped agent also runs on the oldest C library here
+/// ([`RootKind::Bullseye`]), which a fresh build of this machine does not.
 const KINDS: [RootKind; 5] = [RootKind::AptBookworm, RootKind::AptTrixie, RootKind::Dnf4, RootKind::Dnf5, RootKind::Zypper];
 /// Prefix of the names of this scenario's hosts.
 const PREFIX: &str = "patch-";
@@ -34,13 +35,17 @@ const SLOW_SECONDS: u32 = 8;
 /// What the steps append to.
 const STEPS_LOG: &str = "/var/log/steps.log";
 
-/// Runs the scenario; `agent` is the agent to install, a fresh build when absent.
+/// Runs the scenario; `agent` is the shipped agent, a fresh build when absent.
 ///
 /// # Errors
 /// At the first thing that is not as it must be, saying on which host.
 pub fn run(agent: Option<PathBuf>) -> Result<()> {
+    let mut kinds = KINDS.to_vec();
+    if agent.is_some() {
+        kinds.push(RootKind::Bullseye);
+    }
     let programs = Programs::build(agent)?;
-    let fleet = Fleet::start(&KINDS, PREFIX)?;
+    let fleet = Fleet::start(&kinds, PREFIX)?;
     for host in &fleet.hosts {
         starts_from_base(host)?;
     }

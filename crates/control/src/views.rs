@@ -104,7 +104,7 @@ pub struct WhoAmI {
 /// What a host says when it asks to enrol.
 #[derive(Debug, Clone)]
 pub struct EnrolAsk {
-    /// The profile's token.
+    /// The profile's token; empty: the host is known by its key and comes back after its certificate ended.
     pub token: Secret,
     /// SHA-256 of the request's public key (SPKI, DER), lower-case hex. The caller has checked that the host holds
     /// the private key.

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use drydock_control::records::{InstanceQuery, PageQuery};
-use drydock_control::{ErrorKind, InstanceEdit, Principal, Secret};
+use drydock_control::{EnrolAsk, ErrorKind, InstanceEdit, Principal, Secret};
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::instance::{InstanceState, Labels, PendingReason, Reachability};
@@ -145,6 +145,30 @@ async fn the_old_key_counts_until_the_new_one_is_used() {
     let other = w.control.enrol("r", ask(&w.profile(auto_accept()).await, "x", "mx")).await.expect("in");
     let stolen = w.control.record_certificate(other.instance, &keys[1], "0c", until).await.expect_err("not its key");
     assert_eq!(stolen.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_known_key_comes_back_without_a_token_and_nobody_else_does() {
+    let w = World::new().await;
+    let nothing = Secret::new("");
+    let stranger = w.control.enrol("r", ask(&nothing, "h", "m")).await.expect_err("a stranger");
+    assert_eq!(stranger.kind(), ErrorKind::Forbidden);
+    assert!(stranger.to_string().contains("token"), "{stranger}");
+
+    let host = w.hosts(1).await.remove(0);
+    let back = EnrolAsk { spki_sha256: host.key.clone(), ..ask(&nothing, "h1", "m1") };
+    let answer = w.control.enrol("r", back.clone()).await.expect("known");
+    assert_eq!((answer.instance, answer.state), (host.id, InstanceState::Active));
+    // Its last renewal's answer was lost: it comes back with the key before.
+    let until = Timestamp::from_second(START + 86_400).expect("in range");
+    w.control.record_certificate(host.id, &fingerprint(b"next"), "0a", until).await.expect("recorded");
+    assert_eq!(w.control.enrol("r", back.clone()).await.expect("known").instance, host.id);
+
+    w.control.revoke_instance(&w.server(), "h1").await.expect("revoked");
+    let out = w.control.enrol("r", back).await.expect_err("revoked");
+    assert_eq!(out.kind(), ErrorKind::Forbidden);
+    let all = w.control.list_instances(&w.server(), &InstanceQuery::default()).await.expect("list").items;
+    assert_eq!(all.len(), 1, "no instance was made");
 }
 
 #[tokio::test]

@@ -70,6 +70,13 @@ pub async fn find_by_key(c: &mut AnyConnection, spki_sha256: &str) -> StoreResul
     sql.fetch(c, "look up an instance by key").await?.first().map(read).transpose()
 }
 
+/// The instance whose key was this one until a renewal that was not used yet.
+pub async fn find_by_previous_key(c: &mut AnyConnection, spki_sha256: &str) -> StoreResult<Option<InstanceRecord>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE previous_spki_sha256 = ").bind(spki_sha256.to_owned());
+    sql.fetch(c, "look up an instance by its previous key").await?.first().map(read).transpose()
+}
+
 /// Instances with this machine-id in one of these states, oldest first.
 pub async fn with_machine_id(
     c: &mut AnyConnection,

@@ -82,6 +82,9 @@ impl Control {
     /// A host asks to become a managed instance. The same key again gets the same answer and takes no further use.
     pub async fn enrol(&self, request_id: &str, ask: EnrolAsk) -> Result<Enrolled> {
         check_ask(&ask)?;
+        if ask.token.expose().is_empty() {
+            return self.come_back(&ask.spki_sha256).await;
+        }
         let now = self.now();
         let found = profiles::find_by_token(&mut *self.read().await?, &digest(ask.token.expose())).await?;
         let Some(profile) = found else {
@@ -113,6 +116,25 @@ impl Control {
             }
         }
         Err(Error::conflict("too many hosts of this name enrol at once; try again"))
+    }
+
+    /// A host that was off for longer than its certificate lived shows no token, only that it holds the key by which it
+    /// is known. That is what a renewal shows, too; a revoked or rejected instance stays outside.
+    async fn come_back(&self, spki_sha256: &str) -> Result<Enrolled> {
+        let mut c = self.read().await?;
+        let known = match instances::find_by_key(&mut c, spki_sha256).await? {
+            Some(known) => Some(known),
+            // The answer to its last renewal was lost.
+            None => instances::find_by_previous_key(&mut c, spki_sha256).await?,
+        };
+        drop(c);
+        match known {
+            Some(known) => self.standing(known).await,
+            None => Err(Error::Forbidden(
+                "this server does not know the host's key, so an enrolment token (dde_…) is needed (drydock enrolment create)"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Decides and stores a new instance. `None`: its name or key was taken meanwhile.
@@ -234,8 +256,8 @@ fn facts(profile: &ProfileRecord) -> ProfileFacts {
 /// Checks what a host says of itself: hostile input.
 fn check_ask(ask: &EnrolAsk) -> std::result::Result<(), Invalid> {
     let mut problems = Problems::default();
-    if ask.token.expose().is_empty() || ask.token.expose().len() > TOKEN_MAX_BYTES {
-        problems.add("token", "is missing; give the enrolment token (dde_…)");
+    if ask.token.expose().len() > TOKEN_MAX_BYTES {
+        problems.add("token", "is too long to be an enrolment token (dde_…)");
     }
     if !is_sha256(&ask.spki_sha256) {
         problems.add("csr", "has no readable public key");

@@ -206,13 +206,30 @@ fn a_certificate_is_renewed_in_time_with_a_new_key() {
     assert!(!state.join("next-key.pem").exists() && !state.join("next-cert.pem").exists());
 }
 
-#[test]
-fn a_host_that_was_off_too_long_is_told_what_to_do_and_can_enrol_again() {
-    let (server, root) = (Server::start(), tempfile::tempdir().expect("a directory"));
+/// Enrols, and waits until the certificate is over.
+fn enrolled_long_ago(root: &Path, server: &Server) {
     server.seen().certificate_secs = 1;
-    ok(&enrol(root.path(), &server, &[]));
+    ok(&enrol(root, server, &[]));
     let expired = Timestamp::now().checked_add(SignedDuration::from_secs(2)).expect("in range");
-    until(&server, "the certificate is over", |_| Timestamp::now() > expired);
+    until(server, "the certificate is over", |_| Timestamp::now() > expired);
+}
+
+#[test]
+fn a_host_that_was_off_too_long_comes_back_by_itself() {
+    let (server, root) = (Server::start(), tempfile::tempdir().expect("a directory"));
+    enrolled_long_ago(root.path(), &server);
+    server.seen().certificate_secs = 3600;
+    let _daemon = Daemon::start(root.path());
+    until(&server, "a session", |s| s.attached >= 1);
+    let keys = server.seen().enrol_keys.clone();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "the same key, so the same instance");
+}
+
+#[test]
+fn a_revoked_host_that_was_off_too_long_is_told_what_to_do_and_can_enrol_again() {
+    let (server, root) = (Server::start(), tempfile::tempdir().expect("a directory"));
+    enrolled_long_ago(root.path(), &server);
+    server.seen().revoked = true;
     let daemon = Daemon::start(root.path());
     until(&server, "the status names the remedy", |_| {
         let shown = agent(root.path(), &["status"]).output().expect("run");

@@ -1,6 +1,7 @@
 //! The attached session: connect, attach, and then do what hints, changes and clocks ask for, until the connection or
 //! the agent ends. Everything sent is idempotent, so a lost answer costs a repetition and nothing else.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +19,11 @@ use tonic::transport::Channel;
 
 use super::backoff::{Backoff, random};
 use super::channel::{Target, USER_AGENT, chain, connect, timed};
-use super::enrol::told;
+use super::enrol::{Answer, EnrolError, ask, told};
 use super::tls;
 use crate::identity::{self, Identity, Issued};
 use crate::inventory::Board;
+use crate::inventory::collect::Collector;
 use crate::inventory::report::Known;
 use crate::ledger::Ledger;
 use crate::paths::Paths;
@@ -127,20 +129,23 @@ async fn session(shared: &Shared, server: &super::address::ServerAddress, proxy:
         Err(e) => return connecting(&e),
     };
     lock(&shared.status).certificate_expires = Some(identity.not_after);
+    if identity.not_after <= Timestamp::now() {
+        return come_back(shared, &identity, server, proxy).await;
+    }
     let target = match tls::mutual(&identity) {
         Ok(tls) => Target { server: server.clone(), proxy: proxy.cloned(), tls },
         Err(e) => return connecting(&e),
     };
     let client = match connect(&target).await {
         Ok(client) => client,
-        Err(e) => return expired(&identity, connecting(&e)),
+        Err(e) => return connecting(&e),
     };
     let attach = AttachRequest { agent_version: USER_AGENT.to_owned(), boot_id: platform::boot_id() };
     // Its stream is the session and has no limit; only the answer has.
     let mut client = client;
     let hints = match tokio::time::timeout(ATTACH_LIMIT, client.attach(attach)).await {
         Ok(Ok(response)) => response.into_inner(),
-        Ok(Err(status)) => return expired(&identity, judged("attach", &status)),
+        Ok(Err(status)) => return judged("attach", &status),
         Err(_) => return Ended::Silent(ATTACH_LIMIT.as_secs()),
     };
     tracing::info!("connected to {} as {}", server.authority(), identity.instance.instance_id);
@@ -153,15 +158,50 @@ async fn session(shared: &Shared, server: &super::address::ServerAddress, proxy:
     session.serve(hints).await
 }
 
-/// A host that was off for longer than its certificate lived must be told so, not only that TLS failed.
-fn expired(identity: &Identity, ended: Ended) -> Ended {
-    if identity.not_after > Timestamp::now() {
-        return ended;
+/// The host was off for longer than its certificate lived. The server knows it by its key and gives a certificate for
+/// the same key without a token, unless a person has revoked the instance meanwhile.
+async fn come_back(
+    shared: &Shared,
+    identity: &Identity,
+    server: &super::address::ServerAddress,
+    proxy: Option<&super::address::Proxy>,
+) -> Ended {
+    let refused = |why: &str| {
+        Ended::Refused(format!(
+            "this host's certificate expired at {} and the server gives no new one ({why}); run `drydock-agent enrol` again \
+             with a token, after `drydock-agent unregister` if the instance was revoked or deleted",
+            identity.not_after
+        ))
+    };
+    let asked = async {
+        let key = identity::key_or_new(&shared.paths.key()).map_err(|e| Ended::Connect(chain(&e)))?;
+        let csr = identity::request(&key).map_err(|e| Ended::Connect(e.to_string()))?;
+        let tls = tls::without_certificate(identity).map_err(|e| Ended::Connect(chain(&e)))?;
+        let target = Target { server: server.clone(), proxy: proxy.cloned(), tls };
+        // Reading the facts runs commands.
+        let facts = tokio::task::spawn_blocking(|| Collector::new(Path::new("/")).os()).await;
+        let facts = facts.map_err(|e| Ended::Connect(e.to_string()))?;
+        match ask(&target, "", csr, &facts).await {
+            Ok(Answer::Active { instance, response }) if instance == identity.instance.instance_id => Ok(response),
+            Ok(Answer::Active { instance, .. }) => Err(refused(&format!("it takes this host for instance {instance}"))),
+            Ok(Answer::Pending { message, .. }) => Err(refused(&message)),
+            Err(EnrolError::Refused(why) | EnrolError::Answer(why)) => Err(refused(&why)),
+            Err(e) => Err(Ended::Connect(format!("{}; this host's certificate expired at {}", chain(&e), identity.not_after))),
+        }
+    };
+    let response = match asked.await {
+        Ok(response) => response,
+        Err(ended) => return ended,
+    };
+    let issued = Issued { certificate_pem: &response.certificate_pem, ca_pem: &response.ca_pem, work_key: &response.work_key };
+    let stored =
+        identity::store_enrolment(&shared.paths, &identity.instance, &issued).and_then(|()| Identity::load(&shared.paths));
+    match stored {
+        Ok(new) if new.not_after > Timestamp::now() => Ended::Renewed,
+        // Without this, the two would ask and answer without a pause.
+        Ok(new) => refused(&format!("its newest one ended at {}: set this host's clock", new.not_after)),
+        Err(e) => Ended::Connect(chain(&e)),
     }
-    Ended::Refused(format!(
-        "this host's certificate expired at {}; run `drydock-agent enrol` again with a token, it stays the same instance ({ended})",
-        identity.not_after
-    ))
 }
 
 fn judged(call: &'static str, status: &tonic::Status) -> Ended {

@@ -100,12 +100,27 @@ pub fn pinned(ca_fingerprint: &str) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(http2(config))
 }
 
-/// After enrolment: only the stored CA, and our certificate.
-pub fn mutual(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+fn stored_roots(identity: &Identity) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for root in &identity.roots {
         roots.add(root.clone()).map_err(failed)?;
     }
+    Ok(roots)
+}
+
+/// When our certificate has ended: only the stored CA, and no certificate of our own.
+pub fn without_certificate(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .with_root_certificates(stored_roots(identity)?)
+        .with_no_client_auth();
+    Ok(http2(config))
+}
+
+/// After enrolment: only the stored CA, and our certificate.
+pub fn mutual(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = stored_roots(identity)?;
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(failed)?;
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

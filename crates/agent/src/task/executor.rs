@@ -253,7 +253,7 @@ impl<H: Host> Executor<'_, H> {
         match self.host.repair(place) {
             Ok(done) if done.needed => Acted::done(done.message).output(done.output, None),
             Ok(_) => Acted { silent: true, ..Acted::done("") },
-            // Its own command vanished: begin it again, which is what repairing is for; the machine counts the tries.
+            // Its own command vanished under our eyes (somebody killed it): the next task mends again.
             Err(Trouble::Interrupted(why)) => Acted::trouble(Trouble::Failed(why)),
             Err(trouble) if matches!(then, AfterRepair::Refresh) => Acted::trouble(trouble),
             Err(Trouble::Killed) => Acted::trouble(Trouble::Failed("killed".to_owned())),

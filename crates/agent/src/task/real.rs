@@ -47,6 +47,18 @@ impl RealHost {
         dir
     }
 
+    /// As [`RealHost::enter`], without the commands an earlier agent has begun there. Which commands mend a host depends
+    /// on its state: the result of another one, or of one that the reboot ended, must not stand for this one's. They
+    /// have been waited for ([`Host::settle`]).
+    fn enter_anew(&self, place: &str) -> std::io::Result<()> {
+        match std::fs::remove_dir_all(self.dir.join(place)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        self.enter(place, false);
+        Ok(())
+    }
+
     fn trouble(&self, error: &PkgError) -> Trouble {
         if self.runner.vanished() {
             return Trouble::Interrupted("its command vanished".to_owned());
@@ -108,7 +120,7 @@ impl Host for RealHost {
     }
 
     fn repair(&mut self, place: &str) -> Result<RepairReport, Trouble> {
-        self.enter(place, false);
+        self.enter_anew(place).map_err(|e| Trouble::Failed(format!("what an earlier repair left cannot be removed: {e}")))?;
         let mut all = RepairReport::default();
         for backend in self.managers()? {
             let one = backend.repair(&self.runner).map_err(|e| self.trouble(&e))?;
@@ -245,5 +257,25 @@ fn code(finished: &Finished, limit: Duration) -> Result<i32, Trouble> {
         End::Signaled(signal) => Err(Trouble::Failed(format!("it was ended by signal {signal}"))),
         End::TimedOut => Err(Trouble::TimedOut(format!("it did not end within {} s and was killed", limit.as_secs()))),
         End::Killed => Err(Trouble::Killed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_repair_taken_up_again_begins_anew() {
+        let runs = tempfile::tempdir().expect("a directory");
+        let (job, task) = (JobId(Uuid::nil()), TaskId(Uuid::nil()));
+        let mut host = RealHost::new(runs.path(), job, task, Control::default(), false);
+        // Nothing of this machine is touched.
+        host.backends.clear();
+        let left = runs.path().join(task.to_string()).join("repair-3/command-1");
+        std::fs::create_dir_all(&left).expect("made");
+        std::fs::write(left.join("result.json"), r#"{"how":"of another command"}"#).expect("written");
+        assert!(matches!(host.repair("repair-3"), Err(Trouble::Failed(_))), "no package manager");
+        assert!(!left.exists(), "its result would stand for the next command's");
     }
 }

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 /// Text from a host or the server without control characters: a script's output must not steer the operator's terminal.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{b7}' } else { c }).collect()
+    // Marks that turn the direction of writing make a name look like another one.
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '\u{b7}' } else { c }).collect()
 }
 
 /// As [`clean`], but keeps the lines and tabs of a command's output and drops the carriage returns before them.
@@ -216,6 +218,7 @@ mod tests {
     #[test]
     fn a_hosts_escape_sequences_do_not_reach_the_terminal() {
         assert_eq!(clean("a\u{1b}[31mb\nc\u{9b}d"), "a·[31mb·c·d");
+        assert_eq!(clean("web\u{202e}1-bd"), "web·1-bd", "nor is a name written backwards");
         assert_eq!(clean_lines("one\r\ntwo\tx\u{7}"), ["one", "two    x·"]);
     }
 

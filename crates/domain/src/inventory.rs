@@ -213,7 +213,9 @@ pub struct PackageChange {
 
 /// Pairs a delta's removals and additions of one (name, arch) into changes; sorted by name.
 pub fn changes(delta: &PackageDelta) -> Vec<PackageChange> {
-    let mut by_key: BTreeMap<(&str, &str), (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+    /// Versions before and after.
+    type Versions<'a> = (Vec<&'a str>, Vec<&'a str>);
+    let mut by_key: BTreeMap<(&str, &str), Versions<'_>> = BTreeMap::new();
     for p in &delta.removed {
         by_key.entry((&p.name, &p.arch)).or_default().0.push(&p.version);
     }
@@ -362,8 +364,8 @@ pub fn check_body(kind: SectionKind, body: &[u8]) -> Result<Vec<u8>, Invalid> {
         serde_json::to_vec(&check(parsed)?).map_err(bad)
     }
     match kind {
-        SectionKind::Os => canonical::<OsFacts>(kind, body, |facts| check_os(facts)),
-        SectionKind::Packages => canonical::<PackageSet>(kind, body, |set| check_packages(set)),
+        SectionKind::Os => canonical::<OsFacts>(kind, body, check_os),
+        SectionKind::Packages => canonical::<PackageSet>(kind, body, check_packages),
         SectionKind::Updates => canonical::<UpdateSet>(kind, body, |mut set| {
             let mut problems = Problems::default();
             problems.count("updates", set.updates.len(), PACKAGES_MAX);

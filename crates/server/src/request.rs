@@ -88,7 +88,7 @@ pub async fn surround(State(state): State<AppState>, mut request: Request, next:
         address: address.map(|a| a.to_string()).unwrap_or_default(),
         is_routine: is_routine(&path) && (status == "200" || status == "grpc-0"),
     });
-    state.metrics.answered(RequestLabels { method: method.to_string(), route, status }, took);
+    state.metrics.answered(RequestLabels { method: method_label(&method).to_owned(), route, status }, took);
     response
 }
 
@@ -131,6 +131,12 @@ fn route_label(request: &Request, is_agent: bool) -> String {
     request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned()
 }
 
+/// The method, if it is one of HTTP's own: anybody may invent further ones, and each label stays in memory for ever.
+fn method_label(method: &http::Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
 fn too_long(is_agent: bool, limit: Duration) -> Response {
     let message = format!("the server did not answer within {} s; try again", limit.as_secs());
     if is_agent {
@@ -153,4 +159,15 @@ fn finish_error(response: &mut Response, info: &RequestInfo, path: &str) {
     let headers = response.headers_mut();
     headers.remove(http::header::CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invented_method_makes_no_label_of_its_own() {
+        let label = |method: &str| method_label(&http::Method::from_bytes(method.as_bytes()).expect("a method"));
+        assert_eq!(["GET", "PATCH", "INVENTED-1", "get"].map(label), ["GET", "PATCH", "other", "other"]);
+    }
 }

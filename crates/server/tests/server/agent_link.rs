@@ -64,6 +64,20 @@ async fn a_host_enrols_reports_takes_a_job_and_the_operator_reads_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_known_key_gets_a_new_certificate_without_a_token() {
+    let server = TestServer::start().await;
+    let mut agent = server.agent("web-1").await;
+    let (instance, first) = (agent.instance.clone(), agent.certificate_pem.clone());
+    let again = agent.enrol("").await.expect("known");
+    assert_eq!((again.state(), again.instance_id), (State::Active, instance));
+    assert_ne!(again.certificate_pem, first);
+    agent.link().await.pull_work(PullWorkRequest::default()).await.expect("the new certificate speaks");
+    agent.key = rcgen::KeyPair::generate().expect("a key");
+    let refused = agent.enrol("").await.expect_err("another key");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_good_certificate_nothing_but_enrol_is_answered() {
     let server = TestServer::start().await;
     let agent = server.agent("web-1").await;

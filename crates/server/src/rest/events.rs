@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, State};
 use axum::response::Sse;
@@ -25,8 +25,8 @@ use crate::state::AppState;
 
 /// A task's change may be committed this long after its time stamp: it is read again, and told once by its version.
 const LATE_COMMIT_SECS: i64 = 30;
-/// The token is asked for again after this many turns without a change (2 s each).
-const TURNS_PER_RECHECK: u32 = 15;
+/// The token is asked for again after this time, however much there is to tell: a revoked one reads no longer.
+const TOKEN_RECHECK: Duration = Duration::from_secs(5);
 
 /// Follows a patch job: event `job` (a PatchJob) and event `task` (a PatchTask), first as they are, then at each
 /// change. The stream ends after the event with the job's final state.
@@ -55,10 +55,10 @@ pub async fn follow(
         id,
         watch,
         began: Instant::now(),
+        checked: Instant::now(),
         since: None,
         told_job: None,
         told_tasks: HashMap::new(),
-        quiet_turns: 0,
         _permit: permit,
     };
     let batches = futures::stream::unfold(Some(follower), |follower| async {
@@ -76,10 +76,10 @@ struct Follower {
     id: JobId,
     watch: JobWatch,
     began: Instant,
+    checked: Instant,
     since: Option<Timestamp>,
     told_job: Option<JobView>,
     told_tasks: HashMap<TaskId, i64>,
-    quiet_turns: u32,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -92,10 +92,8 @@ impl Follower {
             }
             let (events, job_is_final) = self.look().await.ok()?;
             if !events.is_empty() || job_is_final {
-                self.quiet_turns = 0;
                 return Some((events, !job_is_final));
             }
-            self.quiet_turns += 1;
         }
     }
 
@@ -110,7 +108,8 @@ impl Follower {
         if self.began.elapsed() > EVENT_STREAM_MAX {
             return false;
         }
-        if self.quiet_turns % TURNS_PER_RECHECK == TURNS_PER_RECHECK - 1 {
+        if self.checked.elapsed() >= TOKEN_RECHECK {
+            self.checked = Instant::now();
             return self.state.control.authenticate(self.secret.expose()).await.is_ok();
         }
         true

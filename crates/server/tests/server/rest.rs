@@ -1,5 +1,7 @@
 //! What clients of `/api/v1` rely on: the error shape, pages, etags, idempotency, events.
 
+use std::time::Duration;
+
 use drydock_domain::patch::task::TaskState;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -181,6 +183,34 @@ async fn events_follow_a_job_to_its_end() {
     let states: Vec<_> = events.iter().filter(|(n, _)| *n == "task").map(|(_, t)| t["state"].clone()).collect();
     assert_eq!(states.last(), Some(&json!("SUCCEEDED")), "{states:?}");
     assert_eq!(viewer.get("/patch-jobs/0198c0de-0000-7000-8000-000000000001/events").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_stops_following_however_busy_the_job_is() {
+    let server = TestServer::start().await;
+    let agent = server.agent("web-1").await;
+    let job = server.admin.patch_job(json!({"instanceFilter": {"all": true}})).await;
+    let viewer = server.person("viewer").await;
+    let path = format!("/patch-jobs/{}/events", job["id"].as_str().expect("an id"));
+    let mut body = viewer.request("GET", &path).send().await.expect("a stream").bytes_stream();
+    body.next().await.expect("the job").expect("a piece");
+    let tokens = server.admin.get("/access-tokens").await.body;
+    let token = tokens["items"].as_array().expect("a list").iter().find(|t| t["role"] == "viewer").expect("the viewer's");
+    let id = token["id"].as_str().expect("an id");
+    assert_eq!(server.admin.post(&format!("/access-tokens/{id}:revoke"), json!({})).await.status, 200);
+    let task = agent.pull_one().await.task.task;
+    let busy = async {
+        for seq in 1.. {
+            agent.report(task, seq, TaskState::ApplyingPatches).await.expect("taken");
+            let piece = tokio::time::timeout(Duration::from_millis(500), body.next()).await;
+            match piece {
+                Ok(None) => break,
+                Ok(Some(piece)) => drop(piece.expect("ended in order, not by the client's patience")),
+                Err(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, busy).await.expect("the stream ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use drydock_pkgmgr::run::{Captured, CommandSpec, End, Finished, Runner, SystemRunner};
+use drydock_pkgmgr::run::{Captured, CommandSpec, End, Finished, Gap, Runner, SystemRunner};
 use serde::{Deserialize, Serialize};
 
 use crate::platform;
@@ -127,9 +127,19 @@ pub struct Outcome {
     pub wall: Duration,
     /// Background processes that were ended with it.
     pub swept: usize,
+    /// What the kept standard output lacks.
+    #[serde(default)]
+    pub stdout_gap: Gap,
+    /// What the kept standard error lacks.
+    #[serde(default)]
+    pub stderr_gap: Gap,
 }
 
 impl Outcome {
+    fn of(ended: Ended, wall: Duration, swept: usize) -> Self {
+        Outcome { ended, wall, swept, stdout_gap: Gap::default(), stderr_gap: Gap::default() }
+    }
+
     /// Reads a result and the streams beside it.
     pub fn read(dir: &Path) -> std::io::Result<Option<(Outcome, Captured, Captured)>> {
         let text = match fs::read(dir.join("result.json")) {
@@ -137,10 +147,11 @@ impl Outcome {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let outcome = serde_json::from_slice(&text).map_err(std::io::Error::other)?;
+        let outcome: Outcome = serde_json::from_slice(&text).map_err(std::io::Error::other)?;
         // A stream that could not be written (full disk) is missing; how the command ended is still true.
-        let stream = |name| Captured::from_bytes(&fs::read(dir.join(name)).unwrap_or_default());
-        Ok(Some((outcome, stream("stdout"), stream("stderr"))))
+        let stream = |name, gap| Captured::from_cut(&fs::read(dir.join(name)).unwrap_or_default(), gap);
+        let (stdout, stderr) = (stream("stdout", outcome.stdout_gap), stream("stderr", outcome.stderr_gap));
+        Ok(Some((outcome, stdout, stderr)))
     }
 }
 
@@ -176,10 +187,12 @@ pub fn main(dir: &Path, detach: bool) -> anyhow::Result<()> {
     let text = fs::read(dir.join("spec.json")).with_context(|| format!("cannot read {}/spec.json", dir.display()))?;
     let spec: Spec = serde_json::from_slice(&text).context("spec.json cannot be read")?;
     platform::write_durably(&dir.join("started"), platform::own_pid().to_string().as_bytes(), 0o600)?;
-    let (outcome, stdout, stderr) = supervise(dir, &spec);
-    for (name, stream) in [("stdout", &stdout), ("stderr", &stderr)] {
+    let (mut outcome, stdout, stderr) = supervise(dir, &spec);
+    for (name, stream, gap) in [("stdout", &stdout, &mut outcome.stdout_gap), ("stderr", &stderr, &mut outcome.stderr_gap)] {
+        let (kept, missing) = stream.cut(PART_MAX_BYTES);
+        *gap = missing;
         // Best effort, see `Outcome::read`.
-        let _ = platform::write_durably(&dir.join(name), &cut(stream), 0o600);
+        let _ = platform::write_durably(&dir.join(name), &kept, 0o600);
     }
     write_result(dir, &outcome)
 }
@@ -203,7 +216,7 @@ fn supervise(dir: &Path, spec: &Spec) -> (Outcome, Captured, Captured) {
     let none = || (Captured::from_bytes(b""), Captured::from_bytes(b""));
     let not_run = |ended| {
         let (out, err) = none();
-        (Outcome { ended, wall: Duration::ZERO, swept: 0 }, out, err)
+        (Outcome::of(ended, Duration::ZERO, 0), out, err)
     };
     if spec.version != SPEC_VERSION {
         return not_run(Ended::NotRun {
@@ -222,7 +235,7 @@ fn supervise(dir: &Path, spec: &Spec) -> (Outcome, Captured, Captured) {
         Ok(finished) => {
             let ended = ended(&finished, killed.load(Ordering::Relaxed));
             let swept = if matches!(ended, Ended::TimedOut | Ended::Killed) { platform::kill_descendants() } else { 0 };
-            (Outcome { ended, wall: finished.wall, swept }, finished.stdout, finished.stderr)
+            (Outcome::of(ended, finished.wall, swept), finished.stdout, finished.stderr)
         }
         Err(e) => not_run(Ended::NotRun { why: crate::link::channel::chain(&e) }),
     }
@@ -261,16 +274,4 @@ fn watch_for_kill(dir: &Path, runner: &SystemRunner) -> Arc<AtomicBool> {
         by_signal.store(true, Ordering::Relaxed);
     });
     killed
-}
-
-/// First and last part of a stream.
-fn cut(stream: &Captured) -> Vec<u8> {
-    let text = stream.text();
-    if text.len() <= 2 * PART_MAX_BYTES {
-        return text.into_bytes();
-    }
-    let bytes = text.as_bytes();
-    let dropped = bytes.len() - 2 * PART_MAX_BYTES;
-    let note = format!("\n[{dropped} bytes not kept]\n");
-    [&bytes[..PART_MAX_BYTES], note.as_bytes(), &bytes[bytes.len() - PART_MAX_BYTES..]].concat()
 }

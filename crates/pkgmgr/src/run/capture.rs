@@ -4,9 +4,19 @@ use std::collections::VecDeque;
 
 use drydock_domain::limits::OUTPUT_PART_MAX_BYTES;
 use drydock_domain::patch::report::Output;
+use serde::{Deserialize, Serialize};
 
 /// Standard output kept, bytes. 50,000 packages × ~150 bytes of query output = 7.5 MB, doubled: parsers need all of it.
 pub(crate) const STDOUT_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Where bytes of a kept stream are missing, and how many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Kept bytes before the gap.
+    pub at: usize,
+    /// Missing bytes; 0 = the stream is whole.
+    pub bytes: u64,
+}
 
 /// What a stream carried.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +44,30 @@ impl Captured {
         let mut captured = Captured::stdout();
         captured.push(bytes);
         captured
+    }
+
+    /// At most `part_max` first and last bytes each, and what is missing between them: the form that is kept in a file.
+    pub fn cut(&self, part_max: usize) -> (Vec<u8>, Gap) {
+        let kept: Vec<u8> = self.head.iter().chain(self.tail.iter()).copied().collect();
+        let at = if self.dropped > 0 { self.head.len().min(part_max) } else { kept.len().min(part_max) };
+        let after = if self.dropped > 0 { self.head.len() } else { at }.max(kept.len().saturating_sub(part_max));
+        let gap = Gap { at, bytes: self.dropped + (after - at) as u64 };
+        ([&kept[..at], &kept[after..]].concat(), gap)
+    }
+
+    /// What [`Captured::cut`] gave, as a stream again. A file shorter than the gap's place has no gap of its own.
+    pub fn from_cut(bytes: &[u8], gap: Gap) -> Self {
+        if gap.bytes == 0 {
+            return Captured::from_bytes(bytes);
+        }
+        let (head, tail) = bytes.split_at(gap.at.min(bytes.len()));
+        Captured {
+            head: head.to_vec(),
+            tail: tail.iter().copied().collect(),
+            dropped: gap.bytes,
+            head_max: head.len(),
+            tail_max: tail.len().max(OUTPUT_PART_MAX_BYTES),
+        }
     }
 
     /// Adds what was read.
@@ -132,6 +166,23 @@ mod tests {
         assert_eq!(output.head.as_bytes(), &bytes[..OUTPUT_PART_MAX_BYTES]);
         assert_eq!(output.tail.as_bytes(), &bytes[100_000 - OUTPUT_PART_MAX_BYTES..]);
         assert_eq!(output.dropped_bytes as usize, 100_000 - 2 * OUTPUT_PART_MAX_BYTES);
+    }
+
+    /// A stream that goes through a file tells the same as one that does not, whether it was flooded or merely long.
+    #[test]
+    fn a_cut_stream_still_counts_everything_that_is_missing() {
+        for printed in [0usize, 10, 3_000, 90_000, 200_000, 500_000] {
+            let bytes: Vec<u8> = (0..printed).map(|i| b'a' + u8::try_from(i % 26).unwrap()).collect();
+            let mut captured = Captured { head_max: 150_000, tail_max: OUTPUT_PART_MAX_BYTES, ..Default::default() };
+            captured.push(&bytes);
+            for part_max in [40_000, 64 * 1024, 512 * 1024] {
+                let (file, gap) = captured.cut(part_max);
+                assert_eq!(file.len() as u64 + gap.bytes, printed as u64);
+                let again = Captured::from_cut(&file, gap);
+                assert_eq!(again.to_output(), captured.to_output(), "{printed} bytes cut at {part_max}");
+                assert_eq!(again.complete(), gap.bytes == 0);
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use drydock_domain::patch::report::Output;
 
-pub use capture::Captured;
+pub use capture::{Captured, Gap};
 pub use system::{KillSwitch, SystemRunner};
 
 /// One command to run.

@@ -349,6 +349,10 @@ impl Session {
     }
 
     fn obey(&self, task: TaskId, directive: &str) {
+        // The answer to a final report says STOP, too; nobody would ever forget that wish.
+        if lock(&self.shared.ledger).get(task).is_none_or(|e| e.state.is_finished()) {
+            return;
+        }
         match directive {
             "STOP" => self.shared.control.tell(task, Directive::Stop),
             "KILL" => self.shared.control.tell(task, Directive::Kill),

@@ -340,7 +340,13 @@ fn stopped(before: &State, reason: StopReason) -> State {
         StopReason::Request => "stopped on request",
         StopReason::Deadline => "stopped because the job's duration ended",
     };
-    finished(TaskState::Canceled, format!("{why} before {}", before.label()))
+    let patched = match before {
+        State::Check { phase: Phase::After } | State::Reboot { phase: Phase::After, .. } | State::PostStep { .. } => {
+            "; the updates are installed"
+        }
+        _ => "",
+    };
+    finished(TaskState::Canceled, format!("{why} before {}{patched}", before.label()))
 }
 
 fn checked(phase: Phase, asks: bool, boot: String, rules: Rules) -> State {
@@ -504,5 +510,17 @@ SUCC: ";
         assert_eq!(check(Phase::Before, false, always), State::Repair { then: AfterRepair::Refresh });
         let capped = check(Phase::After, true, with(RebootConfig::Default, REBOOTS_MAX, true));
         assert!(matches!(capped, State::Finished { state: TaskState::Failed, message } if message.contains("5 reboots")));
+    }
+
+    #[test]
+    fn a_stop_after_patching_says_that_the_updates_are_installed() {
+        let message = |state: State| match step(state, Event::Stop(StopReason::Deadline), rules()) {
+            Ok(State::Finished { state: TaskState::Canceled, message }) => message,
+            other => panic!("{other:?}"),
+        };
+        let after = message(State::PostStep { reboot_wanted: false });
+        assert_eq!(after, "stopped because the job's duration ended before POST_STEP; the updates are installed");
+        assert!(!message(State::Check { phase: Phase::Before }).contains("installed"));
+        assert!(!message(State::Apply { tries: 1 }).contains("installed"));
     }
 }

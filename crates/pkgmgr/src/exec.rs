@@ -85,6 +85,11 @@ pub(crate) fn cut(text: &str) -> String {
     text[..end].to_owned()
 }
 
+/// How much of a plan was carried out, in words.
+pub(crate) fn planned_changes(n: usize) -> String {
+    if n == 1 { "1 planned change".to_owned() } else { format!("{n} planned changes") }
+}
+
 /// Findings as one line of an error.
 pub(crate) fn join_findings(findings: &[Finding]) -> String {
     let lines: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.subject, f.message)).collect();

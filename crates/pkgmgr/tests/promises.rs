@@ -191,11 +191,13 @@ fn what_an_interrupted_rpm_transaction_left_twice_is_taken_away_but_kernels_stay
     let row = |name: &str, epoch: &str, version: &str| {
         format!("{name}\u{1f}x86_64\u{1f}{epoch}\u{1f}{version}\u{1f}1\u{1f}s.src.rpm\u{1f}5\n")
     };
-    let all = [row("vim", "2", "8.0"), row("vim", "2", "10.0"), row("kernel", "", "5.0"), row("kernel", "", "5.1")].concat();
+    let rows = [("vim", "2", "8.0"), ("vim", "2", "10.0"), ("kernel", "", "5.0"), ("kernel", "", "5.1")];
+    let also = [("kernel-devel", "", "5.0"), ("kernel-devel", "", "5.1")];
+    let all: String = rows.into_iter().chain(also).map(|(name, epoch, version)| row(name, epoch, version)).collect();
     let runner = ScriptedRunner::new()
         .expect("rpm --eval %{_dbpath}", "/var/lib/rpm\n")
         .expect("rpm -qa *", &all)
-        .expect("rpm -q * --whatprovides *", "kernel\nno package provides multiversion(kernel)\n")
+        .expect("rpm -q * --whatprovides * kernel-devel *", "kernel\nkernel-devel\nno package provides multiversion(kernel)\n")
         .expect("rpm --erase --noscripts -- vim-8.0-1.x86_64", "");
     let report = Yum::new(Path::new("/nowhere"), &runner).repair(&runner).expect("repaired");
     assert!(report.needed && report.message.contains("vim-8.0-1"), "{}", report.message);

@@ -18,7 +18,7 @@ use drydock_domain::patch::spec::PatchConfig;
 use jiff::Timestamp;
 
 use crate::error::PkgError;
-use crate::exec::{complete, failed, join_findings, run, run_text, run_waiting};
+use crate::exec::{complete, failed, join_findings, planned_changes, run, run_text, run_waiting};
 use crate::kernel::kernel_installed;
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::run::Runner;
@@ -278,8 +278,10 @@ impl PackageManager for Apt {
         let text = finished.stdout.text();
         let success = finished.success();
         let message = match (success, marked) {
-            (true, Ok(())) => format!("apt-get installed {} planned changes", todo.len()),
-            (true, Err(e)) => format!("apt-get installed {} planned changes; marking dependencies failed: {e}", todo.len()),
+            (true, Ok(())) => format!("apt-get installed {}", planned_changes(todo.len())),
+            (true, Err(e)) => {
+                format!("apt-get installed {}; marking dependencies failed: {e}", planned_changes(todo.len()))
+            }
             (false, _) => format!("apt-get install failed ({}): {}", finished.describe_end(), install::errors(&text)),
         };
         Ok(ApplyOutcome {

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::exec::{
-    APPLY_TIME_LIMIT, REFRESH_TIME_LIMIT, REPAIR_TIME_LIMIT, SOLVE_TIME_LIMIT, complete, cut, failed, join_findings, run_waiting,
+    APPLY_TIME_LIMIT, REFRESH_TIME_LIMIT, REPAIR_TIME_LIMIT, SOLVE_TIME_LIMIT, complete, cut, failed, join_findings,
+    planned_changes, run_waiting,
 };
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::rpm;
@@ -141,7 +142,7 @@ impl PackageManager for Dnf {
     }
 
     fn broken(&self, runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError> {
-        rpm::twice(runner)
+        rpm::twice(&self.root, runner)
     }
 
     fn refresh(&self, runner: &dyn Runner) -> Result<Vec<Finding>, PkgError> {
@@ -223,7 +224,7 @@ impl PackageManager for Dnf {
         let failed_packages = helper::failures(&answer.errors.join("\n"));
         let success = answer.failure.is_none();
         let message = match &answer.failure {
-            None => format!("dnf made {} planned changes", todo.len()),
+            None => format!("dnf made {}", planned_changes(todo.len())),
             Some(failure) => format!("dnf failed: {}", cut(failure)),
         };
         Ok(ApplyOutcome {

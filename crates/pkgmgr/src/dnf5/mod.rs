@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::dnf::{not_installed, skipped};
 use crate::error::PkgError;
 use crate::excludes::Excludes;
-use crate::exec::{complete, cut, failed, join_findings, last_words, run_waiting};
+use crate::exec::{complete, cut, failed, join_findings, last_words, planned_changes, run_waiting};
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::rpm;
 use crate::run::{CommandSpec, End, Finished, RunError, Runner};
@@ -170,7 +170,7 @@ impl PackageManager for Dnf5 {
     }
 
     fn broken(&self, runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError> {
-        rpm::twice(runner)
+        rpm::twice(&self.root, runner)
     }
 
     fn refresh(&self, runner: &dyn Runner) -> Result<Vec<Finding>, PkgError> {
@@ -270,10 +270,10 @@ impl PackageManager for Dnf5 {
         // installed: the database decides.
         let success = finished.success() || remaining(plan, &PackageSet::new(self.installed(runner)?)).is_empty();
         let message = match (success, failures.iter().find(|(_, w)| !w.starts_with("Non-critical")).or(failures.first())) {
-            (true, _) if finished.success() => format!("dnf5 made {} planned changes", todo.len()),
+            (true, _) if finished.success() => format!("dnf5 made {}", planned_changes(todo.len())),
             (true, _) => format!(
-                "dnf5 made {} planned changes, then ended with {}: {}",
-                todo.len(),
+                "dnf5 made {}, then ended with {}: {}",
+                planned_changes(todo.len()),
                 finished.describe_end(),
                 last_line(&finished)
             ),
@@ -291,7 +291,7 @@ impl PackageManager for Dnf5 {
     }
 
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {
-        rpm::mend_twice(runner)
+        rpm::mend_twice(&self.root, runner)
     }
 
     fn reboot_hint(&self, runner: &dyn Runner, booted_at: Timestamp) -> Result<Vec<RebootReason>, PkgError> {

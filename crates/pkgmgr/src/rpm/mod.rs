@@ -67,7 +67,7 @@ pub(crate) fn dbpath(runner: &dyn Runner) -> PathBuf {
 }
 
 /// Packages installed more than once that must not be: an interrupted transaction left the old one behind.
-pub(crate) fn twice(runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError> {
+pub(crate) fn twice(root: &Path, runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError> {
     let entries = entries(runner)?;
     let mut by_key: BTreeMap<(&str, &str), Vec<&Entry>> = BTreeMap::new();
     for entry in &entries {
@@ -77,7 +77,10 @@ pub(crate) fn twice(runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError>
     if by_key.is_empty() {
         return Ok(Vec::new());
     }
-    let side_by_side = query::parse_names(&run_text(runner, &query::install_only(), &[0, 1, 2, 3, 4, 5])?);
+    // rpm's exit code counts the words that nothing provides.
+    let words = query::side_by_side(root);
+    let good: Vec<i32> = (0..=words.len().min(255) as i32).collect();
+    let side_by_side = query::parse_names(&run_text(runner, &query::install_only(&words), &good)?);
     let mut out = Vec::new();
     for ((name, _), mut list) in by_key {
         if side_by_side.iter().any(|n| n == name) {
@@ -132,8 +135,8 @@ pub(crate) fn as_transaction(todo: Vec<PlannedAction>, installed: &drydock_domai
 
 /// Takes away the older ones of packages that a killed transaction left twice. Their scripts do not run: the newer
 /// version is in place and its scripts have run or will.
-pub(crate) fn mend_twice(runner: &dyn Runner) -> Result<RepairReport, PkgError> {
-    let twice = twice(runner)?;
+pub(crate) fn mend_twice(root: &Path, runner: &dyn Runner) -> Result<RepairReport, PkgError> {
+    let twice = twice(root, runner)?;
     if twice.is_empty() {
         return Ok(RepairReport { message: "nothing to mend".to_owned(), ..Default::default() });
     }
@@ -148,7 +151,7 @@ pub(crate) fn mend_twice(runner: &dyn Runner) -> Result<RepairReport, PkgError> 
     let finished = run(runner, &spec)?;
     let message = if finished.success() {
         format!("took away what an interrupted transaction left behind: {}", words.join(", "))
-    } else if self::twice(runner)?.is_empty() {
+    } else if self::twice(root, runner)?.is_empty() {
         // It was not interrupted at all: rpm waited for its lock until the transaction had ended by itself.
         "a transaction that outlived its starter has finished by itself".to_owned()
     } else {

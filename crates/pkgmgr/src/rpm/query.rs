@@ -8,6 +8,8 @@
 //!
 //! gpg-pubkey entries are imported keys, not packages, and are left out.
 
+use std::path::Path;
+
 use drydock_domain::inventory::Package;
 
 use crate::exec::QUERY_TIME_LIMIT;
@@ -41,19 +43,70 @@ pub(crate) fn named(names: &[&str]) -> CommandSpec {
         .args(names.iter().copied())
 }
 
-/// Names of packages of which several versions live side by side: kernels and what goes with them.
-pub(crate) fn install_only() -> CommandSpec {
-    CommandSpec::new("rpm", "rpm -q --whatprovides", QUERY_TIME_LIMIT).args([
-        "-q",
-        "--queryformat",
-        "%{NAME}\\n",
-        "--whatprovides",
-        "kernel",
-        "kernel-modules",
-        "installonlypkg(kernel)",
-        "installonlypkg(kernel-module)",
-        "multiversion(kernel)",
-    ])
+/// Names and provides of which several versions live side by side: the defaults of yum 3, dnf and libzypp together.
+const SIDE_BY_SIDE: [&str; 17] = [
+    "kernel",
+    "kernel-modules",
+    "kernel-PAE",
+    "kernel-PAE-debug",
+    "kernel-bigmem",
+    "kernel-enterprise",
+    "kernel-smp",
+    "kernel-debug",
+    "kernel-unsupported",
+    "kernel-source",
+    "kernel-devel",
+    "kernel-uek",
+    "kernel-uek-devel",
+    "installonlypkg(kernel)",
+    "installonlypkg(kernel-module)",
+    "installonlypkg(vm)",
+    "multiversion(kernel)",
+];
+/// Where an administrator adds to them, and by which key.
+const SIDE_BY_SIDE_FILES: [(&str, &str); 3] =
+    [("etc/dnf/dnf.conf", "installonlypkgs"), ("etc/yum.conf", "installonlypkgs"), ("etc/zypp/zypp.conf", "multiversion")];
+/// Words taken from one of these files, count.
+const CONFIGURED_MAX: usize = 200;
+
+/// All names and provides of packages that may be installed in several versions on the host at `root`.
+pub(crate) fn side_by_side(root: &Path) -> Vec<String> {
+    let mut words: Vec<String> = SIDE_BY_SIDE.map(str::to_owned).to_vec();
+    for (file, key) in SIDE_BY_SIDE_FILES {
+        // Most hosts have only one of them.
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+        words.extend(configured(&text, key).into_iter().take(CONFIGURED_MAX));
+    }
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// The words of `key = a, b c` in an INI file; further lines of the value begin with a space.
+fn configured(text: &str, key: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut words = Vec::new();
+    for line in text.lines() {
+        let value = if line.starts_with([' ', '\t']) {
+            inside.then_some(line)
+        } else {
+            let pair = line.split_once('=').filter(|(name, _)| name.trim() == key);
+            inside = pair.is_some();
+            pair.map(|(_, value)| value)
+        };
+        let all = value.into_iter().flat_map(|v| v.split([' ', '\t', ',']));
+        let named = all.map(|w| w.strip_prefix("provides:").unwrap_or(w));
+        let safe = |w: &&str| !w.is_empty() && !w.starts_with('-') && w.bytes().all(|b| b.is_ascii_graphic());
+        words.extend(named.filter(safe).map(str::to_owned));
+    }
+    words
+}
+
+/// Names of installed packages that are or provide one of `words`.
+pub(crate) fn install_only(words: &[String]) -> CommandSpec {
+    CommandSpec::new("rpm", "rpm -q --whatprovides", QUERY_TIME_LIMIT)
+        .args(["-q", "--queryformat", "%{NAME}\\n", "--whatprovides"])
+        .args(words.iter().cloned())
 }
 
 /// Reads the names of [`install_only`]; `no package provides …` lines are left out.
@@ -95,6 +148,22 @@ pub(crate) fn evr(epoch: &str, version: &str, release: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_administrator_lets_live_side_by_side_does() {
+        let dnf = "[main]\ngpgcheck=1\ninstallonlypkgs = kernel, our-module\n  our-other(x)\nclean=1\n more\n-bad=1\n";
+        assert_eq!(configured(dnf, "installonlypkgs"), ["kernel", "our-module", "our-other(x)"]);
+        assert_eq!(
+            configured("multiversion = provides:multiversion(kernel),jdk\n", "multiversion"),
+            ["multiversion(kernel)", "jdk"]
+        );
+        assert_eq!(configured("# installonlypkgs=a\ninstallonlypkgs=--eval\n", "installonlypkgs"), [""; 0]);
+        let root = tempfile::tempdir().expect("a root");
+        std::fs::create_dir_all(root.path().join("etc")).expect("etc");
+        std::fs::write(root.path().join("etc/yum.conf"), "[main]\ninstallonlypkgs=our-module\n").expect("written");
+        let words = side_by_side(root.path());
+        assert!(["our-module", "kernel-devel", "installonlypkg(vm)"].iter().all(|w| words.iter().any(|have| have == w)));
+    }
 
     #[test]
     fn keys_are_left_out_and_epochs_written_only_when_they_matter() {

@@ -16,7 +16,7 @@ use crate::dnf::{not_installed, skipped};
 use crate::dnf5::{Offered, closing, exclusive, update};
 use crate::error::PkgError;
 use crate::excludes::Excludes;
-use crate::exec::{complete, cut, failed, join_findings, last_words, run_waiting};
+use crate::exec::{complete, cut, failed, join_findings, last_words, planned_changes, run_waiting};
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::rpm;
 use crate::run::{CommandSpec, End, Runner};
@@ -108,7 +108,7 @@ impl PackageManager for Yum {
     }
 
     fn broken(&self, runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError> {
-        rpm::twice(runner)
+        rpm::twice(&self.root, runner)
     }
 
     fn refresh(&self, runner: &dyn Runner) -> Result<Vec<Finding>, PkgError> {
@@ -193,7 +193,7 @@ impl PackageManager for Yum {
         let finished = run_waiting(runner, &command::install(&words), command::locked)?;
         let success = finished.success();
         let message = if success {
-            format!("yum made {} planned changes", todo.len())
+            format!("yum made {}", planned_changes(todo.len()))
         } else {
             format!("yum failed ({}): {}", finished.describe_end(), last_words(&finished))
         };
@@ -208,7 +208,7 @@ impl PackageManager for Yum {
     }
 
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {
-        rpm::mend_twice(runner)
+        rpm::mend_twice(&self.root, runner)
     }
 
     fn reboot_hint(&self, runner: &dyn Runner, booted_at: Timestamp) -> Result<Vec<RebootReason>, PkgError> {

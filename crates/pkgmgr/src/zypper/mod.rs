@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::error::PkgError;
 use crate::excludes::Excludes;
-use crate::exec::{complete, cut, failed, join_findings, last_words, run, run_waiting};
+use crate::exec::{complete, cut, failed, join_findings, last_words, planned_changes, run, run_waiting};
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::rpm;
 use crate::run::{Captured, CommandSpec, End, Finished, Runner};
@@ -215,7 +215,7 @@ impl PackageManager for Zypper {
     }
 
     fn broken(&self, runner: &dyn Runner) -> Result<Vec<BrokenPackage>, PkgError> {
-        rpm::twice(runner)
+        rpm::twice(&self.root, runner)
     }
 
     fn refresh(&self, runner: &dyn Runner) -> Result<Vec<Finding>, PkgError> {
@@ -295,7 +295,7 @@ impl PackageManager for Zypper {
             );
             let success = is_good(&finished);
             let message = if success {
-                format!("zypper made {} planned changes", todo.len())
+                format!("zypper made {}", planned_changes(todo.len()))
             } else {
                 format!("zypper failed ({})", finished.describe_end())
             };
@@ -319,7 +319,7 @@ impl PackageManager for Zypper {
     }
 
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {
-        let mut report = rpm::mend_twice(runner)?;
+        let mut report = rpm::mend_twice(&self.root, runner)?;
         let answer = self.list(runner, &command::verify());
         let unmet = match &answer {
             Ok(answer) => actions_of(answer, None).iter().map(|a| a.name.clone()).collect::<Vec<_>>().join(", "),

@@ -19,6 +19,9 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Time between two drawings of a job in which nothing happens: its clock goes on.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A server that takes the connection must begin its event stream within this; without one the job is only read.
+const STREAM_BEGINS: Duration = Duration::from_secs(30);
+
 /// How following ended.
 #[derive(Debug)]
 pub enum Followed {
@@ -83,7 +86,8 @@ fn given_up(failure: Failure, job: JobId) -> Failure {
 /// One connection: open the stream first, then read everything, so that nothing falls between the two.
 async fn round(client: &Client, job: JobId, screen: &mut ScreenWriter<'_>, pace: Pace) -> Result<Round, Failure> {
     let id = job.to_string();
-    let stream = client.events(&["patch-jobs", &id, "events"]).await;
+    let opening = STREAM_BEGINS.min(pace.give_up);
+    let stream = tokio::time::timeout(opening, client.events(&["patch-jobs", &id, "events"])).await;
     let mut picture = read(client, job).await?;
     screen.note(None)?;
     screen.draw(&picture)?;
@@ -91,7 +95,7 @@ async fn round(client: &Client, job: JobId, screen: &mut ScreenWriter<'_>, pace:
         return Ok(Round::Final(Box::new(picture)));
     }
     // No stream (a proxy may refuse it): this read was one look; the caller comes back after a pause.
-    let Ok(mut stream) = stream else { return Ok(Round::Ended) };
+    let Ok(Ok(mut stream)) = stream else { return Ok(Round::Ended) };
     let (mut drawn, mut heard) = (Instant::now(), Instant::now());
     let mut dirty = false;
     loop {

@@ -34,6 +34,8 @@ pub enum Answer {
     Plain(u16, &'static str, String),
     /// Server-sent events; then the connection ends, or stays open without a word.
     Events { text: String, stays_open: bool },
+    /// Nothing at all, for ever.
+    Never,
 }
 
 /// A request as it came.
@@ -144,6 +146,7 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, hea
         Some(Answer::Plain(status, kind, text)) => {
             Response::builder().status(status).header("content-type", kind).body(Body::from(text)).expect("a response")
         }
+        Some(Answer::Never) => std::future::pending().await,
         Some(Answer::Events { text, stays_open }) => {
             let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
             let stream = if stays_open { first.chain(futures::stream::pending()).boxed() } else { first.boxed() };

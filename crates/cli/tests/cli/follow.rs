@@ -78,6 +78,19 @@ async fn without_a_stream_the_job_is_read_again_and_again() {
 }
 
 #[tokio::test]
+async fn a_stream_that_never_begins_is_not_waited_for() {
+    let fake = Fake::start().await;
+    let last = [done(1, "web-1", TaskState::Succeeded)];
+    fake.on(&format!("GET /patch-jobs/{JOB}/events"), Answer::Never);
+    picture(&fake, &job(JobState::Succeeded, &last), &last);
+    let mut prepared = fake.prepared();
+    prepared.world.pace.give_up = Duration::from_millis(300);
+    let line = format!("patch show {JOB} --follow --summary");
+    let ran = tokio::time::timeout(Duration::from_secs(20), prepared.run(&line)).await;
+    assert_eq!(ran.expect("it ends").code, 0);
+}
+
+#[tokio::test]
 async fn a_silent_stream_is_not_believed() {
     let fake = Fake::start().await;
     let first = [at_work(TaskState::Started, "", 60)];

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use drydock_domain::ids::TaskId;
-use drydock_domain::inventory::fingerprint;
+use drydock_domain::inventory::{Finding, fingerprint};
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::work::WorkOrder;
 use jiff::Timestamp;
@@ -49,6 +49,9 @@ pub struct Entry {
     /// Packages the tool named as failed in this round, with its words.
     #[serde(default)]
     pub failed_packages: Vec<(String, String)>,
+    /// Broken repositories seen when this round read them; the round's first plan tells them.
+    #[serde(default)]
+    pub refresh_findings: Vec<Finding>,
     /// The tool itself suggested a reboot since the last one.
     #[serde(default)]
     pub reboot_suggested: bool,

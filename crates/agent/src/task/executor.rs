@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use drydock_domain::ids::TaskId;
-use drydock_domain::inventory::PackageSet;
-use drydock_domain::patch::report::{Output, StepKind, StepOutcome};
+use drydock_domain::inventory::{Finding, PackageSet};
+use drydock_domain::patch::report::{Output, Plan, StepKind, StepOutcome};
 use drydock_domain::patch::spec::{ExecStep, ExecStepConfig};
 use drydock_domain::work::Directive;
 
@@ -261,7 +261,7 @@ impl<H: Host> Executor<'_, H> {
         }
     }
 
-    fn refresh(&mut self, entry: &Entry, place: &str, resumed: bool) -> Acted {
+    fn refresh(&mut self, entry: &mut Entry, place: &str, resumed: bool) -> Acted {
         if resumed && let Err(trouble) = self.host.settle(place) {
             return Acted::trouble(trouble);
         }
@@ -270,7 +270,9 @@ impl<H: Host> Executor<'_, H> {
             Ok(Some(findings)) => {
                 let words: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.subject, f.message)).collect();
                 let all = words.join("; ");
-                match findings.len() {
+                let broken = findings.len();
+                entry.refresh_findings = findings;
+                match broken {
                     0 => Acted::done("all repositories read"),
                     n if entry.order.task.config.strict_repositories => {
                         Acted::trouble(Trouble::Failed(format!("{n} broken, and the job asks for strict repositories: {all}")))
@@ -285,7 +287,7 @@ impl<H: Host> Executor<'_, H> {
 
     fn plan(&mut self, entry: &mut Entry) -> Acted {
         let config = entry.order.task.config.clone();
-        let plans = match self.host.plan(&config) {
+        let mut plans = match self.host.plan(&config) {
             Ok(plans) => plans,
             Err(Trouble::Interrupted(why)) => return Acted::trouble(Trouble::Failed(why)),
             Err(trouble) => return Acted::trouble(trouble),
@@ -303,8 +305,9 @@ impl<H: Host> Executor<'_, H> {
                 return Acted::trouble(Trouble::Failed(format!("the state before patching cannot be kept: {why}")));
             }
         }
+        tell_broken(&mut plans, &std::mem::take(&mut entry.refresh_findings));
         entry.report.plans.extend(plans);
-        let message = format!("planned {changes} changes, skipped {skipped} updates");
+        let message = format!("planned {}, skipped {}", plural(changes, "change"), plural(skipped, "update"));
         Acted::with(Event::Planned(changes), StepOutcome::Succeeded, message)
     }
 
@@ -395,6 +398,23 @@ fn place(entry: &Entry) -> String {
         State::PreStep | State::PostStep { .. } => name,
         _ => format!("{name}-{}", entry.report.seq),
     }
+}
+
+/// Puts the broken repositories of a refresh into its round's plans. Which package manager found one is not known, so
+/// the first plan tells them, unless a plan already does.
+fn tell_broken(plans: &mut [Plan], findings: &[Finding]) {
+    let new: Vec<Finding> = findings
+        .iter()
+        .filter(|f| !plans.iter().flat_map(|p| &p.findings).any(|known| known.subject == f.subject))
+        .cloned()
+        .collect();
+    if let Some(first) = plans.first_mut() {
+        first.findings.extend(new);
+    }
+}
+
+fn plural(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 /// A transaction outlived the agent. Whatever its exit code says, the rest of the plan is looked for: that costs

@@ -34,6 +34,7 @@ struct World {
     half: bool,
     before: BTreeMap<usize, PackageSet>,
     fails: Option<&'static str>,
+    broken_repository: Option<&'static str>,
     reboots: u32,
     /// Calls that act, so far; the process dies in the one with this number.
     acts: u32,
@@ -160,8 +161,10 @@ impl Host for Paper {
     }
 
     fn refresh(&mut self, _: &str) -> Result<Option<Vec<Finding>>, Trouble> {
-        self.world().act();
-        Ok(Some(Vec::new()))
+        let mut world = self.world();
+        world.act();
+        let told = |subject: &str| Finding { subject: subject.into(), message: "connection refused".into() };
+        Ok(Some(world.broken_repository.map(told).into_iter().collect()))
     }
 
     fn plan(&mut self, _: &PatchConfig) -> Result<Vec<Plan>, Trouble> {
@@ -415,6 +418,27 @@ fn a_dry_run_changes_nothing() {
     assert_eq!((report.state, report.plans[0].actions.len()), (TaskState::Succeeded, 2));
     let world = case.world();
     assert!(world.scripts.is_empty() && world.installs.is_empty() && world.reboots == 0);
+}
+
+#[test]
+fn a_broken_repository_is_told_by_each_rounds_plan_and_the_others_are_used() {
+    quiet_panics();
+    let case = Case::new(World { broken_repository: Some("third-party"), ..World::new() }, |_| ());
+    let report = case.finish(None);
+    let told: Vec<Vec<&str>> = report.plans.iter().map(|p| p.findings.iter().map(|f| f.subject.as_str()).collect()).collect();
+    assert_eq!((report.state, told), (TaskState::Succeeded, vec![vec!["third-party"]; 2]));
+    let plan = report.steps.iter().find(|s| s.step == StepKind::Plan).expect("planned");
+    assert_eq!(plan.message, "planned 2 changes, skipped 0 updates");
+}
+
+#[test]
+fn a_repository_that_the_plan_names_itself_is_not_told_twice() {
+    let finding = |subject: &str| Finding { subject: subject.into(), message: "gone".into() };
+    let plan = |findings| Plan { manager: ManagerKind::Zypper, actions: vec![], skipped: vec![], patches: vec![], findings };
+    let mut plans = [plan(vec![]), plan(vec![finding("a")])];
+    tell_broken(&mut plans, &[finding("a"), finding("b")]);
+    assert_eq!((&plans[0].findings, &plans[1].findings), (&vec![finding("b")], &vec![finding("a")]));
+    assert_eq!((plural(1, "change"), plural(0, "update")), ("1 change".into(), "0 updates".into()));
 }
 
 #[test]

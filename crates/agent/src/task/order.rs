@@ -106,6 +106,7 @@ pub fn new_entry(order: WorkOrder, boot: &str, now: Timestamp) -> Entry {
         rebooted_after: false,
         round_from: 0,
         failed_packages: Vec::new(),
+        refresh_findings: Vec::new(),
         reboot_suggested: false,
         report,
         stored_seq: 0,

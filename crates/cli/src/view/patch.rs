@@ -103,9 +103,7 @@ pub fn host(detail: &PatchTaskDetail, now: Timestamp, step_output: bool, colour:
     };
     text += &packages(report, colour);
     text += &skipped(report, colour);
-    for plan in &report.plans {
-        text += &findings(&plan.findings, "  ");
-    }
+    text += &repositories(report);
     if !report.reboot_reasons.is_empty() {
         text += "  reboot still needed\n";
         text.extend(report.reboot_reasons.iter().map(|r| format!("    {}\n", clean(r))));
@@ -190,6 +188,14 @@ fn skipped(report: &TaskReport, colour: bool) -> String {
         rows.add_row([clean(&update.name), or_dash(&update.arch), or_dash(&update.version), clean(&update.reason)]);
     }
     render(rows, 2, colour)
+}
+
+/// Broken repositories; a plan after a reboot repeats what the first one met.
+fn repositories(report: &TaskReport) -> String {
+    let mut all: Vec<_> = report.plans.iter().flat_map(|p| p.findings.clone()).collect();
+    all.sort();
+    all.dedup();
+    findings(&all, "  ")
 }
 
 fn step_name(step: StepKind) -> &'static str {

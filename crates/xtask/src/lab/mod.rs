@@ -6,6 +6,7 @@
 mod fleet;
 mod keeper;
 mod scenario_patch;
+mod scenario_walk;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ pub enum Command {
 pub enum Scenario {
     /// One patch job over hosts of every kind
     Patch,
+    /// README.md as a new user reads it, in a fresh Debian host
+    Walk,
 }
 
 /// Runs one `lab` command.
@@ -89,6 +92,7 @@ pub fn run(command: Command) -> Result<()> {
 pub fn run_scenario(name: Scenario, agent: Option<PathBuf>) -> Result<()> {
     match name {
         Scenario::Patch => scenario_patch::run(agent),
+        Scenario::Walk => scenario_walk::run(agent),
     }
 }
 

@@ -23,6 +23,34 @@ class Refused(Exception):
     """The request cannot be fulfilled; the text is for people."""
 
 
+class LockWords(logging.Handler):
+    """Hears rpm say that another program holds its lock: dnf's own error does not tell that from other failures."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = None
+
+    def emit(self, record):
+        message = record.getMessage()
+        if 'transaction lock' in message:
+            self.said = message
+
+
+def transact(base, display):
+    """Runs the transaction. LockError: another program holds the database, nothing was changed."""
+    words = LockWords()
+    log = logging.getLogger('dnf')
+    log.addHandler(words)
+    try:
+        base.do_transaction(display)
+    except dnf.exceptions.Error:
+        if words.said:
+            raise dnf.exceptions.LockError(words.said)
+        raise
+    finally:
+        log.removeHandler(words)
+
+
 def evr(pkg):
     epoch = '%s:' % pkg.epoch if pkg.epoch else ''
     return '%s%s-%s' % (epoch, pkg.version, pkg.release)
@@ -368,7 +396,9 @@ def apply(request):
     display = Display()
     failure = None
     try:
-        base.do_transaction(display)
+        transact(base, display)
+    except dnf.exceptions.LockError:
+        raise
     except dnf.exceptions.Error as e:
         failure = str(e)
         print(failure, flush=True)
@@ -427,7 +457,7 @@ def repair(request):
         return {'removed': []}
     base.resolve(allow_erasing=False)
     display = Display()
-    base.do_transaction(display)
+    transact(base, display)
     return {'removed': rows, 'errors': display.errors}
 
 

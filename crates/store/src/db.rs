@@ -130,14 +130,22 @@ impl Store {
 }
 
 fn sqlite_pool(connections: u32) -> AnyPoolOptions {
-    AnyPoolOptions::new().max_connections(connections).min_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
-        |connection, _| {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
             Box::pin(async move {
                 connection.execute(SQLITE_PRAGMAS).await?;
                 Ok(())
             })
-        },
-    )
+        })
+        // SQLite undoes a transaction by itself when the disk is full; sqlx then believes for ever that one is open and
+        // begins no other. Such a connection is replaced: the store works again as soon as there is room.
+        .before_acquire(|connection, _| {
+            let fresh = !connection.is_in_transaction();
+            Box::pin(async move { Ok(fresh) })
+        })
 }
 
 fn sqlite_options(path: &Path) -> Result<AnyConnectOptions, sqlx::Error> {
@@ -169,6 +177,19 @@ fn shown(location: &Location) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_undid_by_itself_does_not_block_the_next_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&Location::Sqlite(dir.path().join("d.sqlite"))).await.expect("opened");
+        let mut tx = store.begin().await.expect("begun");
+        // What a full disk does behind sqlx's back.
+        sqlx::query("ROLLBACK").execute(&mut *tx).await.expect("undone");
+        assert!(commit(tx).await.is_err(), "nothing is left to commit");
+        store.ping().await.expect("writes again");
+        let tx = store.begin().await.expect("begun");
+        commit(tx).await.expect("committed");
+    }
 
     #[test]
     fn a_password_is_never_shown() {

@@ -111,6 +111,10 @@ impl From<StoreError> for Error {
         match e {
             StoreError::Cursor => Error::invalid("cursor", e.to_string()),
             StoreError::BackupNotHere => Error::conflict(e.to_string()),
+            e if e.is_full() => {
+                let message = "the disk of the server's database is full and nothing was stored: make room there";
+                Error::Unavailable { message, source: Some(e) }
+            }
             e if e.is_temporary() => Error::Unavailable { message: "the database does not answer", source: Some(e) },
             e => Error::Internal { doing: "read or write its database", source: Box::new(e) },
         }

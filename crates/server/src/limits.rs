@@ -44,5 +44,7 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 128;
 pub const OPEN_FILES_WANTED: u64 = 65_536;
 /// Open files kept back from connections for the store, logs and the rest.
 pub const OPEN_FILES_RESERVED: u64 = 128;
+/// Free in the data directory, bytes, below which the daemon calls itself not ready: a few large reports fit in it.
+pub const DISK_FREE_MIN_BYTES: u64 = 8 * 1024 * 1024;
 /// Configuration file, bytes.
 pub const CONFIG_MAX_BYTES: u64 = 1024 * 1024;

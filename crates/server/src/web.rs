@@ -49,10 +49,17 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The process can work: the store answers, and it is not going down.
+/// The process can work: the store answers, there is room for what it has to store, and it is not going down.
 async fn readyz(State(state): State<AppState>) -> Response {
     if state.shutdown.has_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, "going down\n").into_response();
+    }
+    if let Some(free) = free_bytes(&state.settings.data_dir)
+        && free < crate::limits::DISK_FREE_MIN_BYTES
+    {
+        tracing::warn!(free, path = %state.settings.data_dir.display(), "not ready: the disk is full");
+        let why = format!("the disk of the data directory is full: {} KiB are free\n", free / 1024);
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     }
     match state.control.ready().await {
         Ok(()) => "ready\n".into_response(),
@@ -63,9 +70,27 @@ async fn readyz(State(state): State<AppState>) -> Response {
     }
 }
 
+/// Room for the server's user where the database is; `None` when the system does not say.
+fn free_bytes(data_dir: &std::path::Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(data_dir).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Counters and gauges, for any access token: what a fleet looks like is nobody else's business.
 async fn metrics(State(state): State<AppState>, _caller: Caller, params: Params) -> Result<Response> {
     params.finish()?;
     let text = state.metrics.render(&state.control).await.map_err(Failure::from)?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_read_where_the_data_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(free_bytes(dir.path()).is_some_and(|free| free > 0));
+        assert_eq!(free_bytes(&dir.path().join("missing")), None);
+    }
 }

@@ -91,6 +91,13 @@ impl StoreError {
         }
     }
 
+    /// There is no room for what was to be stored.
+    pub fn is_full(&self) -> bool {
+        // SQLite: 13; PostgreSQL: 53100.
+        let code = |e: &dyn sqlx::error::DatabaseError| e.code().is_some_and(|code| code == "13" || code == "53100");
+        matches!(self, StoreError::Query { source: sqlx::Error::Database(e), .. } if code(e.as_ref()))
+    }
+
     /// A unique constraint refused the row: somebody was faster.
     pub fn is_duplicate(&self) -> bool {
         matches!(self, StoreError::Query { source: sqlx::Error::Database(e), .. } if e.is_unique_violation())

@@ -4,7 +4,9 @@
 //! ends it. Scenarios own their hosts themselves and need no `up`.
 
 mod fleet;
+mod job;
 mod keeper;
+mod scenario_faults;
 mod scenario_patch;
 mod scenario_walk;
 
@@ -62,6 +64,8 @@ pub enum Scenario {
     Patch,
     /// README.md as a new user reads it, in a fresh Debian host
     Walk,
+    /// Faults of scripts, disks, locks, repositories, power and server, one after the other
+    Faults,
 }
 
 /// Runs one `lab` command.
@@ -93,6 +97,7 @@ pub fn run_scenario(name: Scenario, agent: Option<PathBuf>) -> Result<()> {
     match name {
         Scenario::Patch => scenario_patch::run(agent),
         Scenario::Walk => scenario_walk::run(agent),
+        Scenario::Faults => scenario_faults::run(agent),
     }
 }
 

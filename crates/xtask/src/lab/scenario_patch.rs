@@ -8,7 +8,6 @@
 //!    mid-transaction.
 //! 3. *faults*: updates whose scripts fail; the report says so, package by package.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use drydock_testkit::wait::wait_until;
 use serde_json::{Value, json};
 
 use super::Fleet;
+use super::job::{Installed, JOB_LIMIT, Tasks, finish, snapshot, submit, truthful};
 use crate::drydock::{Drydock, Programs};
 
 /// One host of each package manager, and both Debian releases. The shipped agent also runs on the oldest C library here
@@ -26,8 +26,6 @@ use crate::drydock::{Drydock, Programs};
 const KINDS: [RootKind; 5] = [RootKind::AptBookworm, RootKind::AptTrixie, RootKind::Dnf4, RootKind::Dnf5, RootKind::Zypper];
 /// Prefix of the names of this scenario's hosts.
 const PREFIX: &str = "patch-";
-/// A job over five hosts with a reboot takes well below a minute; a busy machine gets five.
-const JOB_LIMIT: Duration = Duration::from_secs(300);
 /// Until an enrolled host's packages are visible.
 const VISIBLE_LIMIT: Duration = Duration::from_secs(30);
 /// Until a package installed by hand is visible: aimed at 2 s, printed as measured; a busy machine gets five times that.
@@ -165,7 +163,7 @@ fn security(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         let steps = host.read(STEPS_LOG)?;
         ensure!(steps == "pre 1.0-1\npost 1.1-1\n", "{name}: the steps saw dd-reboot as {steps:?}");
     }
-    truthful(fleet, drydock, &before, &tasks)
+    all_truthful(fleet, &before, &tasks)
 }
 
 /// Everything but `dd-beta`; the server is killed mid-job and one agent mid-transaction.
@@ -209,7 +207,7 @@ fn interrupted(fleet: &Fleet, drydock: &mut Drydock) -> Result<()> {
         let steps = host.read(STEPS_LOG)?;
         ensure!(steps.lines().count() == 2, "{name}: the steps ran as {steps:?}, not once each");
     }
-    truthful(fleet, drydock, &before, &tasks)
+    all_truthful(fleet, &before, &tasks)
 }
 
 /// Every package's script that ran in this job ran once, and these did.
@@ -247,7 +245,7 @@ fn faults(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         let state = &tasks[host.hostname()]["state"];
         ensure!(state == "FAILED", "{}: the task is {state}, but dd-badpre could not be installed", host.hostname());
     }
-    truthful(fleet, drydock, &before, &tasks)
+    all_truthful(fleet, &before, &tasks)
 }
 
 /// A step that notes which `dd-reboot` it saw.
@@ -259,86 +257,14 @@ fn step(name: &str) -> Value {
     json!({ "linuxExecStepConfig": { "script": script, "interpreter": "SHELL", "timeLimitSecs": 60 } })
 }
 
-/// Submits a job and gives its id.
-fn submit(drydock: &Drydock, name: &str, mut spec: Value) -> Result<String> {
-    spec["displayName"] = json!(name);
-    let file = tempfile::Builder::new().suffix(".json").tempfile()?;
-    std::fs::write(file.path(), spec.to_string())?;
-    let path = file.path().to_str().context("the temporary directory's name is not UTF-8")?;
-    let job = drydock.json(&["patch", "run", "--file", path, "--no-wait"])?;
-    let id = job["id"].as_str().context("patch run printed no job id")?;
-    eprintln!("patch: {name}: job {id}");
-    Ok(id.to_owned())
-}
-
-/// Waits for the job's end and gives its tasks by host.
-fn finish(drydock: &Drydock, job: &str, state: &str) -> Result<BTreeMap<String, Value>> {
-    let begun = Instant::now();
-    let mut follow = drydock.cli_command(&["patch", "show", job, "--follow", "--summary"]);
-    let followed = drydock_testkit::command::run(&mut follow, JOB_LIMIT).with_context(|| {
-        let shown = drydock.json(&["patch", "show", job]).unwrap_or_default();
-        format!("the job is not done: {shown:#}")
-    })?;
-    let shown = drydock.json(&["patch", "show", job])?;
-    // The command's own promise: 0 when every host succeeded, 1 when not.
-    let promised = i32::from(shown["job"]["state"] != "SUCCEEDED");
-    ensure!(followed.code() == Some(promised), "patch show --follow ended with {:?}:\n{}", followed.code(), followed.stderr);
-    let tasks = shown["tasks"].as_array().context("patch show printed no tasks")?;
-    let by_host = tasks.iter().map(|t| (t["instanceName"].as_str().unwrap_or_default().to_owned(), t.clone())).collect();
-    for task in tasks {
-        eprintln!(
-            "  {:20} {:26} {}",
-            task["instanceName"].as_str().unwrap_or("?"),
-            task["state"].as_str().unwrap_or("?"),
-            task["message"].as_str().unwrap_or("")
-        );
-    }
-    ensure!(shown["job"]["state"] == state, "the job ended as {}, not {state}:\n{shown:#}", shown["job"]["state"]);
-    eprintln!("  {state} after {:.1} s", begun.elapsed().as_secs_f64());
-    Ok(by_host)
-}
-
-type Installed = BTreeMap<String, String>;
-
-/// The `dd-` packages of every host, as dpkg and rpm have them.
+/// The packages of every host, as dpkg and rpm have them.
 fn snapshots(fleet: &Fleet) -> Result<Vec<Installed>> {
     fleet.hosts.iter().map(snapshot).collect()
 }
 
-fn snapshot(host: &Host) -> Result<Installed> {
-    let list = if host.root().kind.manager() == PackageManager::Apt {
-        host.sh("dpkg-query -W -f '${Package} ${Version}\\n' 'dd-*'")?
-    } else {
-        host.sh("rpm -qa --qf '%{NAME} %{EVR}\\n' 'dd-*'")?
-    };
-    Ok(list.lines().filter_map(|line| line.split_once(' ')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect())
-}
-
-/// The report names exactly the packages whose version changed in the host's database, from what to what.
-fn truthful(fleet: &Fleet, _drydock: &Drydock, before: &[Installed], tasks: &BTreeMap<String, Value>) -> Result<()> {
-    for (host, before) in fleet.hosts.iter().zip(before) {
-        let after = snapshot(host)?;
-        let names = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
-        let changed: BTreeMap<&str, (Option<&str>, Option<&str>)> = names
-            .into_iter()
-            .map(|name| (name.as_str(), (before.get(name).map(String::as_str), after.get(name).map(String::as_str))))
-            .filter(|(_, (old, new))| old != new)
-            .collect();
-        let task = &tasks[host.hostname()];
-        let packages =
-            task["report"]["packages"].as_array().with_context(|| format!("{}: no packages in the report", host.hostname()))?;
-        let reported: BTreeMap<&str, (Option<&str>, Option<&str>)> = packages
-            .iter()
-            .map(|p| (p["name"].as_str().unwrap_or_default(), (p["from"].as_str(), p["found"].as_str())))
-            .filter(|(_, (old, new))| old != new)
-            .collect();
-        ensure!(
-            changed == reported,
-            "{}: the database changed by\n{changed:#?}\nbut the report says\n{reported:#?}",
-            host.hostname()
-        );
-    }
-    Ok(())
+/// Every host's report says what its package database says.
+fn all_truthful(fleet: &Fleet, before: &[Installed], tasks: &Tasks) -> Result<()> {
+    fleet.hosts.iter().zip(before).try_for_each(|(host, before)| truthful(host, before, &tasks[host.hostname()]))
 }
 
 fn host_of(fleet: &Fleet, kind: RootKind) -> Result<&Host> {

@@ -101,7 +101,10 @@ impl Enrol {
         let target = Target { server: server.clone(), proxy, tls: tls::pinned(&self.ca_fingerprint)? };
         let key = identity::key_or_new(&paths.key())?;
         let csr = identity::request(&key).context("cannot make the certificate request")?;
-        let facts = Collector::new(Path::new("/")).os();
+        let mut facts = Collector::new(Path::new("/")).os();
+        // In a container the unit's sandbox shows another boot id than this process sees: the running agent tells it,
+        // or the history of the host would begin with a reboot that never was.
+        facts.boot_id.clear();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut backoff = Backoff::default();

@@ -53,6 +53,8 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
     for wanted in ["dd-alpha", "APPLIED", "| draining", "held by apt-mark"] {
         ensure!(walk.printed.contains(wanted), "the last command does not show {wanted:?}:\n{}", walk.printed);
     }
+    let history = host.sh("HOME=/root drydock instance history walk-web-1")?;
+    ensure!(history.contains("enrolled") && !history.contains("rebooted"), "nobody rebooted the host:\n{history}");
     ensure!(took < WALK_LIMIT, "the walk took {:.1} s of machine time", took.as_secs_f64());
     eprintln!("walk: from programs to a patched host in {:.1} s of machine time", took.as_secs_f64());
     Ok(())

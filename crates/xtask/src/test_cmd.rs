@@ -1,8 +1,9 @@
 //! `cargo xtask test`: everything CI runs, in the order in which failures are cheapest.
 //!
 //! It installs what is missing (as root on Debian), checks form and lints, runs every test of the workspace, builds the
-//! shipped agent and checks it against the oldest glibc, and patches the lab's real hosts. `--quick` leaves out the
-//! last two. Absent: benchmarks; they are not assertions.
+//! shipped agent and checks it against the oldest glibc, patches the lab's real hosts and walks README.md in one.
+//! `--quick` leaves out everything from the shipped agent on; `--long` adds the faults on real hosts. Absent: benchmarks;
+//! they are not assertions.
 
 use anyhow::{Context as _, Result};
 
@@ -11,9 +12,12 @@ use crate::{lab, release, setup, sh};
 /// Which parts to run.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Options {
-    /// Leave out the shipped agent and the lab's patch run.
-    #[arg(long)]
+    /// Leave out the shipped agent and the lab's runs
+    #[arg(long, conflicts_with = "long")]
     quick: bool,
+    /// Also the faults on real hosts: two minutes of full disks, held locks, power cuts and endless scripts
+    #[arg(long)]
+    long: bool,
 }
 
 /// Runs everything; stops at the first failure.
@@ -35,9 +39,14 @@ pub fn run(options: Options) -> Result<()> {
         cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
     }
     if options.quick {
-        eprintln!("--quick: the shipped agent and the lab's patch run are left out");
+        eprintln!("--quick: the shipped agent and the lab's runs are left out");
         return Ok(());
     }
     let agent = release::agent()?;
-    lab::run_scenario(lab::Scenario::Patch, Some(agent)).context("the lab's patch run")
+    lab::run_scenario(lab::Scenario::Patch, Some(agent.clone())).context("the lab's patch run")?;
+    lab::run_scenario(lab::Scenario::Walk, Some(agent.clone())).context("the lab's walk through README.md")?;
+    if options.long {
+        lab::run_scenario(lab::Scenario::Faults, Some(agent)).context("the lab's faults run")?;
+    }
+    Ok(())
 }

@@ -18,8 +18,6 @@ use crate::drydock::Programs;
 
 /// The part of README.md that is walked.
 const SECTION: &str = "## From built programs to a patched host";
-/// Machine time of the whole walk: what README's readers are promised.
-const WALK_LIMIT: Duration = Duration::from_secs(60);
 /// From `enrol` to the host's appearance as ONLINE.
 const VISIBLE_LIMIT: Duration = Duration::from_secs(10);
 /// One command of the walk.
@@ -55,7 +53,6 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
     }
     let history = host.sh("HOME=/root drydock instance history walk-web-1")?;
     ensure!(history.contains("enrolled") && !history.contains("rebooted"), "nobody rebooted the host:\n{history}");
-    ensure!(took < WALK_LIMIT, "the walk took {:.1} s of machine time", took.as_secs_f64());
     eprintln!("walk: from programs to a patched host in {:.1} s of machine time", took.as_secs_f64());
     Ok(())
 }

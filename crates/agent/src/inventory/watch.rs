@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use futures::StreamExt;
-use inotify::{Inotify, WatchMask};
+use inotify::{Inotify, WatchMask, Watches};
 use tokio::time::Instant;
 
 use super::worker::Ask;
@@ -30,15 +30,11 @@ const BUFFER_BYTES: usize = 4096;
 /// Watches `paths` and asks the collecting thread for packages; returns only when the kernel takes the watch away.
 pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> {
     let inotify = Inotify::init()?;
-    let mask = WatchMask::CLOSE_WRITE | WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MODIFY;
     // A file that is replaced by rename takes its watch with it; its directory stays.
     let dir_of = |path: &PathBuf| if path.is_dir() { path.clone() } else { path.parent().map_or(path.clone(), PathBuf::from) };
     let dirs: Vec<PathBuf> = paths.iter().take(WATCHES_MAX).map(dir_of).collect();
-    for dir in &dirs {
-        if let Err(e) = inotify.watches().add(dir, mask) {
-            tracing::warn!("{} cannot be watched ({e}); changes there are found by the periodic inventory", dir.display());
-        }
-    }
+    let mut watches = inotify.watches();
+    watch(&mut watches, &dirs);
     let mut last = None;
     let mut events = inotify.into_event_stream(vec![0; BUFFER_BYTES])?;
     while let Some(event) = events.next().await {
@@ -52,6 +48,8 @@ pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> 
                 Ok(None) | Err(_) => break,
             }
         }
+        // `rpm --rebuilddb` puts a new directory in the old one's place; watching the same one twice costs nothing.
+        watch(&mut watches, &dirs);
         let now = stamp(&dirs);
         if last.as_ref() == Some(&now) {
             continue;
@@ -62,6 +60,16 @@ pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> 
         }
     }
     Ok(())
+}
+
+fn watch(watches: &mut Watches, dirs: &[PathBuf]) {
+    let content = WatchMask::CLOSE_WRITE | WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MODIFY;
+    let directory = WatchMask::MOVE_SELF | WatchMask::DELETE_SELF;
+    for dir in dirs {
+        if let Err(e) = watches.add(dir, content | directory) {
+            tracing::warn!("{} cannot be watched ({e}); changes there are found by the periodic inventory", dir.display());
+        }
+    }
 }
 
 /// Size, time of change and inode of each file that holds something.
@@ -130,6 +138,36 @@ mod tests {
         std::fs::write(dir.path().join("rpmdb.sqlite-shm"), "x").expect("written");
         tokio::time::sleep(BUSY_MAX + QUIET).await;
         assert!(asks.lock().expect("lock").try_recv().is_err(), "reading is no news");
+        watching.abort();
+    }
+
+    #[tokio::test]
+    async fn a_directory_put_in_the_old_ones_place_is_watched() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let (db, new, old) = (parent.path().join("rpm"), parent.path().join("rpmrebuilddb.1"), parent.path().join("rpmold.1"));
+        std::fs::create_dir(&db).expect("made");
+        let (sender, asks) = std::sync::mpsc::channel();
+        let watching = tokio::spawn(run(vec![db.clone()], sender));
+        let mut round = 0;
+        let mut wait_for_ask = async || {
+            let asked = tokio::time::timeout(Duration::from_secs(10), async {
+                // Written until it is seen: nobody tells when a watch is set.
+                while asks.try_recv().is_err() {
+                    round += 1;
+                    std::fs::write(db.join("rpmdb.sqlite"), "x".repeat(round)).expect("written");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            });
+            asked.await.expect("an ask");
+        };
+        wait_for_ask().await;
+        std::fs::create_dir(&new).expect("made");
+        std::fs::rename(&db, &old).expect("moved");
+        std::fs::rename(&new, &db).expect("moved");
+        tokio::time::sleep(BUSY_MAX + QUIET).await;
+        std::fs::remove_dir_all(&old).expect("removed");
+        wait_for_ask().await;
+        wait_for_ask().await;
         watching.abort();
     }
 }

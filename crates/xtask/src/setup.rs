@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use drydock_testkit::cache::cache_dir;
+use drydock_testkit::cache::{cache_dir, remove_tree};
 
 use crate::sh;
 
@@ -42,13 +42,16 @@ fn is_installed(package: &str) -> bool {
     query.is_ok_and(|output| output.status.success() && output.stdout == b"installed")
 }
 
-/// Path of cargo-zigbuild, installed into the cache when it is not there.
+/// Path of cargo-zigbuild, installed into the cache when it is not there or no longer works (the environment belongs to
+/// one Python of the machine, which may have gone; or its installation was interrupted).
 pub fn cross_linker() -> Result<PathBuf> {
     let home = cache_dir()?.join("tools").join("cross-linker-0.24.0-0.17.1");
     let program = home.join("bin/cargo-zigbuild");
-    if program.exists() {
+    let linker = sh::command(home.join("bin/python"), ["-m", "ziglang", "version"]).output();
+    if program.exists() && linker.is_ok_and(|output| output.status.success()) {
         return Ok(program);
     }
+    remove_tree(&home)?;
     sh::run(sh::command("python3", ["-m".as_ref(), "venv".as_ref(), home.as_os_str()]))
         .context("cannot make a Python environment for the cross linker; install python3-venv")?;
     let mut install = sh::command(home.join("bin/pip"), ["install", "--quiet", "--disable-pip-version-check"]);

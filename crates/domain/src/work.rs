@@ -26,7 +26,8 @@ pub struct WorkOrder {
     pub version: u32,
     /// The only instance that may act on it.
     pub instance: InstanceId,
-    /// Grows by one with every order to this instance; the agent refuses a number it has passed.
+    /// Grows with every order to this instance, with gaps: at least the server's time in milliseconds, so that a server
+    /// restored from a backup does not repeat one. The agent refuses a number it has passed.
     pub number: u64,
     /// When the server signed it.
     pub issued_at: Timestamp,

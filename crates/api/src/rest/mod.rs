@@ -3,8 +3,9 @@
 //!
 //! Rules of the whole API: JSON in camelCase; times RFC 3339 in UTC; unknown fields in requests refused; lists are
 //! [`Page`]s with an opaque cursor; every error is [`ApiError`]; resources that change carry an `etag` (also as ETag
-//! header, honoured by If-Match); POSTs that create take an `Idempotency-Key` header (1 to 128 visible ASCII
-//! characters, remembered for 24 hours).
+//! header, honoured by If-Match); the POST that creates a patch job takes an `Idempotency-Key` header (1 to 128 visible
+//! ASCII characters, remembered for 24 hours). POSTs whose answer shows a secret once refuse the header: the secret is
+//! not kept and could not be answered again.
 
 mod access;
 mod error;

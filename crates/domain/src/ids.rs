@@ -60,6 +60,16 @@ ids! {
     TaskId = "patch task";
     /// An access token of a person or a program.
     AccessTokenId = "access token";
+    /// A software source.
+    SourceId = "software source";
+    /// A snapshot of a software source.
+    SnapshotId = "snapshot";
+    /// A lifecycle environment.
+    EnvironmentId = "lifecycle environment";
+    /// A managed instance group.
+    GroupId = "group";
+    /// Background work: a sync, a publication, a collection.
+    ContentJobId = "content job";
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod instance;
 pub mod inventory;
 pub mod limits;
 pub mod patch;
+pub mod source;
 pub mod validate;
 pub mod version;
 pub mod work;

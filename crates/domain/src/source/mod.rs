@@ -4,6 +4,7 @@
 pub mod environment;
 pub mod filter;
 pub mod host;
+pub mod job;
 pub mod name;
 pub mod resolve;
 pub mod spec;

@@ -200,7 +200,7 @@ impl SigningKey {
         self.gpg(&["--armor", "--output", to, "--export"])
     }
 
-    fn sign_release(&self, suite: &Path) -> Result<()> {
+    pub(super) fn sign_release(&self, suite: &Path) -> Result<()> {
         let file = |name: &str| -> Result<String> {
             let path: PathBuf = suite.join(name);
             Ok(path.to_str().context("the path of an archive must be text")?.to_owned())

@@ -6,11 +6,13 @@
 
 mod advisory;
 mod deb;
+mod large;
 mod rpm;
 mod standard;
 
 pub use advisory::{Advisory, AdvisoryKind, Severity};
 pub use deb::{AptArchive, DebPackage, Relation, SigningKey};
+pub use large::{LARGE_DEBS, LARGE_NAMES, LARGE_SUITE, LARGE_VERSIONS, large_apt, large_yum, write_yum};
 pub use rpm::{RpmPackage, RpmRepository};
 pub use standard::{HELD_PACKAGE, PackageSet, SCRIPTLET_LOG, SLOW_SECONDS_FILE, Standard, UNREACHABLE_REPOSITORY, standard};
 

@@ -8,14 +8,23 @@
 //! not kept and could not be answered again.
 
 mod access;
+mod content_job;
+mod environment;
 mod error;
 mod instance;
 mod patch;
+mod source;
 
 pub use access::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, WhoAmI};
+pub use content_job::{CollectReport, ContentJob, ContentJobDetail, FileCount};
+pub use environment::{Environment, EnvironmentPointer, PointerMove, PromotionMove, PromotionResult, SnapshotRef};
 pub use error::{ApiError, ErrorKind};
 pub use instance::{EditInstance, HistoryEntry, Instance, InventorySummary, PackageList, RejectInstance, UpdateList};
 pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail};
+pub use source::{
+    DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, Snapshot, SnapshotDetail,
+    SnapshotDiff, Source,
+};
 
 use serde::{Deserialize, Serialize};
 

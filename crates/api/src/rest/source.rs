@@ -1,0 +1,176 @@
+//! Software sources, their snapshots, and what a host sees of them.
+
+use drydock_domain::ids::{SnapshotId, SourceId};
+use drydock_domain::inventory::Finding;
+use drydock_domain::source::host::{HostSource, HostSourcesReport, SourcesMode};
+use drydock_domain::source::job::SnapshotOrigin;
+use drydock_domain::source::spec::SourceSpec;
+use drydock_domain::source::unit::{SnapshotStats, UnitChange};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ContentJob;
+
+/// A software source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Its id.
+    pub id: SourceId,
+    /// As made or edited; without the upstream's client key and without the proxy's password.
+    pub spec: SourceSpec,
+    /// The newest snapshot; absent before the first sync.
+    pub current: Option<Snapshot>,
+    /// The newest background work on it.
+    pub last_job: Option<ContentJob>,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Changes with every edit; for If-Match.
+    pub etag: String,
+}
+
+/// A snapshot of a source: never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Name of the source.
+    pub source: String,
+    /// 1, 2, 3 … in the source.
+    pub number: u64,
+    /// Hash of everything in it, lower-case hex: equal roots are equal content.
+    pub root: String,
+    /// Sizes.
+    pub stats: SnapshotStats,
+    /// What made it.
+    pub origin: SnapshotOrigin,
+    /// When.
+    pub created_at: Timestamp,
+    /// Oddities noted while it was made, count; the snapshot alone shows them.
+    pub findings_total: u32,
+    /// Environments that point at it, by name.
+    pub environments: Vec<String>,
+}
+
+/// A snapshot with the oddities noted while it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotDetail {
+    /// What lists show.
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+    /// At most 1,000.
+    pub findings: Vec<Finding>,
+}
+
+/// How many units differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiffCounts {
+    /// Only in the newer.
+    pub added: u64,
+    /// Only in the older.
+    pub removed: u64,
+    /// The same file with other metadata.
+    pub changed: u64,
+}
+
+/// What differs between two snapshots of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotDiff {
+    /// Name of the source.
+    pub source: String,
+    /// Number of the older one.
+    pub from: u64,
+    /// Number of the newer one.
+    pub to: u64,
+    /// Of all differences.
+    pub counts: DiffCounts,
+    /// The first of them (`limit`), sorted by name.
+    pub changes: Vec<UnitChange>,
+    /// There are more than shown.
+    pub truncated: bool,
+}
+
+/// What a managed instance sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceSources {
+    /// What becomes of the repository definitions the host had before.
+    pub mode: SourcesMode,
+    /// Its environment; absent = it sees the newest snapshots.
+    pub environment: Option<String>,
+    /// Everything attached, sorted by name.
+    pub sources: Vec<InstanceSource>,
+    /// Number of the document the host was last given; 0 = none.
+    pub generation: u64,
+    /// What the host last told; absent until it told something.
+    pub report: Option<HostSourcesReport>,
+    /// When.
+    pub reported_at: Option<Timestamp>,
+}
+
+/// One source attached to a managed instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceSource {
+    /// Name of the source.
+    pub name: String,
+    /// Where it is attached: `instance`, `group <name>`, `environment <name>`.
+    pub through: Vec<String>,
+    /// What the host is told; absent when the host cannot see the source.
+    pub host_source: Option<HostSource>,
+    /// Why the host cannot see it, for people.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// What to change of a managed instance's sources; absent fields stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EditInstanceSources {
+    /// Sources to attach to the instance itself, by name.
+    pub attach: Vec<String>,
+    /// Sources to detach from the instance itself, by name.
+    pub detach: Vec<String>,
+    /// What becomes of the repository definitions the host had before.
+    pub mode: Option<SourcesMode>,
+    /// Name of an environment; an empty text takes the instance out of its environment.
+    pub environment: Option<String>,
+}
+
+/// Which sources to attach to and detach from a lifecycle environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EditAttachments {
+    /// Sources to attach, by name.
+    pub attach: Vec<String>,
+    /// Sources to detach, by name.
+    pub detach: Vec<String>,
+}
+
+/// A key that signs the metadata of this server's repositories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryKey {
+    /// Fingerprint, hex.
+    pub fingerprint: String,
+    /// New metadata is signed with it; `false`: hosts know it already (or still), nothing more.
+    pub signs: bool,
+    /// The public key, ASCII-armoured.
+    pub public_key: String,
+}

@@ -49,14 +49,14 @@ pub struct ContentJobDetail {
     pub findings: Vec<Finding>,
 }
 
-/// Files of one kind, counted.
+/// How much of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
-pub struct FileCount {
-    /// How many.
-    pub files: u64,
-    /// Their size on disk, bytes.
+pub struct Freed {
+    /// Files.
+    pub count: u64,
+    /// Their sizes, bytes.
     pub bytes: u64,
 }
 
@@ -68,11 +68,11 @@ pub struct CollectReport {
     /// Nothing was freed.
     pub dry_run: bool,
     /// Parts of snapshots.
-    pub objects: FileCount,
+    pub objects: Freed,
     /// Package files.
-    pub blobs: FileCount,
+    pub blobs: Freed,
     /// Published metadata files.
-    pub meta: FileCount,
-    /// Why some things are kept, for people (a sample).
+    pub metadata: Freed,
+    /// Things that look unused and are kept, and why; a sample.
     pub kept: Vec<String>,
 }

@@ -1,12 +1,11 @@
 //! Lifecycle environments and promotions.
 
-use drydock_domain::ids::{EnvironmentId, SnapshotId};
+use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::source::environment::EnvironmentSpec;
-use drydock_domain::source::unit::UnitChange;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::DiffCounts;
+use super::{DiffCounts, SnapshotRef};
 
 /// A lifecycle environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,21 +20,10 @@ pub struct Environment {
     pub pointers: Vec<EnvironmentPointer>,
     /// Sources attached to every host of it, by name.
     pub sources: Vec<String>,
+    /// Managed instances in it, count.
+    pub instances: u64,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Changes with every edit; for If-Match.
-    pub etag: String,
-}
-
-/// One snapshot of a source, named shortly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct SnapshotRef {
-    /// Its id.
-    pub id: SnapshotId,
-    /// Its number in the source.
-    pub number: u64,
 }
 
 /// What an environment points at for one source.
@@ -51,6 +39,8 @@ pub struct EnvironmentPointer {
     pub moved_at: Timestamp,
     /// By whom.
     pub moved_by: String,
+    /// The source has a newer snapshot.
+    pub behind: bool,
 }
 
 /// What a promotion did, or (dry run) would do.
@@ -62,29 +52,63 @@ pub struct PromotionResult {
     pub environment: String,
     /// Nothing was changed.
     pub dry_run: bool,
-    /// One entry a source whose pointer moves; empty = everything is there already.
+    /// One entry a source whose pointer moves, by name.
     pub moves: Vec<PromotionMove>,
+    /// Sources that already pointed there, by name.
+    pub unchanged: Vec<String>,
 }
 
-/// One pointer's move.
+/// One source's part of a promotion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PromotionMove {
     /// Name of the source.
     pub source: String,
-    /// Where it pointed; absent = the source was never promoted there.
+    /// Where the environment points before it; absent = nowhere.
     pub from: Option<SnapshotRef>,
-    /// Where it points now.
+    /// Where it points after it.
     pub to: SnapshotRef,
-    /// What changes in the source.
+    /// What changes in the source; everything is `added` at the first promotion.
     pub counts: DiffCounts,
-    /// The first of the changes (at most 100).
-    pub changes: Vec<UnitChange>,
-    /// Managed instances that see it, count.
+    /// Managed instances that see the source through the environment, count.
     pub instances: u64,
-    /// The first of them by name (at most 100).
-    pub instance_names: Vec<String>,
+    /// Of these, the ones with an installed package that gets a newer version by it, count.
+    pub instances_affected: u64,
+    /// The first of them, those with most updates first.
+    pub affected: Vec<AffectedInstance>,
+    /// New versions that instances would be offered, those for most instances first (cut).
+    pub upgrades: Vec<OfferedUpgrade>,
+    /// The counts of instances and upgrades are lower bounds: there was too much to look at all of it.
+    pub truncated: bool,
+}
+
+/// A managed instance that a promotion brings updates to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AffectedInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// Packages with a newer version, count.
+    pub updates: u32,
+}
+
+/// A version that a promotion offers to instances with an older one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedUpgrade {
+    /// Package name.
+    pub name: String,
+    /// Architecture.
+    pub arch: String,
+    /// The newest version offered.
+    pub to: String,
+    /// Instances with an older one, count.
+    pub instances: u64,
 }
 
 /// One earlier move of an environment's pointer.

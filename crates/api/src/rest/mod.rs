@@ -16,14 +16,16 @@ mod patch;
 mod source;
 
 pub use access::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, WhoAmI};
-pub use content_job::{CollectReport, ContentJob, ContentJobDetail, FileCount};
-pub use environment::{Environment, EnvironmentPointer, PointerMove, PromotionMove, PromotionResult, SnapshotRef};
+pub use content_job::{CollectReport, ContentJob, ContentJobDetail, Freed};
+pub use environment::{
+    AffectedInstance, Environment, EnvironmentPointer, OfferedUpgrade, PointerMove, PromotionMove, PromotionResult,
+};
 pub use error::{ApiError, ErrorKind};
 pub use instance::{EditInstance, HistoryEntry, Instance, InventorySummary, PackageList, RejectInstance, UpdateList};
 pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail};
 pub use source::{
-    DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, Snapshot, SnapshotDetail,
-    SnapshotDiff, Source,
+    DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,
+    SnapshotDetail, SnapshotDiff, SnapshotRef, Source, UnitPage,
 };
 
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
 //! Software sources, their snapshots, and what a host sees of them.
 
-use drydock_domain::ids::{SnapshotId, SourceId};
+use drydock_domain::ids::{InstanceId, SnapshotId, SourceId};
 use drydock_domain::inventory::Finding;
-use drydock_domain::source::host::{HostSource, HostSourcesReport, SourcesMode};
+use drydock_domain::source::host::{HostSourcesReport, SourcesMode};
 use drydock_domain::source::job::SnapshotOrigin;
 use drydock_domain::source::spec::SourceSpec;
-use drydock_domain::source::unit::{SnapshotStats, UnitChange};
+use drydock_domain::source::unit::{Format, SnapshotStats, Unit, UnitChange};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,16 @@ pub struct Source {
     pub current: Option<Snapshot>,
     /// The newest background work on it.
     pub last_job: Option<ContentJob>,
+    /// When its upstream was last read with success (also when nothing was new).
+    pub last_synced_at: Option<Timestamp>,
+    /// When it is synced again by itself; absent = only when asked.
+    pub next_sync_at: Option<Timestamp>,
+    /// Syncs that failed since the last one that did not.
+    pub failures: u32,
+    /// Hosts and environments it is attached to, count.
+    pub attachments: u64,
+    /// Custom sources that take from it, and its children, by name.
+    pub used_by: Vec<String>,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -42,7 +52,7 @@ pub struct Snapshot {
     /// Name of the source.
     pub source: String,
     /// 1, 2, 3 … in the source.
-    pub number: u64,
+    pub number: u32,
     /// Hash of everything in it, lower-case hex: equal roots are equal content.
     pub root: String,
     /// Sizes.
@@ -55,6 +65,35 @@ pub struct Snapshot {
     pub findings_total: u32,
     /// Environments that point at it, by name.
     pub environments: Vec<String>,
+    /// It is the newest of its source.
+    pub latest: bool,
+}
+
+/// One snapshot of a source, named shortly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotRef {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its number in the source.
+    pub number: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Units of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct UnitPage {
+    /// The snapshot they are of.
+    pub snapshot: SnapshotRef,
+    /// In the order of their indexes and names.
+    pub items: Vec<Unit>,
+    /// Give it as `cursor` to read on; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// A snapshot with the oddities noted while it was made.
@@ -80,6 +119,8 @@ pub struct DiffCounts {
     pub removed: u64,
     /// The same file with other metadata.
     pub changed: u64,
+    /// Advisories only in the newer one, or with other text.
+    pub advisories: u64,
 }
 
 /// What differs between two snapshots of a source.
@@ -89,10 +130,10 @@ pub struct DiffCounts {
 pub struct SnapshotDiff {
     /// Name of the source.
     pub source: String,
-    /// Number of the older one.
-    pub from: u64,
-    /// Number of the newer one.
-    pub to: u64,
+    /// The older one.
+    pub from: SnapshotRef,
+    /// The newer one.
+    pub to: SnapshotRef,
     /// Of all differences.
     pub counts: DiffCounts,
     /// The first of them (`limit`), sorted by name.
@@ -106,14 +147,20 @@ pub struct SnapshotDiff {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceSources {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its name.
+    pub name: String,
     /// What becomes of the repository definitions the host had before.
     pub mode: SourcesMode,
     /// Its environment; absent = it sees the newest snapshots.
     pub environment: Option<String>,
     /// Everything attached, sorted by name.
     pub sources: Vec<InstanceSource>,
-    /// Number of the document the host was last given; 0 = none.
+    /// Generation of the document for the host; 0 = none.
     pub generation: u64,
+    /// The host has applied the newest document.
+    pub applied: bool,
     /// What the host last told; absent until it told something.
     pub report: Option<HostSourcesReport>,
     /// When.
@@ -127,13 +174,18 @@ pub struct InstanceSources {
 pub struct InstanceSource {
     /// Name of the source.
     pub name: String,
-    /// Where it is attached: `instance`, `group <name>`, `environment <name>`.
-    pub through: Vec<String>,
-    /// What the host is told; absent when the host cannot see the source.
-    pub host_source: Option<HostSource>,
-    /// Why the host cannot see it, for people.
-    #[serde(default)]
-    pub problems: Vec<String>,
+    /// For people.
+    pub display_name: String,
+    /// rpm or deb.
+    pub format: Format,
+    /// What it is attached to: `instance`, `environment <name>`.
+    pub attached_to: Vec<String>,
+    /// Path below the server's URL; absent: the host does not see the source.
+    pub path: Option<String>,
+    /// The snapshot the host sees.
+    pub snapshot: Option<SnapshotRef>,
+    /// Why the host does not see the source.
+    pub problem: Option<String>,
 }
 
 /// What to change of a managed instance's sources; absent fields stay.
@@ -167,10 +219,19 @@ pub struct EditAttachments {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RepositoryKey {
-    /// Fingerprint, hex.
+    /// Fingerprint, upper-case hex.
     pub fingerprint: String,
-    /// New metadata is signed with it; `false`: hosts know it already (or still), nothing more.
-    pub signs: bool,
+    /// Metadata is signed with it now; `false`: hosts know it already (or still), nothing more.
+    pub signing: bool,
     /// The public key, ASCII-armoured.
     pub public_key: String,
+}
+
+/// The keys of this server's repositories; the one that signs is the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryKeys {
+    /// The keys.
+    pub keys: Vec<RepositoryKey>,
 }

@@ -42,6 +42,12 @@ pub struct CreateProfileArgs {
     /// Zone for every host that enrols
     #[arg(long, default_value = "")]
     pub zone: String,
+    /// What becomes of the repository definitions that hosts bring along, once sources are attached
+    #[arg(long, value_name = "MODE")]
+    pub sources_mode: Option<super::instance::SourcesModeArg>,
+    /// Lifecycle environment every host lands in
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub environment: Option<String>,
     /// Hosts are active at once; without it they wait for `drydock instance accept`
     #[arg(long)]
     pub auto_accept: bool,

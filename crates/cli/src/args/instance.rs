@@ -18,6 +18,10 @@ pub enum InstanceCommand {
     Updates(HostOutput),
     /// List what happened to an instance, newest first
     History(HistoryArgs),
+    /// Show or change where an instance gets its packages from
+    ///
+    /// Without options it shows the sources, the environment and what the host said of them.
+    Sources(InstanceSourcesArgs),
     /// Change labels and zone
     Edit(EditArgs),
     /// Let pending instances in
@@ -101,6 +105,50 @@ pub struct HistoryArgs {
     /// Rows and format.
     #[command(flatten)]
     pub list: RecentArgs,
+}
+
+/// Arguments of `instance sources`.
+#[derive(Debug, Args)]
+pub struct InstanceSourcesArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Attach this source; repeat for several
+    #[arg(long, value_name = "SOURCE")]
+    pub attach: Vec<String>,
+    /// Detach this source; repeat for several
+    #[arg(long, value_name = "SOURCE")]
+    pub detach: Vec<String>,
+    /// What becomes of the repository definitions the host had before
+    #[arg(long)]
+    pub mode: Option<SourcesModeArg>,
+    /// See the snapshots of this environment
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub environment: Option<String>,
+    /// See the newest snapshots
+    #[arg(long, conflicts_with = "environment")]
+    pub no_environment: bool,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What becomes of the repository definitions a host had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SourcesModeArg {
+    /// They stay
+    Additive,
+    /// They are set aside as `*.drydock-backup` and come back at `drydock-agent unregister`
+    Exclusive,
+}
+
+impl From<SourcesModeArg> for drydock_domain::source::host::SourcesMode {
+    fn from(mode: SourcesModeArg) -> Self {
+        match mode {
+            SourcesModeArg::Additive => Self::Additive,
+            SourcesModeArg::Exclusive => Self::Exclusive,
+        }
+    }
 }
 
 /// Arguments of `instance edit`.

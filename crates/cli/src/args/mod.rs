@@ -4,6 +4,7 @@ pub mod access;
 pub mod enrolment;
 pub mod instance;
 pub mod patch;
+pub mod source;
 pub mod spec;
 
 use std::path::PathBuf;
@@ -73,6 +74,21 @@ pub enum Command {
     /// Patch jobs
     #[command(subcommand)]
     Patch(Box<patch::PatchCommand>),
+    /// Software sources: mirrors, selections, places for uploads
+    #[command(subcommand)]
+    Source(source::SourceCommand),
+    /// Snapshots of software sources
+    #[command(subcommand)]
+    Snapshot(source::SnapshotCommand),
+    /// Lifecycle environments: which snapshots hosts see
+    #[command(subcommand)]
+    Environment(source::EnvironmentCommand),
+    /// Content jobs: syncs, uploads and collections in the background
+    #[command(subcommand)]
+    Job(source::JobCommand),
+    /// Stored packages and metadata
+    #[command(subcommand)]
+    Content(source::ContentCommand),
     /// Access tokens of people and programs
     #[command(subcommand)]
     Access(access::AccessCommand),

@@ -2,6 +2,7 @@
 
 mod events;
 
+use std::path::Path;
 use std::time::Duration;
 
 use drydock_api::rest::{ApiError, ErrorKind, Page, WhoAmI};
@@ -22,6 +23,8 @@ const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(10);
 const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(120);
 /// Largest answer read, bytes: 50,000 packages of 300 bytes each are 15 MB.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// A file is read and sent in pieces of this size, bytes.
+const UPLOAD_PIECE_BYTES: usize = 256 * 1024;
 /// Rows asked for at once while a list is followed to its end.
 const PAGE_ROWS: usize = 1000;
 /// Pages followed before a list counts as endless: 1,000 pages of 1,000 rows.
@@ -37,6 +40,16 @@ pub struct Rows<T> {
     pub items: Vec<T>,
     /// There are more than were asked for.
     pub more: bool,
+}
+
+/// A file in pieces.
+fn pieces(file: tokio::fs::File) -> impl futures::Stream<Item = std::io::Result<Vec<u8>>> + Send + 'static {
+    futures::stream::try_unfold(file, |mut file| async move {
+        let mut piece = vec![0; UPLOAD_PIECE_BYTES];
+        let count = tokio::io::AsyncReadExt::read(&mut file, &mut piece).await?;
+        piece.truncate(count);
+        Ok((count > 0).then_some((piece, file)))
+    })
 }
 
 /// A client of one server.
@@ -134,6 +147,19 @@ impl Client {
             request = request.header(*name, value);
         }
         self.call(request).await
+    }
+
+    /// Sends a file as it is, streamed; there is no time limit for the whole, a slow line may carry gigabytes.
+    pub async fn upload<T: DeserializeOwned>(&self, path: &[&str], query: &Query<'_>, file: &Path) -> Result<T, Failure> {
+        let unreadable = |e: std::io::Error| Failure::Usage(format!("cannot read {}: {e}", file.display()));
+        let opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let size = opened.metadata().await.map_err(unreadable)?.len();
+        let body = reqwest::Body::wrap_stream(pieces(opened));
+        let request = self.request(Method::POST, path, query)?;
+        let request = request.header("content-type", "application/octet-stream").header("content-length", size).body(body);
+        let response = self.answer(request).await?;
+        let body = self.body(response).await?;
+        serde_json::from_slice(&body).map_err(|e| self.strange(&e.to_string()))
     }
 
     /// Does `verb` to an object: `POST /{path}:{verb}`. The answer's document is not needed.

@@ -4,6 +4,8 @@ use std::io::Write;
 
 use drydock_api::rest::{CreatedProfile, EnrolmentProfile};
 use drydock_domain::enrolment::ProfileSpec;
+use drydock_domain::source::host::SourcesMode;
+use drydock_domain::source::host::SourcesMode;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::json;
@@ -58,6 +60,8 @@ async fn create(args: CreateProfileArgs, client: &Client, world: &mut World) -> 
         compartment: args.compartment,
         zone: args.zone,
         auto_accept: args.auto_accept,
+        sources_mode: args.sources_mode.map_or_else(SourcesMode::default, SourcesMode::from),
+        environment: args.environment,
     };
     let made: CreatedProfile = client.send(Method::POST, &["enrolment-profiles"], &body, &[]).await?;
     if document(&made, args.output, world)? {

@@ -2,12 +2,17 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{EditInstance, HistoryEntry, Instance, PackageList, RejectInstance, UpdateList};
+use drydock_api::rest::{
+    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceSources, PackageList, RejectInstance, UpdateList,
+};
+use drydock_domain::source::host::SourcesMode;
 use reqwest::Method;
 use serde_json::json;
 
 use super::{document, list, print_table};
-use crate::args::instance::{EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, PackagesArgs, RejectArgs};
+use crate::args::instance::{
+    EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, InstanceSourcesArgs, PackagesArgs, RejectArgs,
+};
 use crate::client::{Client, Query};
 use crate::failure::Failure;
 use crate::text::{clean, labels};
@@ -22,6 +27,7 @@ pub async fn run(command: InstanceCommand, client: &Client, world: &mut World) -
         InstanceCommand::Packages(args) => packages(args, client, world).await,
         InstanceCommand::Updates(args) => updates(args, client, world).await,
         InstanceCommand::History(args) => history(args, client, world).await,
+        InstanceCommand::Sources(args) => sources(args, client, world).await,
         InstanceCommand::Edit(args) => edit(args, client, world).await,
         InstanceCommand::Accept(args) => each(&args.hosts, "accept", "active", client, world).await,
         InstanceCommand::Reject(args) => reject(args, client, world).await,
@@ -119,6 +125,28 @@ async fn edit(args: EditArgs, client: &Client, world: &mut World) -> Result<(), 
     let now: Instance = client.send(Method::PATCH, &["instances", &found.id.to_string()], &edit, &headers).await?;
     let zone = if now.zone.is_empty() { "-".to_owned() } else { clean(&now.zone) };
     Ok(writeln!(world.out, "{}: labels {}, zone {zone}", clean(&now.name), labels(&now.labels))?)
+}
+
+/// Shows an instance's sources, after changing them when something is to change.
+async fn sources(args: InstanceSourcesArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let found = find(&args.host, client).await?;
+    let id = found.id.to_string();
+    let edit = EditInstanceSources {
+        attach: args.attach,
+        detach: args.detach,
+        mode: args.mode.map(SourcesMode::from),
+        environment: if args.no_environment { Some(String::new()) } else { args.environment },
+    };
+    let path = ["instances", id.as_str(), "sources"];
+    let now: InstanceSources = if edit == EditInstanceSources::default() {
+        client.get(&path, &Query::new()).await?
+    } else {
+        client.send(Method::PUT, &path, &edit, &[]).await?
+    };
+    if !document(&now, args.output, world)? {
+        world.out.write_all(view::source::of_instance(&found.name, &now, (world.now)()).as_bytes())?;
+    }
+    Ok(())
 }
 
 async fn reject(args: RejectArgs, client: &Client, world: &mut World) -> Result<(), Failure> {

@@ -1,12 +1,15 @@
 //! One file per noun: read what is needed, call the server, print. Absent on purpose: HTTP (`client`), tables (`view`).
 
 mod access;
+mod content_job;
 mod enrolment;
+mod environment;
 mod follow;
 mod instance;
 mod login;
 mod patch;
 mod screen;
+mod source;
 mod tools;
 
 use std::io::Write;
@@ -31,6 +34,11 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Instance(command) => instance::run(command, &connect(&connection, world)?, world).await?,
         Command::Enrolment(command) => enrolment::run(command, &connect(&connection, world)?, world).await?,
         Command::Patch(command) => return patch::run(*command, &connection, world).await,
+        Command::Source(command) => return source::run(command, &connect(&connection, world)?, world).await,
+        Command::Snapshot(command) => source::snapshot(command, &connect(&connection, world)?, world).await?,
+        Command::Environment(command) => environment::run(command, &connect(&connection, world)?, world).await?,
+        Command::Job(command) => return content_job::run(command, &connect(&connection, world)?, world).await,
+        Command::Content(command) => content_job::content(command, &connect(&connection, world)?, world).await?,
         Command::Access(command) => access::run(command, &connect(&connection, world)?, world).await?,
         Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
         Command::Tools(command) => tools::run(command, world)?,

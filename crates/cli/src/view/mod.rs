@@ -2,9 +2,12 @@
 //! them.
 
 pub mod access;
+pub mod content_job;
 pub mod enrolment;
+pub mod environment;
 pub mod instance;
 pub mod patch;
+pub mod source;
 
 use crate::text::clean;
 

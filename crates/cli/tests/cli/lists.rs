@@ -10,6 +10,7 @@ use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::Concurrency;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::source::host::SourcesMode;
 use insta::assert_snapshot;
 
 use crate::documents::*;
@@ -206,6 +207,8 @@ fn profile() -> EnrolmentProfile {
             compartment: "/".into(),
             zone: "dc1".into(),
             auto_accept: false,
+            sources_mode: drydock_domain::source::host::SourcesMode::default(),
+            environment: None,
         },
         uses: 2,
         revoked: false,

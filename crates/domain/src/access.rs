@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Everything, including enrolment profiles and access tokens.
     Administrator,
-    /// Starts and cancels patch jobs, accepts hosts, edits labels.
+    /// Starts and cancels patch jobs, accepts hosts, edits labels, runs software sources and environments.
     Operator,
     /// Reads.
     Viewer,
@@ -52,19 +52,44 @@ pub enum Permission {
     AccessManage,
     /// Read the audit records.
     AuditRead,
+    /// Read software sources, snapshots, lifecycle environments, content jobs, and the content itself.
+    SourceRead,
+    /// Create, edit, delete, sync and fill software sources.
+    SourceManage,
+    /// Create and delete lifecycle environments; promote into them and roll them back.
+    EnvironmentManage,
+}
+
+impl Permission {
+    /// All of them.
+    pub const ALL: [Permission; 11] = [
+        Permission::InstanceRead,
+        Permission::InstanceManage,
+        Permission::EnrolmentRead,
+        Permission::EnrolmentManage,
+        Permission::PatchRead,
+        Permission::PatchManage,
+        Permission::AccessManage,
+        Permission::AuditRead,
+        Permission::SourceRead,
+        Permission::SourceManage,
+        Permission::EnvironmentManage,
+    ];
 }
 
 /// The table: may `role` do `permission`?
 pub fn allows(role: Role, permission: Permission) -> bool {
     use Permission::{
-        AccessManage, AuditRead, EnrolmentManage, EnrolmentRead, InstanceManage, InstanceRead, PatchManage, PatchRead,
+        AccessManage, AuditRead, EnrolmentManage, EnrolmentRead, EnvironmentManage, InstanceManage, InstanceRead, PatchManage,
+        PatchRead, SourceManage, SourceRead,
     };
     match (role, permission) {
         (Role::Administrator, _) => true,
-        (Role::Operator, InstanceRead | InstanceManage | EnrolmentRead | PatchRead | PatchManage) => true,
+        (_, InstanceRead | EnrolmentRead | PatchRead | SourceRead) => true,
+        (Role::Operator, InstanceManage | PatchManage | SourceManage | EnvironmentManage) => true,
         (Role::Operator, EnrolmentManage | AccessManage | AuditRead) => false,
-        (Role::Viewer, InstanceRead | PatchRead | EnrolmentRead) => true,
-        (Role::Viewer, InstanceManage | EnrolmentManage | PatchManage | AccessManage | AuditRead) => false,
+        (Role::Viewer, InstanceManage | EnrolmentManage | PatchManage | SourceManage | EnvironmentManage) => false,
+        (Role::Viewer, AccessManage | AuditRead) => false,
     }
 }
 
@@ -73,12 +98,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_viewer_changes_nothing_and_an_operator_makes_no_tokens() {
-        for p in [Permission::InstanceManage, Permission::EnrolmentManage, Permission::PatchManage, Permission::AccessManage] {
-            assert!(!allows(Role::Viewer, p), "{p:?}");
-            assert!(allows(Role::Administrator, p), "{p:?}");
+    fn the_whole_table() {
+        use Permission as P;
+        let operator = [
+            P::InstanceRead,
+            P::InstanceManage,
+            P::EnrolmentRead,
+            P::PatchRead,
+            P::PatchManage,
+            P::SourceRead,
+            P::SourceManage,
+            P::EnvironmentManage,
+        ];
+        let viewer = [P::InstanceRead, P::EnrolmentRead, P::PatchRead, P::SourceRead];
+        for permission in P::ALL {
+            assert!(allows(Role::Administrator, permission), "{permission:?}");
+            assert_eq!(allows(Role::Operator, permission), operator.contains(&permission), "{permission:?}");
+            assert_eq!(allows(Role::Viewer, permission), viewer.contains(&permission), "{permission:?}");
         }
-        assert!(allows(Role::Operator, Permission::PatchManage));
-        assert!(!allows(Role::Operator, Permission::AccessManage));
     }
 }

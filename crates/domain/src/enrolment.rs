@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::instance::{InstanceState, Labels, PendingReason, check_labels};
 use crate::limits::{DESCRIPTION_MAX_BYTES, DISPLAY_NAME_MAX_BYTES};
+use crate::source::host::SourcesMode;
+use crate::source::name::check_name;
 use crate::validate::{Invalid, Problems};
 
 /// Most hosts one profile may let in, count.
@@ -38,6 +40,12 @@ pub struct ProfileSpec {
     /// `true`: hosts are active at once. `false`: they wait for a person.
     #[serde(default)]
     pub auto_accept: bool,
+    /// What becomes of the repository definitions that hosts bring along.
+    #[serde(default)]
+    pub sources_mode: SourcesMode,
+    /// Lifecycle environment every host lands in, by name; absent = none, hosts see the newest snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
 }
 
 fn root_compartment() -> String {
@@ -64,6 +72,9 @@ impl ProfileSpec {
             problems.add("compartment", "is a path that starts with / and has at most 255 bytes");
         }
         check_labels("labels", &self.labels, &mut problems);
+        if let Some(environment) = &self.environment {
+            check_name("environment", environment, &mut problems);
+        }
         problems.finish()
     }
 }

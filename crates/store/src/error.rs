@@ -98,6 +98,11 @@ impl StoreError {
         matches!(self, StoreError::Query { source: sqlx::Error::Database(e), .. } if code(e.as_ref()))
     }
 
+    /// A foreign key refused the change: what it names is gone, or something still names what was to go.
+    pub fn is_referenced(&self) -> bool {
+        matches!(self, StoreError::Query { source: sqlx::Error::Database(e), .. } if e.is_foreign_key_violation())
+    }
+
     /// A unique constraint refused the row: somebody was faster.
     pub fn is_duplicate(&self) -> bool {
         matches!(self, StoreError::Query { source: sqlx::Error::Database(e), .. } if e.is_unique_violation())

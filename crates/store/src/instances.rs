@@ -1,7 +1,8 @@
 //! Managed instances: their rows, labels, keys and order numbers.
 
-use drydock_domain::ids::InstanceId;
+use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
+use drydock_domain::source::host::SourcesMode;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -13,20 +14,20 @@ use crate::row::{
     count, flag, id, int, json, micros, opt_id, opt_json, opt_micros, opt_parsed, opt_text, opt_time, parsed, storable, text,
     time, to_json,
 };
-use crate::sql::Sql;
+use crate::sql::{Sql, like_escaped};
 
 const COLUMNS: &str = "SELECT id, name, state, pending_reason, duplicate_of, reject_reason, profile_id, machine_id, \
      spki_sha256, previous_spki_sha256, certificate_serial, certificate_expires_at, created_at, last_seen, labels, zone, \
      compartment, os, packages, updates, security_updates, held_updates, reboot_required, findings, inventory_changed_at, \
-     version FROM instances";
+     sources_mode, environment_id, content_spki_sha256, previous_content_spki_sha256, version FROM instances";
 
 /// Adds an instance. A duplicate (see [`StoreError::is_duplicate`]) means its name or key was taken meanwhile.
 pub async fn insert(c: &mut AnyConnection, instance: &InstanceRecord) -> StoreResult<()> {
     sqlx::query(
         "INSERT INTO instances (id, name, state, pending_reason, duplicate_of, reject_reason, profile_id, machine_id, \
          spki_sha256, created_at, labels, zone, compartment, os, packages, updates, security_updates, held_updates, \
-         reboot_required, findings, order_number, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, 0, 0, 0, 0, 0, 0, $15)",
+         reboot_required, findings, order_number, version, sources_mode, environment_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, 0, 0, 0, 0, 0, 0, $15, $16, $17)",
     )
     .bind(instance.id.to_string())
     .bind(instance.name.clone())
@@ -43,6 +44,8 @@ pub async fn insert(c: &mut AnyConnection, instance: &InstanceRecord) -> StoreRe
     .bind(instance.compartment.clone())
     .bind(instance.os.as_ref().map(|os| to_json("operating-system facts", os)).transpose()?)
     .bind(instance.version)
+    .bind(instance.sources_mode.as_str())
+    .bind(instance.environment.map(|e| e.to_string()))
     .execute(&mut *c)
     .await
     .map_err(StoreError::query("store an instance"))?;
@@ -201,8 +204,65 @@ pub async fn set_state(
     .map_err(StoreError::query("change the state of an instance"))
 }
 
-/// Deletes an instance with its labels, inventory and history. `false`: there is none.
+/// Replaces sources mode and environment, if the version is still the one read. An environment that is gone is an
+/// error: see [`StoreError::is_referenced`].
+pub async fn set_sources(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    mode: SourcesMode,
+    environment: Option<EnvironmentId>,
+    version: i64,
+) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE instances SET sources_mode = $2, environment_id = $3, version = version + 1 WHERE id = $1 AND version = $4",
+    )
+    .bind(instance.to_string())
+    .bind(mode.as_str())
+    .bind(environment.map(|e| e.to_string()))
+    .bind(version)
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("edit the sources of an instance"))
+}
+
+/// Records the key of a content certificate, if the instance is in `state`; the key before it stays good beside it, any
+/// older one is forgotten. The same key again changes nothing. `false`: there is no such instance in `state`.
+pub async fn set_content_key(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    spki_sha256: &str,
+    state: InstanceState,
+) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE instances SET previous_content_spki_sha256 = CASE WHEN content_spki_sha256 = $2 \
+         THEN previous_content_spki_sha256 ELSE content_spki_sha256 END, content_spki_sha256 = $2 \
+         WHERE id = $1 AND state = $3",
+    )
+    .bind(instance.to_string())
+    .bind(spki_sha256.to_owned())
+    .bind(state.as_str())
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("record the key of a content certificate"))
+}
+
+/// The instance whose content certificate has, or had before the present one, this key.
+pub async fn find_by_content_key(c: &mut AnyConnection, spki_sha256: &str) -> StoreResult<Option<InstanceRecord>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE content_spki_sha256 = ").bind(spki_sha256.to_owned());
+    sql.push(" OR previous_content_spki_sha256 = ").bind(spki_sha256.to_owned());
+    sql.fetch(c, "look up an instance by the key of its content certificate").await?.first().map(read).transpose()
+}
+
+/// Deletes an instance with its labels, inventory, history and attachments. `false`: there is none.
 pub async fn delete(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<bool> {
+    sqlx::query("DELETE FROM attachments WHERE target_kind = 'INSTANCE' AND target_id = $1")
+        .bind(instance.to_string())
+        .execute(&mut *c)
+        .await
+        .map_err(StoreError::query("detach the sources of an instance"))?;
     sqlx::query("DELETE FROM instances WHERE id = $1")
         .bind(instance.to_string())
         .execute(c)
@@ -331,11 +391,6 @@ async fn put_labels(c: &mut AnyConnection, instance: InstanceId, labels: &Labels
     Ok(())
 }
 
-/// LIKE's own characters lose their meaning.
-fn like_escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
-}
-
 fn reason_name(reason: PendingReason) -> &'static str {
     match reason {
         PendingReason::ProfileAsks => "PROFILE_ASKS",
@@ -378,6 +433,10 @@ fn read(row: &AnyRow) -> StoreResult<InstanceRecord> {
         compartment: text(row, "compartment")?,
         os: opt_json(row, "os")?,
         inventory: changed_at.map(|_| summary),
+        sources_mode: parsed(row, "sources_mode", SourcesMode::parse)?,
+        environment: opt_id(row, "environment_id")?,
+        content_spki_sha256: opt_text(row, "content_spki_sha256")?,
+        previous_content_spki_sha256: opt_text(row, "previous_content_spki_sha256")?,
         version: int(row, "version")?,
     })
 }

@@ -8,20 +8,28 @@
 //! offset.
 
 pub mod access_tokens;
+pub mod attachments;
 pub mod audit;
+pub mod content_jobs;
 mod cursor;
 mod db;
+pub mod environments;
 mod error;
 pub mod fleet;
 pub mod history;
+pub mod host_sources;
 pub mod idempotency;
 pub mod instances;
 pub mod inventory;
 pub mod patch_jobs;
 pub mod patch_tasks;
+pub mod pointers;
 pub mod profiles;
 pub mod records;
 mod row;
+pub mod snapshots;
+pub mod source_records;
+pub mod sources;
 mod sql;
 
 pub use db::{Location, Reader, Store, Tx, commit};

@@ -3,13 +3,14 @@
 
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
-use drydock_domain::ids::{AccessTokenId, InstanceId, JobId, ProfileId, TaskId};
+use drydock_domain::ids::{AccessTokenId, EnvironmentId, InstanceId, JobId, ProfileId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
 use drydock_domain::inventory::{OsFacts, PackageChange, SectionKind};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::source::host::SourcesMode;
 use jiff::Timestamp;
 
 /// A managed instance.
@@ -53,6 +54,14 @@ pub struct InstanceRecord {
     pub os: Option<OsFacts>,
     /// What the inventory adds up to; absent before the first.
     pub inventory: Option<InventorySummary>,
+    /// What becomes of repository definitions that were on the host before.
+    pub sources_mode: SourcesMode,
+    /// The lifecycle environment it is in.
+    pub environment: Option<EnvironmentId>,
+    /// SHA-256 of the public key of its content certificate (SPKI, DER), lower-case hex.
+    pub content_spki_sha256: Option<String>,
+    /// The one before that; good beside it.
+    pub previous_content_spki_sha256: Option<String>,
     /// Grows with every edit by a person; the etag.
     pub version: i64,
 }

@@ -6,6 +6,11 @@ use sqlx::{Any, AnyConnection, Arguments, AssertSqlSafe, Encode, Type};
 
 use crate::error::{StoreError, StoreResult};
 
+/// LIKE's own characters lose their meaning.
+pub(crate) fn like_escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
 /// A statement under construction.
 pub(crate) struct Sql {
     text: String,

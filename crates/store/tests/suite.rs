@@ -16,6 +16,7 @@ use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::source::host::SourcesMode;
 use drydock_store::idempotency::KeyUse;
 use drydock_store::instances::{Certificate, Edit};
 use drydock_store::inventory::Pointer;
@@ -121,6 +122,10 @@ fn instance(n: u128) -> InstanceRecord {
         compartment: "/".into(),
         os: Some(OsFacts { hostname: format!("h{n}"), booted_at: Some(at(1)), ..OsFacts::default() }),
         inventory: None,
+        sources_mode: SourcesMode::Additive,
+        environment: None,
+        content_spki_sha256: None,
+        previous_content_spki_sha256: None,
         version: 1,
     }
 }

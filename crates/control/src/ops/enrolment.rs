@@ -7,7 +7,7 @@ use drydock_domain::instance::{InstanceState, PendingReason};
 use drydock_domain::inventory::{SectionKind, check_body};
 use drydock_domain::validate::{Invalid, Problems};
 use drydock_store::records::{HistoryRecord, InstanceRecord, PageQuery, Paged, ProfileRecord};
-use drydock_store::{Tx, commit, history, instances, profiles};
+use drydock_store::{Tx, commit, environments, history, instances, profiles};
 use jiff::Timestamp;
 
 use super::{RACE_RETRIES, digest};
@@ -159,6 +159,13 @@ impl Control {
             instances::with_machine_id(tx, &ask.machine_id, &[InstanceState::Pending, InstanceState::Active]).await?
         };
         let entry = decide(&facts(&profile), !same_machine.is_empty(), now).map_err(refused)?;
+        // A host that should see prod must not see the newest snapshots instead because prod was renamed away.
+        let environment = match &profile.spec.environment {
+            None => None,
+            Some(name) => Some(environments::find_by_name(tx, name).await?.map(|e| e.id).ok_or_else(|| {
+                Error::Forbidden(format!("the enrolment profile names the lifecycle environment {name}, which does not exist"))
+            })?),
+        };
         let base = base_name(&ask.hostname);
         let record = InstanceRecord {
             id: InstanceId(self.mint(now)),
@@ -183,6 +190,10 @@ impl Control {
             compartment: profile.spec.compartment.clone(),
             os: Some(ask.os.clone()),
             inventory: None,
+            sources_mode: profile.spec.sources_mode,
+            environment,
+            content_spki_sha256: None,
+            previous_content_spki_sha256: None,
             version: 1,
         };
         match instances::insert(tx, &record).await {

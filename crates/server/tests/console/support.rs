@@ -14,6 +14,7 @@ use drydock_domain::inventory::{
     Health, OsFacts, Package, PackageSet, RebootReason, SectionKind, Update, UpdateKind, UpdateSet, fingerprint,
 };
 use drydock_domain::patch::report::TaskReport;
+use drydock_domain::source::host::SourcesMode;
 use drydock_domain::work::WorkOrder;
 use drydock_server::config::{Inputs, Settings, fragment::Fragment};
 use drydock_server::{Running, Server};
@@ -98,6 +99,8 @@ impl World {
             compartment: "/".to_owned(),
             zone: "zone-a".to_owned(),
             auto_accept,
+            sources_mode: SourcesMode::default(),
+            environment: None,
         };
         let (_, token) = self.control().create_profile(&self.ctx(), spec).await.expect("a profile");
         let spki = fingerprint(format!("key of {hostname} {machine_id}").as_bytes());

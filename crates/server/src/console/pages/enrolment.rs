@@ -8,6 +8,7 @@ use drydock_control::ErrorKind;
 use drydock_control::records::ProfileRecord;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::ids::ProfileId;
+use drydock_domain::source::host::SourcesMode;
 use jiff::{SignedDuration, Timestamp};
 
 use super::jobs::read_id;
@@ -130,6 +131,8 @@ impl ProfileForm {
             compartment: self.compartment.clone(),
             zone: self.zone.clone(),
             auto_accept: self.auto_accept,
+            sources_mode: SourcesMode::default(),
+            environment: None,
         })
     }
 

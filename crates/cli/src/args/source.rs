@@ -59,10 +59,10 @@ pub struct CreateSourceArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "component", "key_file", "arch", "include", "exclude", "newest", "policy", "signatures"])]
     pub file: Option<PathBuf>,
     /// Suite or codename of an apt repository; ./ for a flat one
-    #[arg(long, requires = "deb")]
+    #[arg(long, conflicts_with_all = ["rpm", "from", "local"])]
     pub suite: Option<String>,
     /// Component of an apt repository; repeat for several
-    #[arg(long, requires = "deb")]
+    #[arg(long, conflicts_with_all = ["rpm", "from", "local"])]
     pub component: Vec<String>,
     /// Architecture to take; repeat for several
     #[arg(long)]
@@ -460,6 +460,44 @@ pub struct JobArgs {
 pub enum ContentCommand {
     /// Free what no snapshot and no environment refers to
     Collect(CollectArgs),
+    /// Show the keys that sign this server's repositories, or take one step of their rotation
+    ///
+    /// In this order, with days between them: `prepare` makes a new key and tells every host, `switch` signs with it,
+    /// `retire` forgets the old one.
+    Keys(KeysArgs),
+}
+
+/// Arguments of `content keys`.
+#[derive(Debug, Args)]
+pub struct KeysArgs {
+    /// The step
+    #[arg(value_name = "STEP")]
+    pub step: Option<KeyStep>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// A step of the rotation of repository keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyStep {
+    /// Make a new key and tell every host
+    Prepare,
+    /// Sign with the new key
+    Switch,
+    /// Forget the old key
+    Retire,
+}
+
+impl KeyStep {
+    /// The verb's path.
+    pub fn path(self) -> &'static str {
+        match self {
+            KeyStep::Prepare => "repository-keys:prepare",
+            KeyStep::Switch => "repository-keys:switch",
+            KeyStep::Retire => "repository-keys:retire",
+        }
+    }
 }
 
 /// Arguments of `content collect`.

@@ -149,6 +149,11 @@ impl Client {
         self.call(request).await
     }
 
+    /// Does `verb` to something without a document of its own: `POST /{path}`, parameters in the query.
+    pub async fn post<T: DeserializeOwned>(&self, path: &[&str], query: &Query<'_>) -> Result<T, Failure> {
+        self.call(self.request(Method::POST, path, query)?).await
+    }
+
     /// Sends a file as it is, streamed; there is no time limit for the whole, a slow line may carry gigabytes.
     pub async fn upload<T: DeserializeOwned>(&self, path: &[&str], query: &Query<'_>, file: &Path) -> Result<T, Failure> {
         let unreadable = |e: std::io::Error| Failure::Usage(format!("cannot read {}: {e}", file.display()));

@@ -3,9 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use drydock_api::rest::{CollectReport, ContentJob, ContentJobDetail};
+use drydock_api::rest::{CollectReport, ContentJob, ContentJobDetail, RepositoryKeys};
 use drydock_domain::ids::ContentJobId;
-use reqwest::Method;
 use serde_json::json;
 
 use super::{document, list};
@@ -129,12 +128,23 @@ fn draw(detail: &ContentJobDetail, is_final: bool, shown: &mut String, world: &m
 
 /// Runs `drydock content`.
 pub async fn content(command: ContentCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
-    let ContentCommand::Collect(args) = command;
-    let verb = "content:collect";
-    let body = json!({ "dryRun": args.dry_run });
-    let report: CollectReport = client.send(Method::POST, &[verb], &body, &[]).await?;
-    if !document(&report, args.output, world)? {
-        world.out.write_all(view::content_job::collected(&report).as_bytes())?;
+    match command {
+        ContentCommand::Collect(args) => {
+            let query = vec![("dryRun", args.dry_run.to_string())];
+            let report: CollectReport = client.post(&["content:collect"], &query).await?;
+            if !document(&report, args.output, world)? {
+                world.out.write_all(view::content_job::collected(&report).as_bytes())?;
+            }
+        }
+        ContentCommand::Keys(args) => {
+            let keys: RepositoryKeys = match args.step {
+                None => client.get(&["repository-keys"], &Query::new()).await?,
+                Some(step) => client.post(&[step.path()], &Query::new()).await?,
+            };
+            if !document(&keys, args.output, world)? {
+                world.out.write_all(view::content_job::keys(&keys).as_bytes())?;
+            }
+        }
     }
     Ok(())
 }

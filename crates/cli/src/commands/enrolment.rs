@@ -5,7 +5,6 @@ use std::io::Write;
 use drydock_api::rest::{CreatedProfile, EnrolmentProfile};
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::source::host::SourcesMode;
-use drydock_domain::source::host::SourcesMode;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::json;

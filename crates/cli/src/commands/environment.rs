@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{EditAttachments, Environment, PointerMove, PromotionResult, SnapshotDetail};
+use drydock_api::rest::{EditAttachments, Environment, Page, PointerMove, PromotionResult, SnapshotDetail};
 use drydock_domain::ids::SnapshotId;
 use drydock_domain::source::environment::{EnvironmentSpec, Promotion};
 use reqwest::Method;
@@ -25,7 +25,10 @@ pub async fn run(command: EnvironmentCommand, client: &Client, world: &mut World
             Ok(writeln!(world.out, "Environment {} is made, rank {}.", clean(&made.spec.name), made.spec.rank)?)
         }
         EnvironmentCommand::List(args) => {
-            let rows: Rows<Environment> = client.list(&["environments"], &Query::new(), args.limit).await?;
+            let all: Page<Environment> = client.get(&["environments"], &Query::new()).await?;
+            let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+            let more = all.items.len() > limit;
+            let rows = Rows { items: all.items.into_iter().take(limit).collect(), more };
             list(&rows, "environments", args.output, world, view::environment::environments)
         }
         EnvironmentCommand::Show(args) => {

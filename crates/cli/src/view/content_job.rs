@@ -1,7 +1,7 @@
 //! Content jobs and collections.
 
 use comfy_table::Table;
-use drydock_api::rest::{CollectReport, ContentJob, ContentJobDetail, Freed};
+use drydock_api::rest::{CollectReport, ContentJob, ContentJobDetail, Freed, RepositoryKeys};
 use drydock_domain::source::job::ContentJobState;
 use jiff::Timestamp;
 
@@ -72,6 +72,16 @@ pub fn collected(report: &CollectReport) -> String {
     text += &line("published metadata", report.metadata);
     for why in &report.kept {
         text += &format!("  kept: {}\n", clean(why));
+    }
+    text
+}
+
+/// The keys of the server's repositories.
+pub fn keys(keys: &RepositoryKeys) -> String {
+    let mut text = String::new();
+    for key in &keys.keys {
+        let state = if key.signing { "signs" } else { "known to hosts, does not sign" };
+        text += &format!("{}  {state}\n", clean(&key.fingerprint));
     }
     text
 }

@@ -92,6 +92,10 @@ pub fn source(source: &Source, now: Timestamp) -> String {
         ("selection", chosen),
         ("packages", Some(policy(source).to_owned())),
         ("syncs", Some(spec.sync_interval_secs.map_or_else(|| "when asked".to_owned(), |s| format!("every {}", span(s as i64))))),
+        ("last synced", source.last_synced_at.map(|at| ago(at, now))),
+        ("failures", (source.failures > 0).then(|| format!("{} in a row", source.failures))),
+        ("attached to", (source.attachments > 0).then(|| source.attachments.to_string())),
+        ("used by", some(&source.used_by.join(", "))),
         ("keys", (!spec.keys.is_empty()).then(|| spec.keys.len().to_string())),
         ("snapshot", Some(source.current.as_ref().map_or_else(|| "none yet".to_owned(), |s| line(s, now)))),
     ]);

@@ -8,6 +8,7 @@ mod follow;
 mod lists;
 mod login;
 mod progress;
+mod sources;
 mod start;
 mod tls;
 mod vercmp;

@@ -10,7 +10,6 @@ use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::Concurrency;
 use drydock_domain::patch::task::TaskState;
-use drydock_domain::source::host::SourcesMode;
 use insta::assert_snapshot;
 
 use crate::documents::*;

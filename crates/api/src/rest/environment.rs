@@ -2,6 +2,7 @@
 
 use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::source::environment::EnvironmentSpec;
+use drydock_domain::source::unit::UnitChange;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,9 @@ pub struct PromotionMove {
     pub to: SnapshotRef,
     /// What changes in the source; everything is `added` at the first promotion.
     pub counts: DiffCounts,
+    /// The first of these changes (at most 100).
+    #[serde(default)]
+    pub changes: Vec<UnitChange>,
     /// Managed instances that see the source through the environment, count.
     pub instances: u64,
     /// Of these, the ones with an installed package that gets a newer version by it, count.

@@ -5,7 +5,7 @@ use drydock_domain::inventory::Finding;
 use drydock_domain::source::host::{HostSourcesReport, SourcesMode};
 use drydock_domain::source::job::SnapshotOrigin;
 use drydock_domain::source::spec::SourceSpec;
-use drydock_domain::source::unit::{Format, SnapshotStats, Unit, UnitChange};
+use drydock_domain::source::unit::{SnapshotStats, Unit, UnitChange};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -174,10 +174,6 @@ pub struct InstanceSources {
 pub struct InstanceSource {
     /// Name of the source.
     pub name: String,
-    /// For people.
-    pub display_name: String,
-    /// rpm or deb.
-    pub format: Format,
     /// What it is attached to: `instance`, `environment <name>`.
     pub attached_to: Vec<String>,
     /// Path below the server's URL; absent: the host does not see the source.

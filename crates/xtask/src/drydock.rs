@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use drydock_testkit::command::run;
 use drydock_testkit::lab::Host;
 use drydock_testkit::wait::wait_until;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde_json::Value;
 
 use crate::{release, sh};
@@ -55,6 +57,8 @@ pub struct Drydock {
     pub ca_fingerprint: String,
     token: String,
     server: Option<Child>,
+    /// The port, held open for a server that is killed and comes back: see [`Drydock::start_with_held_port`].
+    held: Option<TcpListener>,
 }
 
 impl Drydock {
@@ -62,6 +66,18 @@ impl Drydock {
     pub fn start(programs: &Programs, dir: &Path) -> Result<Self> {
         // Taken and given back: the server binds it a moment later.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).context("cannot find a free port")?.port();
+        Self::first_run(programs, dir, port, None)
+    }
+
+    /// The same with a port that this process holds open and hands to each server it starts, as systemd's socket unit
+    /// does: while no server lives, connections wait instead of being refused.
+    pub fn start_with_held_port(programs: &Programs, dir: &Path) -> Result<Self> {
+        let held = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
+        let port = held.local_addr().context("cannot read the port")?.port();
+        Self::first_run(programs, dir, port, Some(held))
+    }
+
+    fn first_run(programs: &Programs, dir: &Path, port: u16, held: Option<TcpListener>) -> Result<Self> {
         let mut init = Command::new(&programs.server);
         init.arg("init").arg("--config").arg(dir.join("drydockd.toml")).arg("--data-dir").arg(dir.join("data"));
         init.args(["--listen", &format!("127.0.0.1:{port}")]);
@@ -70,7 +86,8 @@ impl Drydock {
         let token = word(&|w| w.starts_with("ddt_")).with_context(|| format!("drydockd init printed no token:\n{told}"))?;
         let ca_fingerprint = word(&|w| w.len() == 64 && w.bytes().all(|b| b.is_ascii_hexdigit()))
             .with_context(|| format!("drydockd init printed no CA fingerprint:\n{told}"))?;
-        let mut drydock = Self { programs: programs.clone(), dir: dir.to_path_buf(), port, ca_fingerprint, token, server: None };
+        let mut drydock =
+            Self { programs: programs.clone(), dir: dir.to_path_buf(), port, ca_fingerprint, token, server: None, held };
         drydock.serve()?;
         Ok(drydock)
     }
@@ -78,7 +95,10 @@ impl Drydock {
     /// Starts the server on its data directory and waits until it answers.
     pub fn serve(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut serve = Command::new(&self.programs.server);
+        let mut serve = match &self.held {
+            None => Command::new(&self.programs.server),
+            Some(held) => handing_over(held, &self.programs.server)?,
+        };
         serve.arg("serve").arg("--config").arg(self.dir.join("drydockd.toml"));
         serve.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = serve.spawn().context("cannot start drydockd")?;
@@ -165,6 +185,16 @@ impl Drydock {
         let items = list.as_array().cloned().or_else(|| list["items"].as_array().cloned());
         items.with_context(|| format!("drydock {} printed no list", args.join(" ")))
     }
+}
+
+/// A command that starts `program` with the socket as its descriptor 3, in the way of sd_listen_fds(3). bash, because
+/// only a program of its own can put its process id into LISTEN_PID and then become the other one.
+fn handing_over(held: &TcpListener, program: &Path) -> Result<Command> {
+    let descriptor = held.as_raw_fd();
+    fcntl(held, FcntlArg::F_SETFD(FdFlag::empty())).context("cannot let the port's socket be inherited")?;
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(format!("exec 3<&{descriptor}; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"")).arg(program);
+    Ok(command)
 }
 
 impl Drop for Drydock {

@@ -1,8 +1,10 @@
 //! `cargo xtask test`: everything CI runs, in the order in which failures are cheapest.
 //!
 //! It installs what is missing (as root on Debian), checks form and lints, runs every test of the workspace, builds the
-//! shipped agent and checks it against the oldest glibc, patches the lab's real hosts and walks README.md in one.
-//! `--quick` leaves out everything from the shipped agent on; `--long` adds the faults on real hosts. Absent: benchmarks;
+//! shipped agent and checks it against the oldest glibc, patches the lab's real hosts, lets them live on managed sources
+//! (also while the server is killed) and walks README.md in one.
+//! `--quick` leaves out everything from the shipped agent on; `--long` adds the faults on real hosts
+//! and ten minutes of killed servers. Absent: benchmarks;
 //! they are not assertions.
 
 use anyhow::{Context as _, Result};
@@ -43,10 +45,10 @@ pub fn run(options: Options) -> Result<()> {
         return Ok(());
     }
     let agent = release::agent()?;
-    lab::run_scenario(lab::Scenario::Patch, Some(agent.clone())).context("the lab's patch run")?;
-    lab::run_scenario(lab::Scenario::Walk, Some(agent.clone())).context("the lab's walk through README.md")?;
+    lab::run_scenario(lab::Scenario::Patch, Some(agent.clone()), false).context("the lab's patch run")?;
+    lab::run_scenario(lab::Scenario::Walk, Some(agent.clone()), false).context("the lab's walk through README.md")?;
     if options.long {
-        lab::run_scenario(lab::Scenario::Faults, Some(agent)).context("the lab's faults run")?;
+        lab::run_scenario(lab::Scenario::Faults, Some(agent), true).context("the lab's faults run")?;
     }
     Ok(())
 }

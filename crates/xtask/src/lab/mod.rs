@@ -8,6 +8,8 @@ mod job;
 mod keeper;
 mod scenario_faults;
 mod scenario_patch;
+mod scenario_sources;
+mod scenario_torn;
 mod scenario_walk;
 
 use std::os::unix::process::CommandExt as _;
@@ -51,6 +53,9 @@ pub enum Command {
         /// With the agent as it is shipped, and the oldest host, instead of a fresh build
         #[arg(long)]
         shipped: bool,
+        /// For ten minutes instead of less than one (torn)
+        #[arg(long)]
+        long: bool,
     },
     /// Own the hosts of `up` until told to end
     #[command(hide = true)]
@@ -62,6 +67,10 @@ pub enum Command {
 pub enum Scenario {
     /// One patch job over hosts of every kind
     Patch,
+    /// Hosts of every kind live on managed software sources
+    Sources,
+    /// Package managers refresh in loops while snapshots move and the server is killed
+    Torn,
     /// README.md as a new user reads it, in a fresh Debian host
     Walk,
     /// Faults of scripts, disks, locks, repositories, power and server, one after the other
@@ -84,18 +93,20 @@ pub fn run(command: Command) -> Result<()> {
         Command::Down { cache } => keeper::down(cache),
         Command::List => list(),
         Command::Enter { name, command } => enter(&name, command),
-        Command::Run { name, shipped } => run_scenario(name, shipped.then(release::agent).transpose()?),
+        Command::Run { name, shipped, long } => run_scenario(name, shipped.then(release::agent).transpose()?, long),
         Command::Keep => keeper::keep(),
     }
 }
 
-/// Runs a scenario with `agent` in its hosts, or with a fresh build.
+/// Runs a scenario with `agent` in its hosts, or with a fresh build; `is_long`: for as long as it can be worth.
 ///
 /// # Errors
 /// At the first thing that is not as it must be.
-pub fn run_scenario(name: Scenario, agent: Option<PathBuf>) -> Result<()> {
+pub fn run_scenario(name: Scenario, agent: Option<PathBuf>, is_long: bool) -> Result<()> {
     match name {
         Scenario::Patch => scenario_patch::run(agent),
+        Scenario::Sources => scenario_sources::run(agent),
+        Scenario::Torn => scenario_torn::run(agent, is_long),
         Scenario::Walk => scenario_walk::run(agent),
         Scenario::Faults => scenario_faults::run(agent),
     }

@@ -12,7 +12,7 @@ use crate::error::{ContentError, ContentResult};
 use crate::objects::ObjectStore;
 
 /// Threads that pack leaves.
-const WORKERS: usize = 2;
+pub(super) const WORKERS: usize = 2;
 /// Leaves that wait for a worker; with those being packed and the one being filled, 5 × 4 MiB at most as a rule.
 const QUEUE_LEAVES: usize = 2;
 
@@ -74,23 +74,53 @@ pub(super) fn finish_levels(store: &ObjectStore, level: u8, nodes: Vec<Child>, p
     Ok(TreeRef { root: root.id, height: level, count: root.count, raw_bytes: root.raw_bytes })
 }
 
-/// Packs children into nodes of `level`.
-pub(super) fn pack_level(store: &ObjectStore, level: u8, children: Vec<Child>) -> ContentResult<Vec<Child>> {
-    let mut chunker = Chunker::new(level);
-    let mut nodes = Vec::new();
-    let mut open = Vec::new();
+fn pack_level(store: &ObjectStore, level: u8, children: Vec<Child>) -> ContentResult<Vec<Child>> {
+    let mut writer = NodeWriter::new(store, level);
     for child in children {
-        let ends = chunker.push(&child.last_key, child.last_key.len() as u64);
-        open.push(child);
-        if ends {
-            nodes.push(write_node(store, level, &open)?);
-            open.clear();
+        writer.push(child)?;
+    }
+    writer.finish()
+}
+
+/// Cuts children into inner nodes of one level and stores them.
+pub(super) struct NodeWriter {
+    store: ObjectStore,
+    level: u8,
+    chunker: Chunker,
+    open: Vec<Child>,
+    nodes: Vec<Child>,
+}
+
+impl NodeWriter {
+    pub(super) fn new(store: &ObjectStore, level: u8) -> Self {
+        NodeWriter { store: store.clone(), level, chunker: Chunker::new(level), open: Vec::new(), nodes: Vec::new() }
+    }
+
+    /// No child since the last node ended?
+    pub(super) fn at_start(&self) -> bool {
+        self.chunker.at_start()
+    }
+
+    /// Takes the next child.
+    pub(super) fn push(&mut self, child: Child) -> ContentResult<()> {
+        let ends = self.chunker.push(&child.last_key, child.last_key.len() as u64);
+        self.open.push(child);
+        if ends { self.close() } else { Ok(()) }
+    }
+
+    fn close(&mut self) -> ContentResult<()> {
+        self.nodes.push(write_node(&self.store, self.level, &self.open)?);
+        self.open.clear();
+        Ok(())
+    }
+
+    /// The nodes in order.
+    pub(super) fn finish(mut self) -> ContentResult<Vec<Child>> {
+        if !self.open.is_empty() {
+            self.close()?;
         }
+        Ok(self.nodes)
     }
-    if !open.is_empty() {
-        nodes.push(write_node(store, level, &open)?);
-    }
-    Ok(nodes)
 }
 
 /// What the workers have done: leaves by their place, or the first failure.

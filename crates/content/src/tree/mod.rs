@@ -10,12 +10,16 @@
 
 mod build;
 mod chunk;
+mod diff;
+mod edit;
 mod node;
 mod read;
 #[cfg(test)]
 mod tests;
 
 pub use build::TreeBuilder;
+pub use diff::{Change, diff};
+pub use edit::edit;
 pub use read::{Heads, Member, Members, PartStream, get, heads, iter, iter_full, members, reachable};
 
 use serde::{Deserialize, Serialize};

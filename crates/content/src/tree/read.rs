@@ -9,50 +9,69 @@ use crate::digest::Sha256;
 use crate::error::{ContentError, ContentResult};
 use crate::objects::{Kind, Object, ObjectStore};
 
-/// The leaves of a tree in order, from the one that may hold a key.
-struct Leaves {
+/// The nodes of one level of a tree in order, from the one that holds a key or would have to.
+pub(super) struct Nodes {
     store: ObjectStore,
     parts: usize,
-    /// What is left to visit, innermost last, each with the level of its items.
-    stack: Vec<(u8, std::vec::IntoIter<Child>)>,
-    /// Children that end below this key are passed over.
+    /// Nodes of this level are given out.
+    level: u8,
+    /// What is left to visit, innermost last.
+    stack: Vec<Siblings>,
+    /// Children that end below this key are passed over, but for the last node of the level.
     from: Vec<u8>,
 }
 
-impl Leaves {
-    fn new(store: &ObjectStore, tree: &TreeRef, from: &[u8]) -> Self {
-        let root = Child { last_key: Vec::new(), id: tree.root, count: tree.count, raw_bytes: tree.raw_bytes.clone() };
-        let stack = vec![(tree.height, vec![root].into_iter())];
-        Leaves { store: store.clone(), parts: tree.parts(), stack, from: from.to_vec() }
-    }
+struct Siblings {
+    level: u8,
+    /// Nothing of this level comes after them.
+    rightmost: bool,
+    items: std::vec::IntoIter<Child>,
 }
 
-impl Iterator for Leaves {
-    type Item = ContentResult<Child>;
+impl Nodes {
+    pub(super) fn new(store: &ObjectStore, tree: &TreeRef, level: u8, from: &[u8]) -> Self {
+        // The root's own last key is not known; it is rightmost, thus never passed over.
+        let root = Child { last_key: Vec::new(), id: tree.root, count: tree.count, raw_bytes: tree.raw_bytes.clone() };
+        let stack = vec![Siblings { level: tree.height, rightmost: true, items: vec![root].into_iter() }];
+        Nodes { store: store.clone(), parts: tree.parts(), level, stack, from: from.to_vec() }
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn leaves(store: &ObjectStore, tree: &TreeRef, from: &[u8]) -> Self {
+        Nodes::new(store, tree, 0, from)
+    }
+
+    /// The next node, and whether it is the last one of its level.
+    pub(super) fn next_node(&mut self) -> ContentResult<Option<(Child, bool)>> {
         loop {
-            let (level, items) = self.stack.last_mut()?;
-            let level = *level;
-            let Some(child) = items.next() else {
+            let Some(siblings) = self.stack.last_mut() else { return Ok(None) };
+            let level = siblings.level;
+            let Some(child) = siblings.items.next() else {
                 self.stack.pop();
                 continue;
             };
-            // The root's own last key is not known (empty): it is always entered.
-            if self.stack.len() > 1 && child.last_key.as_slice() < self.from.as_slice() {
+            let rightmost = siblings.rightmost && siblings.items.len() == 0;
+            if !rightmost && child.last_key.as_slice() < self.from.as_slice() {
                 continue;
             }
-            if level == 0 {
-                return Some(Ok(child));
+            if level == self.level {
+                return Ok(Some((child, rightmost)));
             }
             match read_node(&self.store, &child.id, level, self.parts) {
-                Ok(children) => self.stack.push((level - 1, children.into_iter())),
+                Ok(children) => self.stack.push(Siblings { level: level - 1, rightmost, items: children.into_iter() }),
                 Err(e) => {
                     self.stack.clear();
-                    return Some(Err(e));
+                    return Err(e);
                 }
             }
         }
+    }
+}
+
+impl Iterator for Nodes {
+    type Item = ContentResult<Child>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.next_node().transpose()?.map(|(child, _)| child))
     }
 }
 
@@ -64,7 +83,7 @@ fn open_leaf(store: &ObjectStore, id: &Sha256, parts: usize) -> ContentResult<(O
 
 /// Entries without their parts, in order; see [`iter`].
 pub struct Heads {
-    leaves: Leaves,
+    leaves: Nodes,
     open: std::vec::IntoIter<Head>,
 }
 
@@ -95,7 +114,7 @@ impl Iterator for Heads {
 
 /// Entries with keys from `from` on, without their parts. After an error there is nothing more.
 pub fn iter(store: &ObjectStore, tree: &TreeRef, from: Option<&[u8]>) -> Heads {
-    Heads { leaves: Leaves::new(store, tree, from.unwrap_or_default()), open: Vec::new().into_iter() }
+    Heads { leaves: Nodes::leaves(store, tree, from.unwrap_or_default()), open: Vec::new().into_iter() }
 }
 
 /// All entries without their parts, in memory. For trees known to be small (advisories, modules).
@@ -135,7 +154,7 @@ pub fn iter_full(
     let from = from.unwrap_or_default().to_vec();
     let (store, parts) = (store.clone(), tree.parts());
     let mut failed = false;
-    Leaves::new(&store, tree, &from)
+    Nodes::leaves(&store, tree, &from)
         .flat_map(move |leaf| match leaf.and_then(|leaf| read_entries(&store, &leaf.id, parts)) {
             Ok(entries) => entries.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(e) => vec![Err(e)],
@@ -146,7 +165,7 @@ pub fn iter_full(
 
 /// The entry of this key, with its parts.
 pub fn get(store: &ObjectStore, tree: &TreeRef, key: &[u8]) -> ContentResult<Option<Entry>> {
-    let Some(leaf) = Leaves::new(store, tree, key).next() else { return Ok(None) };
+    let Some(leaf) = Nodes::leaves(store, tree, key).next() else { return Ok(None) };
     Ok(read_entries(store, &leaf?.id, tree.parts())?.into_iter().find(|e| e.key == key))
 }
 
@@ -162,7 +181,7 @@ pub struct Member {
 
 /// See [`members`].
 pub struct Members {
-    leaves: Leaves,
+    leaves: Nodes,
     part: usize,
 }
 
@@ -191,12 +210,12 @@ impl Iterator for Members {
 
 /// The gzip members of a part (counted from 0), in order: one after the other they unpack to the part of all entries.
 pub fn members(store: &ObjectStore, tree: &TreeRef, part: usize) -> Members {
-    Members { leaves: Leaves::new(store, tree, &[]), part }
+    Members { leaves: Nodes::leaves(store, tree, &[]), part }
 }
 
 /// The raw bytes of a part of all entries, unpacked a leaf at a time.
 pub struct PartStream {
-    leaves: Leaves,
+    leaves: Nodes,
     part: usize,
     open: io::Cursor<Vec<u8>>,
 }
@@ -204,7 +223,7 @@ pub struct PartStream {
 impl PartStream {
     /// Of part `part` (counted from 0).
     pub fn new(store: &ObjectStore, tree: &TreeRef, part: usize) -> Self {
-        PartStream { leaves: Leaves::new(store, tree, &[]), part, open: io::Cursor::new(Vec::new()) }
+        PartStream { leaves: Nodes::leaves(store, tree, &[]), part, open: io::Cursor::new(Vec::new()) }
     }
 }
 

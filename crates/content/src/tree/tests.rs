@@ -150,3 +150,169 @@ fn damage_in_any_object_of_a_tree_is_an_error_not_an_end() {
         std::fs::write(&path, &good).expect("mend");
     }
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tree::chunk::MAX_ENTRIES;
+
+    /// Sets of a few up to some thousand keys, dense enough for edits to hit them.
+    fn models() -> impl Strategy<Value = Model> {
+        (0u32..3000, 1u32..4, any::<u32>()).prop_map(|(count, stride, seed)| {
+            (0..count)
+                .filter(|n| n.wrapping_mul(2_654_435_761).wrapping_add(seed) % 16 != 0)
+                .map(|n| (format!("k{:08}", n * stride).into_bytes(), n ^ (seed & 7)))
+                .collect()
+        })
+    }
+
+    /// Keys with new values or none: single ones and whole ranges.
+    fn edits() -> impl Strategy<Value = Vec<(u32, u32, Option<u32>)>> {
+        let one = (0u32..4000, Just(1u32), proptest::option::of(0u32..100));
+        let range = (0u32..4000, 1u32..1500, proptest::option::weighted(0.3, 0u32..100));
+        proptest::collection::vec(prop_oneof![6 => one, 1 => range], 0..12)
+    }
+
+    fn apply(model: &Model, edits: &[(u32, u32, Option<u32>)]) -> (Model, BTreeMap<Vec<u8>, Option<Entry>>) {
+        let mut after = model.clone();
+        let mut changes = BTreeMap::new();
+        for (from, len, value) in edits {
+            for n in *from..from + len {
+                let key = format!("k{n:08}").into_bytes();
+                match value {
+                    Some(value) => after.insert(key.clone(), *value),
+                    None => after.remove(&key),
+                };
+                changes.insert(key.clone(), value.map(|value| entry(&key, value)));
+            }
+        }
+        (after, changes)
+    }
+
+    fn differences(store: &ObjectStore, a: &TreeRef, b: &TreeRef) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+        let mut found = Vec::new();
+        let mut add = |change: Change| {
+            found.push(match change {
+                Change::Added(head) => (head.key, None, Some(head.record)),
+                Change::Removed(head) => (head.key, Some(head.record), None),
+                Change::Changed { before, after } => (before.key, Some(before.record), Some(after.record)),
+            });
+        };
+        diff(store, a, b, &mut add).expect("diff");
+        found
+    }
+
+    fn expected(a: &Model, b: &Model) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+        let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
+        let record = |model: &Model, key: &Vec<u8>| model.get(key).map(|v| entry(key, *v).record);
+        keys.into_iter()
+            .filter(|key| a.get(*key) != b.get(*key))
+            .map(|key| (key.clone(), record(a, key), record(b, key)))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_edited_tree_is_the_tree_built_anew(model in models(), first in edits(), second in edits()) {
+            let (_dir, store) = store();
+            let tree = build(&store, &model);
+            let (after, changes) = apply(&model, &first);
+            let edited = edit(&store, &tree, changes).expect("edit");
+            prop_assert_eq!(&edited, &build(&store, &after));
+            let (end, changes) = apply(&after, &second);
+            let edited = edit(&store, &edited, changes).expect("edit");
+            prop_assert_eq!(&edited, &build(&store, &end));
+            // Back by another way: the history leaves no trace.
+            let back = expected(&end, &model).into_iter()
+                .map(|(key, ..)| { let put = model.get(&key).map(|v| entry(&key, *v)); (key, put) })
+                .collect();
+            prop_assert_eq!(edit(&store, &edited, back).expect("edit"), tree);
+        }
+
+        #[test]
+        fn a_diff_is_the_difference_of_the_sets(model in models(), edits in edits()) {
+            let (_dir, store) = store();
+            let (after, _) = apply(&model, &edits);
+            let (a, b) = (build(&store, &model), build(&store, &after));
+            prop_assert_eq!(differences(&store, &a, &b), expected(&model, &after));
+            prop_assert_eq!(differences(&store, &b, &a), expected(&after, &model));
+            prop_assert!(differences(&store, &a, &a).is_empty());
+        }
+
+        #[test]
+        fn no_node_is_above_the_cap(model in models()) {
+            let (_dir, store) = store();
+            let tree = build(&store, &model);
+            let mut nodes = 0;
+            for level in 0..=tree.height {
+                for node in read::Nodes::new(&store, &tree, level, &[]) {
+                    let id = node.expect("node").id;
+                    let len = match level {
+                        0 => {
+                            let object = store.open_object(crate::objects::Kind::Leaf, &id).expect("leaf");
+                            node::read_leaf(&object, &id, 2).expect("leaf").len()
+                        }
+                        _ => node::read_node(&store, &id, level, 2).expect("node").len(),
+                    };
+                    prop_assert!(len <= MAX_ENTRIES);
+                    nodes += 1;
+                }
+            }
+            prop_assert!(nodes <= 2 + model.len() / 15 + model.len() / 100);
+        }
+    }
+}
+
+#[test]
+fn keys_chosen_to_end_no_node_meet_the_cap() {
+    let (_dir, store) = store();
+    // Only keys that do not end a leaf: a hostile upstream could choose such names.
+    let harmless = |key: &[u8]| {
+        let mut chunker = chunk::Chunker::new(0);
+        (0..chunk::MIN_ENTRIES - 1).for_each(|_| assert!(!chunker.push(b"", 0)));
+        !chunker.push(key, 0)
+    };
+    let model: Model = numbered(0..2200).into_iter().filter(|(key, _)| harmless(key)).collect();
+    assert!(model.len() > 1500);
+    let tree = build(&store, &model);
+    let mut edited = model.clone();
+    edited.remove(&b"package-000003".to_vec());
+    assert!(edited.len() < model.len());
+    let removed = BTreeMap::from([(b"package-000003".to_vec(), None)]);
+    assert_eq!(edit(&store, &tree, removed).expect("edit"), build(&store, &edited));
+    let leaves = read::Nodes::new(&store, &tree, 0, &[]).map(|n| n.expect("node").count).collect::<Vec<_>>();
+    assert!(leaves.iter().rev().skip(1).all(|n| *n == chunk::MAX_ENTRIES as u64), "{leaves:?}");
+}
+
+#[test]
+fn one_change_reads_and_writes_a_few_nodes() {
+    let (_dir, store) = store();
+    let mut model = numbered(0..20_000);
+    let before = build(&store, &model);
+    let mut known = HashSet::new();
+    reachable(&store, &before, &mut known).expect("reachable");
+    let key = b"package-010000".to_vec();
+    model.insert(key.clone(), 7);
+    let after = edit(&store, &before, BTreeMap::from([(key.clone(), Some(entry(&key, 7)))])).expect("edit");
+    assert_eq!(after, build(&store, &model));
+    let mut both = known.clone();
+    reachable(&store, &after, &mut both).expect("reachable");
+    assert!(both.len() - known.len() <= usize::from(after.height) + 1, "{} new nodes", both.len() - known.len());
+    // Taking out what is not there and putting what is there changes nothing.
+    let nothing = BTreeMap::from([(b"nobody".to_vec(), None), (key.clone(), Some(entry(&key, 7)))]);
+    assert_eq!(edit(&store, &after, nothing).expect("edit"), after);
+    assert!(edit(&store, &after, BTreeMap::from([(b"other".to_vec(), Some(entry(&key, 7)))])).is_err());
+}
+
+#[test]
+fn an_unreadable_store_is_an_error_of_the_builder() {
+    let (dir, store) = store();
+    std::fs::remove_dir_all(dir.path().join("staging")).expect("remove");
+    let mut builder = TreeBuilder::new(&store, 2);
+    let failed = numbered(0..5000).iter().find_map(|(key, value)| builder.push(&entry(key, *value)).err());
+    let err = failed.unwrap_or_else(|| builder.finish().expect_err("cannot write"));
+    assert!(matches!(err, ContentError::Io { .. }), "{err}");
+}

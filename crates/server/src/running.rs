@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use drydock_control::Secret;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::config::Settings;
@@ -75,7 +74,7 @@ impl Server {
         let opened = first_run::open(&settings).await?;
         let address = settings.listen;
         let failed = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = crate::listener::inherit::listen(address).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let public_url = first_run::public_url(&settings, addr.port());
         let (trigger, shutdown) = crate::shutdown::channel();

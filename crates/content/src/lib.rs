@@ -7,15 +7,18 @@
 //! are async.
 
 pub mod content;
+pub mod deb;
 pub mod decompress;
 pub mod digest;
 pub mod error;
 pub mod fetch;
 mod flight;
+pub mod fuzz;
 pub mod head;
 pub mod objects;
 pub mod openpgp;
 pub mod path;
+pub mod rpm;
 pub mod secret;
 pub mod serve;
 pub mod snapshot;

@@ -1,0 +1,23 @@
+//! yum repositories: upstream metadata read strictly and streamed, packages kept as the bytes of their own elements,
+//! metadata published from ready pieces, uploads turned into the same elements.
+//!
+//! Absent: sqlite and zchunk variants of the metadata, delta rpms.
+
+mod assemble;
+mod build;
+mod fragments;
+mod lists;
+mod modules;
+mod notes;
+mod pick;
+mod primary;
+pub mod publish;
+mod read;
+pub mod repomd;
+mod select;
+pub mod sync;
+mod updateinfo;
+mod xml;
+
+pub use fragments::ScanError;
+pub use xml::XmlError;

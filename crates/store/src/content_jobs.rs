@@ -119,6 +119,17 @@ pub async fn findings(c: &mut AnyConnection, job: ContentJobId) -> StoreResult<V
     Ok(rows.first().map(|r| json(r, "findings")).transpose()?.unwrap_or_default())
 }
 
+/// Replaces what a job works on while it waits. `false`: it runs, is over, or is not there.
+pub async fn set_input(c: &mut AnyConnection, job: ContentJobId, input: &str) -> StoreResult<bool> {
+    sqlx::query("UPDATE content_jobs SET input = $2, version = version + 1 WHERE id = $1 AND state = 'PENDING'")
+        .bind(job.to_string())
+        .bind(input.to_owned())
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1)
+        .map_err(StoreError::query("replace the input of a content job"))
+}
+
 /// May be claimed at `$1`: waits and nothing runs on its subject, or its lease has ended.
 const CLAIMABLE: &str = "((j.state = 'PENDING' AND NOT EXISTS (SELECT 1 FROM content_jobs r \
      WHERE r.subject = j.subject AND r.state = 'RUNNING')) OR (j.state = 'RUNNING' AND j.lease_until <= $1))";
@@ -135,7 +146,7 @@ pub async fn claim(store: &Store, owner: &str, now: Timestamp, lease_until: Time
     sql.bind(micros(now)).push("), lease_owner = ").bind(owner.to_owned());
     sql.push(", lease_until = ").bind(micros(lease_until));
     sql.push(", attempts = j.attempts + 1, version = j.version + 1 WHERE j.id = (SELECT j.id FROM content_jobs j WHERE ");
-    sql.push(CLAIMABLE).push(" ORDER BY j.created_at, j.id LIMIT 1) AND ").push(CLAIMABLE).push(" RETURNING j.id");
+    sql.push(CLAIMABLE).push(" ORDER BY j.created_at, j.id LIMIT 1) AND ").push(CLAIMABLE).push(" RETURNING id");
     let claimed = match sql.fetch(&mut tx, "claim a content job").await {
         Ok(rows) => rows.first().map(|r| id::<ContentJobId>(r, "id")).transpose()?,
         Err(e) if e.is_duplicate() => None,

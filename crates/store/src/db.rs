@@ -38,6 +38,9 @@ pub enum Location {
 /// A transaction that may write.
 pub type Tx = sqlx::Transaction<'static, Any>;
 
+/// What every function of the store takes: readers and transactions are used as one.
+pub type Connection = sqlx::AnyConnection;
+
 /// A connection for reading.
 pub type Reader = sqlx::pool::PoolConnection<Any>;
 

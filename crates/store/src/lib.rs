@@ -32,5 +32,5 @@ pub mod source_records;
 pub mod sources;
 mod sql;
 
-pub use db::{Location, Reader, Store, Tx, commit};
+pub use db::{Connection, Location, Reader, Store, Tx, commit};
 pub use error::{StoreError, StoreResult};

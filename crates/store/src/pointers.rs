@@ -104,28 +104,35 @@ async fn note(c: &mut AnyConnection, step: &Move<'_>) -> StoreResult<()> {
     .execute(&mut *c)
     .await
     .map_err(StoreError::query("note the move of a pointer"))?;
-    sqlx::query("DELETE FROM pointer_moves WHERE environment_id = $1 AND source_id = $2 AND pointer_version <= $3")
-        .bind(view(step.environment))
-        .bind(step.source.to_string())
-        .bind(version - MOVES_KEPT)
-        .execute(c)
-        .await
-        .map(drop)
-        .map_err(StoreError::query("forget old moves of a pointer"))
+    // Versions have gaps (a renewed head takes one): the hundredth newest is looked up.
+    sqlx::query(
+        "DELETE FROM pointer_moves WHERE environment_id = $1 AND source_id = $2 AND pointer_version < (SELECT min(k.v) FROM \
+         (SELECT pointer_version AS v FROM pointer_moves WHERE environment_id = $1 AND source_id = $2 \
+         ORDER BY pointer_version DESC LIMIT $3) k)",
+    )
+    .bind(view(step.environment))
+    .bind(step.source.to_string())
+    .bind(MOVES_KEPT)
+    .execute(c)
+    .await
+    .map(drop)
+    .map_err(StoreError::query("forget old moves of a pointer"))
 }
 
 /// Replaces the head of a pointer that stays where it is (a new signing key, a fresh date), if its version is still the
 /// one read. The version grows; no history entry is made.
 pub async fn renew_head(c: &mut AnyConnection, pointer: &PointerRecord, head: &str) -> StoreResult<bool> {
-    sqlx::query("UPDATE pointers SET head = $3 WHERE environment_id = $1 AND source_id = $2 AND version = $4")
-        .bind(view(pointer.environment))
-        .bind(pointer.source.to_string())
-        .bind(head.to_owned())
-        .bind(pointer.version)
-        .execute(c)
-        .await
-        .map(|r| r.rows_affected() == 1)
-        .map_err(StoreError::query("renew the head of a pointer"))
+    sqlx::query(
+        "UPDATE pointers SET head = $3, version = version + 1 WHERE environment_id = $1 AND source_id = $2 AND version = $4",
+    )
+    .bind(view(pointer.environment))
+    .bind(pointer.source.to_string())
+    .bind(head.to_owned())
+    .bind(pointer.version)
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("renew the head of a pointer"))
 }
 
 /// The pointer of a view for a source.

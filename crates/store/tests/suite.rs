@@ -4,38 +4,27 @@
 
 mod common;
 
-use std::future::Future;
-use std::pin::Pin;
+use common::rows::{at, id, instance, page, profile};
+use common::suite::Case;
 
 use drydock_domain::access::Role;
-use drydock_domain::enrolment::ProfileSpec;
-use drydock_domain::ids::{AccessTokenId, InstanceId, JobId, ProfileId, TaskId};
+use drydock_domain::ids::{AccessTokenId, InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
-use drydock_domain::inventory::{OsFacts, PackageChange, SectionKind, fingerprint};
+use drydock_domain::inventory::{PackageChange, SectionKind, fingerprint};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::task::TaskState;
-use drydock_domain::source::host::SourcesMode;
 use drydock_store::idempotency::KeyUse;
 use drydock_store::instances::{Certificate, Edit};
 use drydock_store::inventory::Pointer;
 use drydock_store::records::*;
 use drydock_store::{
-    Location, Store, StoreError, access_tokens, audit, commit, fleet, history, idempotency, instances, inventory, patch_jobs,
-    patch_tasks, profiles,
+    Store, StoreError, access_tokens, audit, commit, fleet, history, idempotency, instances, inventory, patch_jobs, patch_tasks,
+    profiles,
 };
-use jiff::Timestamp;
-use uuid::Uuid;
 
-type Run = fn(Store, Store) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-type Case = (&'static str, Run);
-
-macro_rules! cases {
-    ($($name:ident),+ $(,)?) => { [$((stringify!($name), |a, b| Box::pin($name(a, b)))),+] };
-}
-
-const CASES: [Case; 13] = cases![
+const CASES: [Case; 13] = crate::cases![
     profiles_and_tokens_are_found_by_their_digest,
     instances_are_kept_whole_and_edited_by_version,
     instances_are_listed_by_filter_and_page,
@@ -53,81 +42,12 @@ const CASES: [Case; 13] = cases![
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_sqlite() {
-    for (name, case) in CASES {
-        let dir = tempfile::tempdir().expect("a directory");
-        // A name with everything that means something in a URL.
-        let location = Location::Sqlite(dir.path().join("a b%20?#.sqlite"));
-        run(name, case, &location).await;
-    }
+    common::suite::on_sqlite(&CASES).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_postgres() {
-    let cluster = match common::Cluster::start() {
-        Ok(cluster) => cluster,
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no PostgreSQL: {why}"),
-        Err(why) => return eprintln!("skipped: {why}"),
-    };
-    for (name, case) in CASES {
-        let location = Location::Postgres(cluster.database(name));
-        run(name, case, &location).await;
-    }
-}
-
-async fn run(name: &str, case: Run, location: &Location) {
-    println!("{name}");
-    let a = Store::open(location).await.expect("the first server");
-    let b = Store::open(location).await.expect("the second server; migrations run once");
-    a.ping().await.expect("answers");
-    case(a.clone(), b.clone()).await;
-    a.close().await;
-    b.close().await;
-}
-
-fn at(secs: i64) -> Timestamp {
-    Timestamp::from_microsecond(1_800_000_000_000_000 + secs * 1_000_000 + 7).expect("in range")
-}
-
-fn id(n: u128) -> Uuid {
-    Uuid::from_u128(n)
-}
-
-fn page(limit: u32, cursor: Option<String>) -> PageQuery {
-    PageQuery { cursor, limit: Some(limit) }
-}
-
-fn profile() -> ProfileRecord {
-    let spec: ProfileSpec = serde_json::from_str(r#"{"displayName":"p","maxUses":5,"labels":{"env":"x"}}"#).expect("a spec");
-    ProfileRecord { id: ProfileId(id(1)), spec, uses: 0, revoked: false, created_by: "me".into(), created_at: at(0) }
-}
-
-fn instance(n: u128) -> InstanceRecord {
-    InstanceRecord {
-        id: InstanceId(id(100 + n)),
-        name: format!("h{n}"),
-        state: InstanceState::Active,
-        pending_reason: None,
-        duplicate_of: None,
-        reject_reason: String::new(),
-        profile: ProfileId(id(1)),
-        machine_id: format!("m{n}"),
-        spki_sha256: fingerprint(format!("key {n}").as_bytes()),
-        previous_spki_sha256: None,
-        certificate_serial: None,
-        certificate_expires_at: None,
-        created_at: at(0),
-        last_seen: None,
-        labels: Labels::from([("env".into(), "x".into()), ("n".into(), n.to_string())]),
-        zone: "z".into(),
-        compartment: "/".into(),
-        os: Some(OsFacts { hostname: format!("h{n}"), booted_at: Some(at(1)), ..OsFacts::default() }),
-        inventory: None,
-        sources_mode: SourcesMode::Additive,
-        environment: None,
-        content_spki_sha256: None,
-        previous_content_spki_sha256: None,
-        version: 1,
-    }
+    common::suite::on_postgres(&CASES).await;
 }
 
 fn job(n: u128) -> JobRecord {

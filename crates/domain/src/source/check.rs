@@ -67,6 +67,7 @@ impl SourceSpec {
         check_keys(&self.keys, &mut problems);
         self.check_by_origin(&mut problems);
         self.check_by_format(&mut problems);
+        self.selection.validate("selection", self.format, &mut problems);
         if self.keep_snapshots.is_some_and(|n| n == 0 || n > KEEP_SNAPSHOTS_MAX) {
             problems.add("keepSnapshots", format!("must be between 1 and {KEEP_SNAPSHOTS_MAX}"));
         }
@@ -171,14 +172,6 @@ impl SourceSpec {
         }
         if self.module_hotfixes {
             problems.add("moduleHotfixes", "is for rpm; leave it out");
-        }
-        for (i, rule) in self.selection.rules.iter().enumerate() {
-            if rule.advisory.is_some() {
-                problems.add(format!("selection.rules[{i}].advisory"), "is for rpm: deb repositories hold no advisories");
-            }
-            if rule.module.is_some() {
-                problems.add(format!("selection.rules[{i}].module"), "is for rpm: deb repositories hold no modules");
-            }
         }
     }
 }
@@ -420,45 +413,41 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_refusal_names_its_field() {
+    /// What is wrong, the field that is to be named, and what is to be said.
+    type Wrong = (serde_json::Value, &'static str, &'static str);
+
+    fn wrong_upstreams() -> Vec<Wrong> {
         let up = "/origin/upstream";
-        let j = |v: serde_json::Value| v;
-        let big_key = format!("{KEY}{}", "x".repeat(KEY_MAX_BYTES));
-        let cases: Vec<(serde_json::Value, &str, &str)> = vec![
+        vec![
             (with(rpm(), "/name", "Ol9".into()), "name", "a-z"),
             (with(rpm(), "/name", "latest".into()), "name", "reserved"),
             (with(rpm(), "/displayName", "x".repeat(129).into()), "displayName", "128"),
             (with(rpm(), "/description", "\u{7}".into()), "description", "control"),
-            (with(rpm(), up, j(serde_json::json!({}))), "origin.upstream.urls", "one of urls, mirrorlist and metalink"),
+            (with(rpm(), up, serde_json::json!({})), "origin.upstream.urls", "one of urls, mirrorlist and metalink"),
             (with(rpm(), "/origin/upstream/metalink", "https://m.example/x".into()), "origin.upstream.urls", "not several"),
-            (with(rpm(), "/origin/upstream/urls", j(serde_json::json!(["ftp://h/x"]))), "origin.upstream.urls[0]", "http://"),
+            (with(rpm(), "/origin/upstream/urls", serde_json::json!(["ftp://h/x"])), "origin.upstream.urls[0]", "http://"),
             (
-                with(rpm(), "/origin/upstream/urls", j(serde_json::json!(["https://h/", "https://h/"]))),
+                with(rpm(), "/origin/upstream/urls", serde_json::json!(["https://h/", "https://h/"])),
                 "origin.upstream.urls[1]",
                 "repeats",
             ),
-            (with(rpm(), "/origin/upstream/urls", j(vec!["https://h/"; 17].into())), "origin.upstream.urls", "at most 16"),
+            (with(rpm(), "/origin/upstream/urls", vec!["https://h/"; 17].into()), "origin.upstream.urls", "at most 16"),
             (with(rpm(), "/origin/upstream/suite", "el9".into()), "origin.upstream.suite", "for deb"),
-            (with(rpm(), "/origin/upstream/components", j(serde_json::json!(["main"]))), "origin.upstream.components", "for deb"),
+            (with(rpm(), "/origin/upstream/components", serde_json::json!(["main"])), "origin.upstream.components", "for deb"),
             (with(deb(), "/origin/upstream/mirrorlist", "https://m.example/".into()), "origin.upstream.mirrorlist", "for rpm"),
             (with(deb(), "/origin/upstream/metalink", "https://m.example/".into()), "origin.upstream.metalink", "for rpm"),
-            (with(deb(), "/origin/upstream/urls", j(serde_json::json!([]))), "origin.upstream.urls", "dists/"),
-            (with(deb(), "/origin/upstream/suite", j(serde_json::Value::Null)), "origin.upstream.suite", "missing"),
+            (with(deb(), "/origin/upstream/urls", serde_json::json!([])), "origin.upstream.urls", "dists/"),
+            (with(deb(), "/origin/upstream/suite", serde_json::Value::Null), "origin.upstream.suite", "missing"),
             (with(deb(), "/origin/upstream/suite", "../x".into()), "origin.upstream.suite", "without .."),
             (with(deb(), "/origin/upstream/suite", "/x".into()), "origin.upstream.suite", "leading /"),
             (with(deb(), "/origin/upstream/suite", "./".into()), "origin.upstream.components", "flat"),
-            (with(deb(), "/origin/upstream/components", j(serde_json::json!([]))), "origin.upstream.components", "main"),
+            (with(deb(), "/origin/upstream/components", serde_json::json!([])), "origin.upstream.components", "main"),
             (
-                with(deb(), "/origin/upstream/components", j(serde_json::json!(["main", "main"]))),
+                with(deb(), "/origin/upstream/components", serde_json::json!(["main", "main"])),
                 "origin.upstream.components[1]",
                 "repeats",
             ),
-            (
-                with(deb(), "/origin/upstream/components", j(serde_json::json!(["a b"]))),
-                "origin.upstream.components[0]",
-                "letters",
-            ),
+            (with(deb(), "/origin/upstream/components", serde_json::json!(["a b"])), "origin.upstream.components[0]", "letters"),
             (with(rpm(), "/origin/upstream/caPem", "x".into()), "origin.upstream.caPem", "PEM"),
             (with(rpm(), "/origin/upstream/clientCertificatePem", CERT.into()), "origin.upstream.clientKeyPem", "missing"),
             (with(rpm(), "/origin/upstream/clientKeyPem", PRIVATE.into()), "origin.upstream.clientCertificatePem", "missing"),
@@ -466,9 +455,7 @@ mod tests {
                 with(
                     rpm(),
                     up,
-                    j(
-                        serde_json::json!({"urls": ["https://h/"], "clientCertificatePem": CERT, "clientKeyPem": "-----BEGIN ENCRYPTED PRIVATE KEY-----"}),
-                    ),
+                    serde_json::json!({"urls": ["https://h/"], "clientCertificatePem": CERT, "clientKeyPem": "-----BEGIN ENCRYPTED PRIVATE KEY-----"}),
                 ),
                 "origin.upstream.clientKeyPem",
                 "passphrase",
@@ -477,18 +464,24 @@ mod tests {
                 with(
                     rpm(),
                     up,
-                    j(serde_json::json!({"urls": ["http://h/"], "clientCertificatePem": CERT, "clientKeyPem": PRIVATE})),
+                    serde_json::json!({"urls": ["http://h/"], "clientCertificatePem": CERT, "clientKeyPem": PRIVATE}),
                 ),
                 "origin.upstream.clientCertificatePem",
                 "https://",
             ),
             (with(rpm(), "/origin/upstream/proxy", "socks5://h:1".into()), "origin.upstream.proxy", "http://"),
             (with(rpm(), "/origin/upstream/proxy", "http://u:********@h:1".into()), "origin.upstream.proxy", "password"),
-            (with(custom(), "/origin/sources/from", j(serde_json::json!([]))), "origin.sources.from", "at least one"),
-            (with(custom(), "/origin/sources/from", j(serde_json::json!(["a", "a"]))), "origin.sources.from[1]", "repeats"),
-            (with(custom(), "/origin/sources/from", j(serde_json::json!(["mix"]))), "origin.sources.from[0]", "itself"),
+        ]
+    }
+
+    fn wrong_elsewhere() -> Vec<Wrong> {
+        let big_key = format!("{KEY}{}", "x".repeat(KEY_MAX_BYTES));
+        vec![
+            (with(custom(), "/origin/sources/from", serde_json::json!([])), "origin.sources.from", "at least one"),
+            (with(custom(), "/origin/sources/from", serde_json::json!(["a", "a"])), "origin.sources.from[1]", "repeats"),
+            (with(custom(), "/origin/sources/from", serde_json::json!(["mix"])), "origin.sources.from[0]", "itself"),
             (
-                with(custom(), "/origin/sources/from", j((0..51).map(|i| format!("s{i}")).collect::<Vec<_>>().into())),
+                with(custom(), "/origin/sources/from", (0..51).map(|i| format!("s{i}")).collect::<Vec<_>>().into()),
                 "origin.sources.from",
                 "at most 50",
             ),
@@ -499,21 +492,21 @@ mod tests {
             (with(local(), "/origin/local/suite", "./".into()), "origin.local.suite", "letters"),
             (with(rpm(), "/parent", "ol9-base".into()), "parent", "itself"),
             (with(rpm(), "/parent", "A".into()), "parent", "a-z"),
-            (with(rpm(), "/architectures", j(serde_json::json!(["amd64"]))), "architectures[0]", "x86_64"),
-            (with(deb(), "/architectures", j(serde_json::json!(["x86_64"]))), "architectures[0]", "amd64"),
-            (with(rpm(), "/architectures", j(serde_json::json!(["x86_64", "x86_64"]))), "architectures[1]", "repeats"),
-            (with(rpm(), "/architectures", j(serde_json::json!(["X"]))), "architectures[0]", "a-z"),
-            (with(deb(), "/architectures", j(serde_json::json!(["all"]))), "architectures", "amd64"),
-            (with(deb(), "/keys", j(serde_json::json!([]))), "keys", "required"),
-            (with(rpm(), "/keys", j(vec![KEY; 17].into())), "keys", "at most 16"),
-            (with(rpm(), "/keys", j(serde_json::json!([KEY, KEY]))), "keys[1]", "repeats"),
-            (with(rpm(), "/keys", j(serde_json::json!([big_key]))), "keys[0]", "65536"),
-            (with(rpm(), "/keys", j(serde_json::json!(["mQINBF"]))), "keys[0]", "ASCII-armoured"),
-            (with(rpm(), "/keys", j(serde_json::json!(["-----BEGIN PGP PRIVATE KEY BLOCK-----"]))), "keys[0]", "secret key"),
+            (with(rpm(), "/architectures", serde_json::json!(["amd64"])), "architectures[0]", "x86_64"),
+            (with(deb(), "/architectures", serde_json::json!(["x86_64"])), "architectures[0]", "amd64"),
+            (with(rpm(), "/architectures", serde_json::json!(["x86_64", "x86_64"])), "architectures[1]", "repeats"),
+            (with(rpm(), "/architectures", serde_json::json!(["X"])), "architectures[0]", "a-z"),
+            (with(deb(), "/architectures", serde_json::json!(["all"])), "architectures", "amd64"),
+            (with(deb(), "/keys", serde_json::json!([])), "keys", "required"),
+            (with(rpm(), "/keys", vec![KEY; 17].into()), "keys", "at most 16"),
+            (with(rpm(), "/keys", serde_json::json!([KEY, KEY])), "keys[1]", "repeats"),
+            (with(rpm(), "/keys", serde_json::json!([big_key])), "keys[0]", "65536"),
+            (with(rpm(), "/keys", serde_json::json!(["mQINBF"])), "keys[0]", "ASCII-armoured"),
+            (with(rpm(), "/keys", serde_json::json!(["-----BEGIN PGP PRIVATE KEY BLOCK-----"])), "keys[0]", "secret key"),
             (with(deb(), "/policy", "metadata-only".into()), "policy", "apt"),
             (with(deb(), "/moduleHotfixes", true.into()), "moduleHotfixes", "for rpm"),
             (
-                with(deb(), "/selection", j(serde_json::json!({"rules": [{"action": "include", "module": "php"}]}))),
+                with(deb(), "/selection", serde_json::json!({"rules": [{"action": "include", "module": "php"}]})),
                 "selection.rules[0].module",
                 "for rpm",
             ),
@@ -521,7 +514,7 @@ mod tests {
                 with(
                     deb(),
                     "/selection",
-                    j(serde_json::json!({"rules": [{"action": "include", "advisory": {"types": ["security"]}}]})),
+                    serde_json::json!({"rules": [{"action": "include", "advisory": {"types": ["security"]}}]}),
                 ),
                 "selection.rules[0].advisory",
                 "for rpm",
@@ -531,8 +524,12 @@ mod tests {
             (with(rpm(), "/keepSnapshots", 0.into()), "keepSnapshots", "between 1"),
             (with(rpm(), "/priority", 100.into()), "priority", "99"),
             (with(deb(), "/priority", 0.into()), "priority", "32767"),
-        ];
-        for (json, field, says) in cases {
+        ]
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        for (json, field, says) in wrong_upstreams().into_iter().chain(wrong_elsewhere()) {
             let shown: String = json.to_string().chars().take(300).collect();
             let refused = spec(json).validate().expect_err(&shown);
             let found = refused.errors.iter().any(|e| e.field == field && e.message.contains(says));

@@ -2,7 +2,12 @@
 //!
 //! Machines without PostgreSQL skip (and say so); under `CI=true` a missing PostgreSQL is a failure.
 
-#![allow(missing_docs)]
+// Each suite uses its part of this.
+#![allow(missing_docs, dead_code)]
+
+pub mod rows;
+pub mod sources;
+pub mod suite;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

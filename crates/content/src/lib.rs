@@ -11,6 +11,7 @@ pub mod deb;
 pub mod decompress;
 pub mod digest;
 pub mod error;
+mod facade;
 pub mod fetch;
 mod flight;
 pub mod fuzz;

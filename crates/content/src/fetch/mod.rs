@@ -394,13 +394,14 @@ impl<'a> Rounds<'a> {
             let inner = &self.fetcher.inner;
             let next = (index + 1) % self.urls.len();
             let _ = inner.first.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
-            let mirror = url.host_str().unwrap_or_default();
+            let host = url.host_str().unwrap_or_default();
+            let mirror = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
             let kind = match &problem {
                 Problem::Mismatch(_) => "mismatch",
                 Problem::Status { .. } => "status",
                 _ => "connection",
             };
-            self.fetcher.note(mirror, kind, &format!("{}: {problem}", public(url)));
+            self.fetcher.note(&mirror, kind, &format!("{}: {problem}", public(url)));
         }
         tracing::debug!(url = %public(url), %problem, "a mirror did not give the file");
         self.last[index] = Some(problem);

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use drydock_domain::ids::{AccessTokenId, InstanceId, JobId};
+use drydock_content::Content;
+use drydock_content::openpgp::RepositoryKeys;
+use drydock_domain::ids::{AccessTokenId, ContentJobId, InstanceId, JobId};
 use drydock_domain::instance::{Reachability, reachability};
 use drydock_store::{Reader, Store, Tx};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use uuid::{ContextV7, Uuid};
 
+use crate::content_part::ContentPart;
 use crate::context::{Clock, OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::hub::{HintHub, JobWatch, JobWatches};
@@ -41,7 +44,9 @@ struct Inner {
     key: WorkKey,
     clock: Arc<dyn Clock>,
     hub: HintHub,
-    watches: JobWatches,
+    watches: JobWatches<JobId>,
+    content_watches: JobWatches<ContentJobId>,
+    content: OnceLock<ContentPart>,
     wake: Notify,
     contacts: Mutex<Contacts>,
     ids: Mutex<ContextV7>,
@@ -66,10 +71,30 @@ impl Control {
             clock,
             hub: HintHub::default(),
             watches: JobWatches::default(),
+            content_watches: JobWatches::default(),
+            content: OnceLock::new(),
             wake: Notify::new(),
             contacts: Mutex::default(),
             ids: Mutex::new(ContextV7::new()),
         }))
+    }
+
+    /// The same with content: software sources are synced, promoted and served. Content that was given before stays.
+    #[must_use]
+    pub fn with_content(self, content: Content, keys: RepositoryKeys) -> Self {
+        let part = ContentPart::new(content, keys);
+        self.0.content.get_or_init(|| part);
+        self
+    }
+
+    /// Does this server hold content?
+    pub fn has_content(&self) -> bool {
+        self.0.content.get().is_some()
+    }
+
+    /// The content, to serve files from with what [`Control::authorize_content`] answers.
+    pub fn content(&self) -> Option<&Content> {
+        self.0.content.get().map(ContentPart::content)
     }
 
     /// The time now.
@@ -90,6 +115,11 @@ impl Control {
     /// Tells when a patch job may have changed. Take it first, then read.
     pub fn watch_job(&self, job: JobId) -> JobWatch {
         self.0.watches.watch(job)
+    }
+
+    /// Tells when a content job may have changed. Take it first, then read.
+    pub fn watch_content_job(&self, job: ContentJobId) -> JobWatch {
+        self.0.content_watches.watch(job)
     }
 
     /// Makes the reconcilers look now instead of at their next turn.
@@ -126,12 +156,25 @@ impl Control {
         Ok(self.0.store.begin().await?)
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     pub(crate) fn config(&self) -> Config {
         self.0.config
     }
 
     pub(crate) fn key(&self) -> &WorkKey {
         &self.0.key
+    }
+
+    pub(crate) fn content_part(&self) -> Result<&ContentPart> {
+        const MESSAGE: &str = "this server was started without its content directory";
+        self.0.content.get().ok_or(Error::Unavailable { message: MESSAGE, source: None })
+    }
+
+    pub(crate) fn content_job_changed(&self, job: ContentJobId) {
+        self.0.content_watches.changed(job);
     }
 
     pub(crate) fn job_changed(&self, job: JobId) {

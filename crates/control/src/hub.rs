@@ -4,9 +4,10 @@
 //! Absent on purpose: other server processes on the same database. Their agents find their work at the next pull.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drydock_domain::ids::{InstanceId, JobId};
+use drydock_domain::ids::InstanceId;
 use tokio::sync::watch;
 
 /// A map that survives a panic of another holder: every change of it is a single insert or remove.
@@ -84,11 +85,17 @@ impl Drop for Attachment {
 }
 
 /// Who watches which job.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct JobWatches(Arc<Mutex<HashMap<JobId, watch::Sender<u64>>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct JobWatches<Id>(Arc<Mutex<HashMap<Id, watch::Sender<u64>>>>);
 
-impl JobWatches {
-    pub(crate) fn watch(&self, job: JobId) -> JobWatch {
+impl<Id> Default for JobWatches<Id> {
+    fn default() -> Self {
+        JobWatches(Arc::default())
+    }
+}
+
+impl<Id: Eq + Hash> JobWatches<Id> {
+    pub(crate) fn watch(&self, job: Id) -> JobWatch {
         let mut watches = lock(&self.0);
         // Bounded by the watchers alive: entries nobody watches go here and in `changed`.
         watches.retain(|_, sender| sender.receiver_count() > 0);
@@ -96,7 +103,7 @@ impl JobWatches {
         JobWatch { receiver: sender.subscribe() }
     }
 
-    pub(crate) fn changed(&self, job: JobId) {
+    pub(crate) fn changed(&self, job: Id) {
         let mut watches = lock(&self.0);
         if let Some(sender) = watches.get(&job) {
             if sender.receiver_count() == 0 {

@@ -1,5 +1,6 @@
-//! The server's work key: Ed25519, signs every order to an agent. Absent on purpose: files and certificates.
+//! The server's work key: Ed25519, signs every order and every sources document to an agent. Absent on purpose: files and certificates.
 
+use drydock_domain::source::host;
 use drydock_domain::work::signed_bytes;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -41,6 +42,11 @@ impl WorkKey {
     /// Signs an order's bytes.
     pub(crate) fn sign(&self, order: &[u8]) -> Vec<u8> {
         self.0.sign(&signed_bytes(order)).as_ref().to_vec()
+    }
+
+    /// Signs the bytes of a host's sources document.
+    pub(crate) fn sign_sources(&self, document: &[u8]) -> Vec<u8> {
+        self.0.sign(&host::signed_bytes(document)).as_ref().to_vec()
     }
 }
 

@@ -5,6 +5,8 @@
 //! Absent on purpose: HTTP and gRPC types, SQL, processes, certificates (the server signs those and calls
 //! [`Control::record_certificate`]).
 
+mod content_part;
+mod content_views;
 mod context;
 mod control;
 mod error;
@@ -14,8 +16,10 @@ mod ops;
 pub mod reconcile;
 mod views;
 
+pub use content_views::*;
 pub use context::{Clock, OpCtx, Principal, Secret, SystemClock};
 pub use control::{Config, Control};
+pub use drydock_content as content;
 pub use drydock_store as store;
 pub use drydock_store::records;
 pub use error::{Error, ErrorKind, Result};

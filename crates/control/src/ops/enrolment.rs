@@ -32,6 +32,11 @@ impl Control {
         let act = self.act(ctx, "enrolment-profile.create", resource, Permission::EnrolmentManage).await?;
         let made = async {
             spec.validate(ctx.now)?;
+            if let Some(name) = &spec.environment
+                && environments::find_by_name(&mut *self.read().await?, name).await?.is_none()
+            {
+                return Err(Error::invalid("environment", format!("there is no lifecycle environment {name}; make it first")));
+            }
             let token = self.new_secret(TOKEN_PREFIX)?;
             let record = ProfileRecord {
                 id: ProfileId(self.mint(ctx.now)),
@@ -110,7 +115,11 @@ impl Control {
             }
             .await;
             match act.settle(tried).await? {
-                Some(record) => return self.standing(record).await,
+                Some(record) => {
+                    // It may come with an environment, or be told to set its own repositories aside.
+                    self.host_changed(record.id).await;
+                    return self.standing(record).await;
+                }
                 // Another host took the name, or this one's other request the key: look again.
                 None => continue,
             }

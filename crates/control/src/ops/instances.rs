@@ -100,7 +100,9 @@ impl Control {
             kind: "accepted",
             reason: String::new(),
         };
-        self.transition(ctx, id_or_name, transition).await
+        let view = self.transition(ctx, id_or_name, transition).await?;
+        self.host_changed(view.record.id).await;
+        Ok(view)
     }
 
     /// Refuses a pending instance; the reason is told on the host.

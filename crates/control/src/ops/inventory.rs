@@ -72,6 +72,7 @@ impl Control {
                 Err(other) => return Err(other),
             }
         }
+        let os_changed = checked.iter().any(|section| section.kind == SectionKind::Os);
         if !confirmed.is_empty() || !checked.is_empty() {
             let mut tx = self.begin().await?;
             for kind in confirmed {
@@ -83,6 +84,10 @@ impl Control {
                 self.store_sections(&mut tx, &record, checked, ctx.now).await?;
             }
             commit(tx).await?;
+            if os_changed {
+                // Its package manager and architecture decide which sources it can see.
+                self.host_changed(instance).await;
+            }
         }
         if refused.is_empty() { Ok(wanted) } else { Err(Error::Invalid(Invalid { errors: refused })) }
     }

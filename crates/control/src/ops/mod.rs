@@ -4,14 +4,34 @@
 mod access;
 mod act;
 mod agents;
+mod attachments;
 mod audit;
+mod content_access;
+mod content_jobs;
+mod describe;
 mod enrolment;
+mod environments;
+mod host_sources;
 mod instances;
 mod inventory;
 mod patch_jobs;
+mod preview;
+mod promotion;
+mod secrets;
+mod selector;
+mod snapshots;
+mod sources;
 mod work;
 
+pub(crate) use act::cut;
+pub(crate) use content_access::AccessCache;
+pub(crate) use content_jobs::CollectInput;
+pub(crate) use describe::due_at;
+pub(crate) use host_sources::DocumentInputs;
 pub(crate) use patch_jobs::matches;
+pub(crate) use promotion::{head_json, head_time, served};
+pub(crate) use snapshots::{parse_root, root_of};
+pub(crate) use sources::{UPLOADS, UploadInput};
 pub(crate) use work::moved;
 
 /// How often a decision is made anew when somebody changed the row between reading and writing, count. Two writers of

@@ -1,7 +1,9 @@
-//! The loops that move things on without anybody asking: hosts looked up, tasks let go, tasks given up, old keys
-//! forgotten. They have no input: each turn reads the store and does what is due, so a lost turn costs a second and a
+//! The loops that move things on without anybody asking: hosts looked up, tasks let go, tasks given up, sources synced,
+//! hosts told of their sources, old keys forgotten. They have no input: each turn reads the store and does what is due, so a lost turn costs a second and a
 //! repeated one nothing.
 
+mod content;
+mod host_sources;
 mod job;
 mod retention;
 
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::Control;
 use crate::error::{Error, Result};
+pub use content::Runner;
 
 /// A turn comes at least this often.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -28,9 +31,12 @@ const RETENTION_EVERY: u64 = 600;
 /// Runs until `shutdown` turns true or its sender is gone. Contacts not yet written are written at the end.
 pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
     let mut number: u64 = 0;
+    let mut runner = Runner::default();
     loop {
         let began = Instant::now();
-        for (what, error) in turn_number(&control, number).await {
+        let mut failed = turn_number(&control, number).await;
+        failed.extend(runner.turn(&control).await);
+        for (what, error) in failed {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(what, %error, source, "a reconciler failed; it tries again in a second");
         }
@@ -48,6 +54,7 @@ pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
             () = ended(&mut shutdown) => break,
         }
     }
+    runner.stop(&control).await;
     if let Err(error) = write_contacts(&control).await {
         tracing::error!(%error, "the last contacts of agents are not stored");
     }
@@ -57,7 +64,8 @@ async fn ended(shutdown: &mut watch::Receiver<bool>) {
     let _gone_is_an_end_too = shutdown.wait_for(|end| *end).await;
 }
 
-/// One whole turn, as [`run`] does it, with everything due. Returns what failed; the rest was done.
+/// One whole turn, as [`run`] does it, with everything due but content jobs: those are a [`Runner`]'s. Returns what
+/// failed; the rest was done.
 pub async fn turn(control: &Control) -> Vec<(String, Error)> {
     turn_number(control, 0).await
 }
@@ -83,6 +91,9 @@ async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {
         && let Err(e) = retention::turn(control).await
     {
         failed.push(("forgetting old rows".to_owned(), e));
+    }
+    if let Err(e) = host_sources::turn(control, number).await {
+        failed.push(("the sources of hosts".to_owned(), e));
     }
     failed
 }

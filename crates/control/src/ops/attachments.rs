@@ -1,0 +1,217 @@
+//! What is attached to what: instances and environments get sources, and lose them.
+
+use std::collections::BTreeSet;
+
+use drydock_domain::access::Permission;
+use drydock_domain::ids::{InstanceId, SourceId};
+use drydock_domain::source::resolve::AttachedTo;
+use drydock_store::records::InstanceRecord;
+use drydock_store::source_records::AttachmentRecord;
+use drydock_store::{Tx, attachments, commit, environments, instances};
+
+use super::RACE_RETRIES;
+use super::describe::{Names, environment_named, no_environment, no_source};
+use crate::Control;
+use crate::content_views::{AttachTarget, InstanceSourcesView, SourcesChange};
+use crate::context::OpCtx;
+use crate::error::{Error, Result};
+
+/// Sources attached to one target, count: a host's package manager reads all of them.
+const ATTACHED_MAX: usize = 200;
+
+impl Control {
+    /// Attaches a source. One that is attached already stays attached.
+    pub async fn attach_source(&self, ctx: &OpCtx, target: &AttachTarget, source: &str) -> Result<()> {
+        self.change_attachments(ctx, target, &[source.to_owned()], &[]).await
+    }
+
+    /// Detaches a source.
+    pub async fn detach_source(&self, ctx: &OpCtx, target: &AttachTarget, source: &str) -> Result<()> {
+        self.change_attachments(ctx, target, &[], &[source.to_owned()]).await
+    }
+
+    /// Attaches and detaches sources, all or nothing.
+    pub async fn change_attachments(
+        &self,
+        ctx: &OpCtx,
+        target: &AttachTarget,
+        attach: &[String],
+        detach: &[String],
+    ) -> Result<()> {
+        let (resource, operation, permission) = match target {
+            AttachTarget::Instance(name) => (format!("instance {name}"), "instance.sources", Permission::InstanceManage),
+            AttachTarget::Environment(name) => (format!("environment {name}"), "environment.sources", Permission::InstanceManage),
+        };
+        let act = self.act(ctx, operation, resource.clone(), permission).await?;
+        let changed = async {
+            let mut c = self.read().await?;
+            let names = Names::read(&mut c).await?;
+            let (to, instance) = match target {
+                AttachTarget::Instance(name) => {
+                    drop(c);
+                    let record = self.resolve(name).await?;
+                    (AttachedTo::Instance(record.id), Some(record))
+                }
+                AttachTarget::Environment(name) => (AttachedTo::Environment(environment_named(&mut c, name).await?.id), None),
+            };
+            let mut tx = self.begin().await?;
+            let through = instance.as_ref().and_then(|i| i.environment).map(AttachedTo::Environment);
+            change(&mut tx, ctx, &names, to, through, attach, detach).await?;
+            act.allowed_on(&mut tx, &described(&resource, attach, detach)).await?;
+            commit(tx).await?;
+            Ok(instance.map(|i| i.id))
+        }
+        .await;
+        match act.settle(changed).await? {
+            Some(instance) => self.host_changed(instance).await,
+            None => self.sources_moved(),
+        }
+        Ok(())
+    }
+
+    /// What an instance sees and should see of its sources.
+    pub async fn instance_sources(&self, ctx: &OpCtx, id_or_name: &str) -> Result<InstanceSourcesView> {
+        self.may_read(ctx, "instance.sources-show", Permission::InstanceRead).await?;
+        let record = self.resolve(id_or_name).await?;
+        self.instance_sources_view(record).await
+    }
+
+    /// Changes what is attached to an instance, its mode and its environment, all or nothing.
+    pub async fn change_instance_sources(
+        &self,
+        ctx: &OpCtx,
+        id_or_name: &str,
+        wanted: &SourcesChange,
+    ) -> Result<InstanceSourcesView> {
+        let resource = format!("instance {id_or_name}");
+        let act = self.act(ctx, "instance.sources", resource.clone(), Permission::InstanceManage).await?;
+        let changed = self.try_change(ctx, id_or_name, wanted, &resource, &act).await;
+        let record = act.settle(changed).await?;
+        self.host_changed(record.id).await;
+        let record = self.resolve(&record.id.to_string()).await?;
+        self.instance_sources_view(record).await
+    }
+
+    async fn try_change(
+        &self,
+        ctx: &OpCtx,
+        id_or_name: &str,
+        wanted: &SourcesChange,
+        resource: &str,
+        act: &super::act::Act<'_>,
+    ) -> Result<InstanceRecord> {
+        for _ in 0..RACE_RETRIES {
+            let record = self.resolve(id_or_name).await?;
+            let names = Names::read(&mut *self.read().await?).await?;
+            let environment = match wanted.environment.as_deref() {
+                None => record.environment,
+                Some("") => None,
+                Some(name) => Some(names.environment_of(name).ok_or_else(|| no_environment(name))?.id),
+            };
+            let mode = wanted.mode.unwrap_or(record.sources_mode);
+            let mut tx = self.begin().await?;
+            if (mode, environment) != (record.sources_mode, record.environment) {
+                match instances::set_sources(&mut tx, record.id, mode, environment, record.version).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(e) if e.is_referenced() => continue,
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            let through = environment.map(AttachedTo::Environment);
+            change(&mut tx, ctx, &names, AttachedTo::Instance(record.id), through, &wanted.attach, &wanted.detach).await?;
+            let mut what = described(resource, &wanted.attach, &wanted.detach);
+            if let Some(mode) = wanted.mode {
+                what = format!("{what}, mode {}", mode.as_str());
+            }
+            if let Some(name) = &wanted.environment {
+                what = format!("{what}, environment {}", if name.is_empty() { "none" } else { name });
+            }
+            act.allowed_on(&mut tx, &what).await?;
+            commit(tx).await?;
+            return Ok(record);
+        }
+        Err(Error::conflict(format!("{resource} is changed by others at the same time; try again")))
+    }
+
+    /// What decides about one host changed: its document is made anew at once. Should that fail, the reconciler does it.
+    pub(crate) async fn host_changed(&self, instance: InstanceId) {
+        if !self.has_content() {
+            return;
+        }
+        if let Err(error) = self.refresh_host_sources(instance).await {
+            tracing::warn!(%instance, %error, "the sources document of a host is not made yet; the reconciler will");
+            self.sources_moved();
+        }
+    }
+
+    /// What decides about many hosts, or what is served, changed.
+    pub(crate) fn sources_moved(&self) {
+        if let Ok(part) = self.content_part() {
+            part.changed();
+        }
+        self.wake();
+    }
+}
+
+/// Attaches and detaches in the caller's transaction. `through`: the environment an instance is in.
+async fn change(
+    tx: &mut Tx,
+    ctx: &OpCtx,
+    names: &Names,
+    to: AttachedTo,
+    through: Option<AttachedTo>,
+    attach: &[String],
+    detach: &[String],
+) -> Result<()> {
+    if let AttachedTo::Environment(id) = to
+        && environments::find(tx, id).await?.is_none()
+    {
+        return Err(Error::NotFound("lifecycle environment; it was deleted meanwhile".to_owned()));
+    }
+    let outline = |name: &String| names.outline_of(name).ok_or_else(|| no_source(name));
+    let targets: Vec<AttachedTo> = [Some(to), through].into_iter().flatten().collect();
+    let there = attachments::of_targets(tx, &targets).await?;
+    let mut own: BTreeSet<SourceId> = there.iter().filter(|a| a.target == to).map(|a| a.source).collect();
+    let inherited: BTreeSet<SourceId> = there.iter().filter(|a| a.target != to).map(|a| a.source).collect();
+    for name in detach {
+        let source = outline(name)?;
+        if !attachments::detach(tx, to, source.id).await? && !attach.contains(name) {
+            return Err(Error::conflict(format!("software source {name} is not attached there")));
+        }
+        own.remove(&source.id);
+    }
+    for name in attach {
+        let source = outline(name)?;
+        let attachment = AttachmentRecord { target: to, source: source.id, attached_at: ctx.now, attached_by: ctx.who.name() };
+        match attachments::attach(tx, &attachment).await {
+            Err(e) if e.is_referenced() => return Err(no_source(name)),
+            other => other?,
+        };
+        own.insert(source.id);
+    }
+    if own.len() > ATTACHED_MAX {
+        return Err(Error::invalid("attach", format!("would attach {} sources; at most {ATTACHED_MAX} are allowed", own.len())));
+    }
+    // What belongs to a parent is there with its parent: of the target's own, the inherited ones count as there.
+    for id in &own {
+        let Some(source) = names.outline(*id) else { continue };
+        let Some(parent) = &source.parent else { continue };
+        let present = names.outline_of(parent).is_some_and(|p| own.contains(&p.id) || inherited.contains(&p.id));
+        if !present {
+            let (name, verb) = (&source.name, if detach.contains(parent) { "detach it, too" } else { "attach that one first" });
+            return Err(Error::conflict(format!("software source {name} belongs to {parent}: {verb}")));
+        }
+    }
+    Ok(())
+}
+
+fn described(resource: &str, attach: &[String], detach: &[String]) -> String {
+    let mut text = resource.to_owned();
+    for (verb, names) in [("attach", attach), ("detach", detach)] {
+        if !names.is_empty() {
+            text = format!("{text}, {verb} {}", names.join(", "));
+        }
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! Content jobs as people watch and cancel them, and the collection of what nothing refers to.
+
+use drydock_domain::access::Permission;
+use drydock_domain::ids::ContentJobId;
+use drydock_domain::source::job::ContentJobKind;
+use drydock_store::records::Paged;
+use drydock_store::{Connection, commit, content_jobs, pointers, snapshots, sources};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::describe::{Names, no_source};
+use super::promotion::served_roots;
+use crate::Control;
+use crate::content_part::{ContentPart, blocking};
+use crate::content_views::{CollectView, ContentJobQuery, ContentJobView, Freed};
+use crate::context::OpCtx;
+use crate::error::{Error, Result};
+
+/// Things younger than this are never collected, hours: they may belong to something that is being made.
+const COLLECT_GRACE_HOURS: u64 = 24;
+
+/// What a COLLECT job works on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct CollectInput {
+    /// Frees nothing.
+    pub(crate) dry_run: bool,
+}
+
+impl Control {
+    /// Content jobs, newest first.
+    pub async fn list_content_jobs(&self, ctx: &OpCtx, query: &ContentJobQuery) -> Result<Paged<ContentJobView>> {
+        self.may_read(ctx, "content-job.list", Permission::SourceRead).await?;
+        let mut c = self.read().await?;
+        let names = Names::read(&mut c).await?;
+        let source = match &query.source {
+            None => None,
+            Some(name) => Some(names.outline_of(name).ok_or_else(|| no_source(name))?.id),
+        };
+        let query = drydock_store::source_records::ContentJobQuery {
+            state: query.state,
+            kind: query.kind,
+            source,
+            page: query.page.clone(),
+        };
+        let page = content_jobs::list(&mut c, &query).await?;
+        Ok(page.map(|job| names.job(job)))
+    }
+
+    /// One content job, with its findings.
+    pub async fn get_content_job(&self, ctx: &OpCtx, id: ContentJobId) -> Result<ContentJobView> {
+        self.may_read(ctx, "content-job.show", Permission::SourceRead).await?;
+        self.content_job_view(id).await
+    }
+
+    /// Cancels a content job: one that waits ends at once, one that runs within a second or two. What it made so far is
+    /// not visible and is used by the next one.
+    pub async fn cancel_content_job(&self, ctx: &OpCtx, id: ContentJobId) -> Result<ContentJobView> {
+        let act = self.act(ctx, "content-job.cancel", format!("content-job {id}"), Permission::SourceManage).await?;
+        let cancelled = async {
+            let mut tx = self.begin().await?;
+            if content_jobs::cancel(&mut tx, id, ctx.now).await?.is_none() {
+                let job = content_jobs::find(&mut tx, id).await?.ok_or_else(|| no_job(id))?;
+                return Err(Error::conflict(format!("content job {id} is {} already", job.state.as_str())));
+            }
+            act.allowed(&mut tx).await?;
+            commit(tx).await?;
+            self.content_job_changed(id);
+            self.wake();
+            self.content_job_view(id).await
+        }
+        .await;
+        act.settle(cancelled).await
+    }
+
+    /// Frees what nothing refers to, or says what would be freed and why some things are kept.
+    pub async fn collect_garbage(&self, ctx: &OpCtx, dry_run: bool) -> Result<CollectView> {
+        let operation = if dry_run { "content.collect-preview" } else { "content.collect" };
+        let act = self.act(ctx, operation, "content".to_owned(), Permission::SourceManage).await?;
+        let collected = async {
+            let part = self.content_part()?;
+            let report = self.collect(part, dry_run, ctx.now).await?;
+            let mut tx = self.begin().await?;
+            act.allowed(&mut tx).await?;
+            commit(tx).await?;
+            Ok(report)
+        }
+        .await;
+        act.settle(collected).await
+    }
+
+    /// One collection. Refused while something is made: that may have no row yet.
+    pub(crate) async fn collect(&self, part: &ContentPart, _dry_run: bool, _now: Timestamp) -> Result<CollectView> {
+        let _alone = part.collecting.try_write();
+        Err(Error::Unavailable { message: "this server cannot collect garbage yet", source: None })
+    }
+
+    pub(crate) async fn content_job_view(&self, id: ContentJobId) -> Result<ContentJobView> {
+        let mut c = self.read().await?;
+        let job = content_jobs::find(&mut c, id).await?.ok_or_else(|| no_job(id))?;
+        let names = Names::read(&mut c).await?;
+        Ok(ContentJobView { findings: content_jobs::findings(&mut c, id).await?, ..names.job(job) })
+    }
+}
+
+fn no_job(id: ContentJobId) -> Error {
+    Error::NotFound(format!("content job {id}"))
+}

@@ -14,9 +14,12 @@ use crate::sql::Sql;
 
 const COLUMNS: &str = "SELECT target_kind, target_id, source_id, attached_at, attached_by FROM attachments";
 
-/// Attaches a source. `false`: it is attached there already. A source that is gone is an error: see
-/// [`StoreError::is_referenced`].
+/// Attaches a source. `false`: it is attached there already, or the target is gone. A source that is gone is an error:
+/// see [`StoreError::is_referenced`].
 pub async fn attach(c: &mut AnyConnection, attachment: &AttachmentRecord) -> StoreResult<bool> {
+    if !hold(c, attachment.target).await? {
+        return Ok(false);
+    }
     sqlx::query(
         "INSERT INTO attachments (target_kind, target_id, source_id, attached_at, attached_by) \
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT (target_kind, target_id, source_id) DO NOTHING",
@@ -30,6 +33,23 @@ pub async fn attach(c: &mut AnyConnection, attachment: &AttachmentRecord) -> Sto
     .await
     .map(|r| r.rows_affected() == 1)
     .map_err(StoreError::query("attach a software source"))
+}
+
+/// Holds the target's row until the transaction ends, so that it is not deleted meanwhile: an attachment without target
+/// would keep its source for ever. `false`: the target is gone.
+async fn hold(c: &mut AnyConnection, target: AttachedTo) -> StoreResult<bool> {
+    let statement = match target {
+        AttachedTo::Instance(_) => "UPDATE instances SET version = version WHERE id = $1",
+        AttachedTo::Environment(_) => "UPDATE environments SET version = version WHERE id = $1",
+        // Groups have no table of their own yet.
+        AttachedTo::Group(_) => return Ok(true),
+    };
+    sqlx::query(statement)
+        .bind(target_id(target))
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1)
+        .map_err(StoreError::query("hold what a software source is attached to"))
 }
 
 /// Detaches a source. `false`: it was not attached there.

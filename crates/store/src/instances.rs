@@ -258,17 +258,18 @@ pub async fn find_by_content_key(c: &mut AnyConnection, spki_sha256: &str) -> St
 
 /// Deletes an instance with its labels, inventory, history and attachments. `false`: there is none.
 pub async fn delete(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<bool> {
-    sqlx::query("DELETE FROM attachments WHERE target_kind = 'INSTANCE' AND target_id = $1")
+    let gone = sqlx::query("DELETE FROM instances WHERE id = $1")
         .bind(instance.to_string())
         .execute(&mut *c)
         .await
-        .map_err(StoreError::query("detach the sources of an instance"))?;
-    sqlx::query("DELETE FROM instances WHERE id = $1")
+        .map_err(StoreError::query("delete an instance"))?;
+    // Only now: who attaches holds the instance's row, so every attachment there will ever be is visible here.
+    sqlx::query("DELETE FROM attachments WHERE target_kind = 'INSTANCE' AND target_id = $1")
         .bind(instance.to_string())
         .execute(c)
         .await
-        .map(|r| r.rows_affected() == 1)
-        .map_err(StoreError::query("delete an instance"))
+        .map_err(StoreError::query("detach the sources of an instance"))?;
+    Ok(gone.rows_affected() == 1)
 }
 
 /// A certificate as issued.

@@ -22,7 +22,7 @@ use drydock_store::records::PageQuery;
 use drydock_store::source_records::*;
 use drydock_store::{Store, attachments, commit, environments, host_sources, instances, pointers, snapshots, sources};
 
-const CASES: [Case; 13] = crate::cases![
+const CASES: [Case; 14] = crate::cases![
     sources_are_kept_whole_and_edited_by_version,
     sources_are_listed_by_filter_and_page,
     a_sync_is_not_an_edit,
@@ -34,6 +34,7 @@ const CASES: [Case; 13] = crate::cases![
     a_pointer_names_its_own_sources_snapshots_only,
     of_two_servers_one_moves_a_pointer,
     attachments_go_with_what_they_name,
+    no_attachment_outlives_its_target,
     hosts_of_a_promotion_are_counted,
     documents_grow_by_generation_and_reports_stand_beside_them,
 ];
@@ -413,6 +414,34 @@ async fn attachments_go_with_what_they_name(a: Store, b: Store) {
     let mut c = b.read().await.expect("reads");
     assert_eq!(snapshots::find(&mut c, snapshot_id(1, 1)).await.expect("read"), None);
     assert_eq!(pointers::all(&mut c).await.expect("read"), []);
+}
+
+async fn no_attachment_outlives_its_target(a: Store, b: Store) {
+    world(&a, 1, 0).await;
+    let mut tx = a.begin().await.expect("begins");
+    for nowhere in [on_host(77), AttachedTo::Environment(environment_id(77))] {
+        assert!(!attachments::attach(&mut tx, &attachment(nowhere, 1)).await.expect("asked"));
+    }
+    commit(tx).await.expect("committed");
+    for round in 10..30 {
+        let mut tx = a.begin().await.expect("begins");
+        instances::insert(&mut tx, &instance(round)).await.expect("stored");
+        commit(tx).await.expect("committed");
+        let attach = |store: Store| async move {
+            let mut tx = store.begin().await.expect("begins");
+            attachments::attach(&mut tx, &attachment(on_host(round), 1)).await.expect("asked");
+            commit(tx).await.expect("committed");
+        };
+        let delete = |store: Store| async move {
+            let mut tx = store.begin().await.expect("begins");
+            assert!(instances::delete(&mut tx, instance(round).id).await.expect("stored"));
+            commit(tx).await.expect("committed");
+        };
+        let (one, two) = (tokio::spawn(attach(a.clone())), tokio::spawn(delete(b.clone())));
+        one.await.expect("ran");
+        two.await.expect("ran");
+    }
+    assert_eq!(attachments::all(&mut a.read().await.expect("reads")).await.expect("read"), []);
 }
 
 async fn hosts_of_a_promotion_are_counted(a: Store, b: Store) {

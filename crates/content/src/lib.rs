@@ -9,12 +9,15 @@
 pub mod content;
 pub mod deb;
 pub mod decompress;
+pub mod derive;
+pub mod diff;
 pub mod digest;
 pub mod error;
 mod facade;
 pub mod fetch;
 mod flight;
 pub mod fuzz;
+pub mod gc;
 pub mod head;
 pub mod objects;
 pub mod openpgp;

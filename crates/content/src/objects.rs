@@ -39,10 +39,10 @@ const TOUCH_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Leftovers of staging are removed when older than this.
 const STAGING_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-const OBJECTS: &str = "objects";
-const BLOBS: &str = "blobs";
-const BLOBS_BY: &str = "blobs-by";
-const META: &str = "meta";
+pub(crate) const OBJECTS: &str = "objects";
+pub(crate) const BLOBS: &str = "blobs";
+pub(crate) const BLOBS_BY: &str = "blobs-by";
+pub(crate) const META: &str = "meta";
 const STAGING: &str = "staging";
 
 /// What an object is; part of its file and of the bytes its name is made from.
@@ -121,15 +121,6 @@ impl ObjectStore {
             let path = dir.join(name);
             fs::create_dir_all(&path).map_err(ContentError::io("make", &path))?;
         }
-        for name in [OBJECTS, BLOBS] {
-            for byte in 0..=255u8 {
-                let path = dir.join(name).join(format!("{byte:02x}"));
-                match fs::create_dir(&path) {
-                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(ContentError::io("make", &path)(e)),
-                    _ => {}
-                }
-            }
-        }
         for alg in [Alg::Sha1, Alg::Sha384, Alg::Sha512] {
             let path = dir.join(BLOBS_BY).join(alg.as_str());
             fs::create_dir_all(&path).map_err(ContentError::io("make", &path))?;
@@ -140,7 +131,8 @@ impl ObjectStore {
         Ok(store)
     }
 
-    fn clear_staging(&self) -> ContentResult<()> {
+    /// Removes leftovers of staging that are older than a day.
+    pub(crate) fn clear_staging(&self) -> ContentResult<()> {
         let dir = self.staging_dir();
         for entry in fs::read_dir(&dir).map_err(ContentError::io("list", &dir))? {
             let entry = entry.map_err(ContentError::io("list", &dir))?;
@@ -282,6 +274,7 @@ impl ObjectStore {
             let mut pending = self.pending();
             let Some(path) = pending.remove(&id) else { continue };
             let to = self.object_path(&id);
+            make_parent(&to)?;
             if let Err(e) = path.persist(&to) {
                 let failed = ContentError::io("rename a file to", &to)(e.error);
                 pending.insert(id, e.path);
@@ -321,6 +314,7 @@ impl ObjectStore {
 
     fn take(&self, staged: &Path, to: &Path) -> ContentResult<()> {
         File::open(staged).and_then(|f| f.sync_all()).map_err(ContentError::io("flush", staged))?;
+        make_parent(to)?;
         let _using = self.using();
         fs::rename(staged, to).map_err(ContentError::io("rename a file to", to))
     }
@@ -487,6 +481,14 @@ fn fanned(dir: &Path, id: &Sha256) -> PathBuf {
     dir.join(&hex[..2]).join(&hex[2..])
 }
 
+/// The 256 directories of `objects/` and `blobs/` come when first needed.
+fn make_parent(path: &Path) -> ContentResult<()> {
+    match path.parent() {
+        Some(dir) if !dir.exists() => fs::create_dir_all(dir).map_err(ContentError::io("make", dir)),
+        _ => Ok(()),
+    }
+}
+
 /// Time since `at`; nothing when the clock went back.
 pub(crate) fn age(at: SystemTime) -> Duration {
     SystemTime::now().duration_since(at).unwrap_or_default()
@@ -590,6 +592,7 @@ mod tests {
         file.extend_from_slice(&[0; 40]);
         let sum = Sha256::of(&file);
         file.extend_from_slice(&sum.0[..HEADER_SUM_BYTES]);
+        make_parent(&store.object_path(&id)).expect("directory");
         fs::write(store.object_path(&id), &file).expect("write");
         let err = store.get_object(Kind::Leaf, &id).expect_err("too long");
         assert!(err.to_string().contains("longer than any section"), "{err}");

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use drydock_domain::source::unit::{Format, SnapshotStats, Unit};
 use serde::{Deserialize, Serialize};
 
+pub use crate::diff::{SnapshotDiff, UnitPage, UnitQuery, diff, units};
 use crate::digest::{BadDigest, Sha256};
 use crate::error::{ContentError, ContentResult};
 use crate::objects::{Kind, ObjectStore};
@@ -334,6 +335,116 @@ pub fn load(store: &ObjectStore, root: &SnapshotRoot) -> ContentResult<SnapshotD
         .map_err(|e| ContentError::damaged(Kind::Snapshot.what(), root, format!("it cannot be read: {e}")))?;
     doc.check(root)?;
     Ok(doc)
+}
+
+/// Snapshots for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::content::Content;
+    use crate::tree::{Entry, TreeBuilder};
+
+    pub(crate) type Package = UnitRecord;
+    /// Id, type, issued, packages.
+    pub(crate) type Advisory<'a> = (&'a str, &'a str, i64, &'a [&'a str]);
+    /// Name, stream, artifacts.
+    pub(crate) type Module<'a> = (&'a str, &'a str, &'a [&'a str]);
+
+    impl UnitRecord {
+        pub(crate) fn new(name: &str, version: &str) -> Self {
+            let digest = Sha256::of(format!("{name} {version}").as_bytes()).digest().to_string();
+            UnitRecord {
+                name: name.into(),
+                arch: "x86_64".into(),
+                version: version.into(),
+                digest,
+                size: 10,
+                location: format!("Packages/{name}"),
+                ..UnitRecord::default()
+            }
+        }
+
+        pub(crate) fn hex(&self) -> &str {
+            self.digest.split_once('-').map_or("", |(_, hex)| hex)
+        }
+    }
+
+    pub(crate) fn content() -> (tempfile::TempDir, Content) {
+        let dir = tempfile::tempdir().expect("dir");
+        let content = Content::open(dir.path()).expect("content");
+        (dir, content)
+    }
+
+    pub(crate) fn tree(store: &ObjectStore, parts: usize, mut entries: Vec<Entry>) -> TreeRef {
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut builder = TreeBuilder::new(store, parts);
+        entries.iter().for_each(|entry| builder.push(entry).expect("push"));
+        builder.finish().expect("finish")
+    }
+
+    pub(crate) fn rpm(
+        store: &ObjectStore,
+        packages: &[Package],
+        advisories: &[Advisory<'_>],
+        modules: &[Module<'_>],
+    ) -> SnapshotRoot {
+        let mut doc = SnapshotDoc::empty(Format::Rpm);
+        let entry = |p: &Package| {
+            let part = |kind: &str| format!("<{kind} {} {} {}/>\n", p.name, p.version, p.source).into_bytes();
+            Entry { key: rpm_key(p, p.hex()), record: write_record(p), parts: ["p", "f", "o"].map(part).to_vec() }
+        };
+        doc.packages.insert(String::new(), tree(store, RPM_PARTS, packages.iter().map(entry).collect()));
+        let strings = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        if !advisories.is_empty() {
+            let entry = |(id, kind, issued, packages): &Advisory<'_>| {
+                let record = AdvisoryRecord {
+                    id: (*id).into(),
+                    kind: (*kind).into(),
+                    issued: Some(*issued),
+                    packages: strings(packages),
+                    ..AdvisoryRecord::default()
+                };
+                Entry {
+                    key: advisory_key(id),
+                    record: write_record(&record),
+                    parts: vec![format!("<update {id}/>\n").into_bytes()],
+                }
+            };
+            doc.advisories = Some(tree(store, ADVISORY_PARTS, advisories.iter().map(entry).collect()));
+        }
+        if !modules.is_empty() {
+            let entry = |(name, stream, artifacts): &Module<'_>| {
+                let record = ModuleRecord {
+                    kind: "modulemd".into(),
+                    name: (*name).into(),
+                    stream: (*stream).into(),
+                    artifacts: strings(artifacts),
+                    ..ModuleRecord::default()
+                };
+                Entry {
+                    key: module_key(&record),
+                    record: write_record(&record),
+                    parts: vec![format!("--- {name}:{stream}\n").into_bytes()],
+                }
+            };
+            doc.modules = Some(tree(store, MODULE_PARTS, modules.iter().map(entry).collect()));
+        }
+        save(store, &doc).expect("save")
+    }
+
+    pub(crate) fn deb(store: &ObjectStore, indexes: &[(&str, &[Package])]) -> SnapshotRoot {
+        let mut doc = SnapshotDoc::empty(Format::Deb);
+        let entry = |p: &Package| {
+            let stanza = format!("Package: {}\nVersion: {}\n\n", p.name, p.version).into_bytes();
+            Entry { key: deb_key(p, p.hex()), record: write_record(p), parts: vec![stanza] }
+        };
+        for (index, packages) in indexes {
+            doc.packages.insert((*index).to_owned(), tree(store, DEB_PARTS, packages.iter().map(entry).collect()));
+        }
+        let components = indexes.iter().filter_map(|(index, _)| Some(index.split_once('/')?.0.to_owned())).collect();
+        doc.deb = Some(DebInfo { dist: "stable".into(), suite: "stable".into(), components, ..DebInfo::default() });
+        save(store, &doc).expect("save")
+    }
 }
 
 #[cfg(test)]

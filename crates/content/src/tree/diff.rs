@@ -116,8 +116,13 @@ fn step(a: Option<&Item>, b: Option<&Item>) -> Option<Step> {
     })
 }
 
-/// Gives every difference to `found`, in the order of keys.
-pub fn diff(store: &ObjectStore, a: &TreeRef, b: &TreeRef, found: &mut dyn FnMut(Change)) -> ContentResult<()> {
+/// Gives every difference to `found`, in the order of keys; its first error ends the comparison.
+pub fn diff(
+    store: &ObjectStore,
+    a: &TreeRef,
+    b: &TreeRef,
+    found: &mut dyn FnMut(Change) -> ContentResult<()>,
+) -> ContentResult<()> {
     a.check()?;
     b.check()?;
     if a.parts() != b.parts() {
@@ -145,9 +150,9 @@ pub fn diff(store: &ObjectStore, a: &TreeRef, b: &TreeRef, found: &mut dyn FnMut
                 let before = if take_a { a.take_entry() } else { None };
                 let after = if take_b { b.take_entry() } else { None };
                 match (before, after) {
-                    (Some(before), Some(after)) if before != after => found(Change::Changed { before, after }),
-                    (Some(before), None) => found(Change::Removed(before)),
-                    (None, Some(after)) => found(Change::Added(after)),
+                    (Some(before), Some(after)) if before != after => found(Change::Changed { before, after })?,
+                    (Some(before), None) => found(Change::Removed(before))?,
+                    (None, Some(after)) => found(Change::Added(after))?,
                     _ => {}
                 }
             }

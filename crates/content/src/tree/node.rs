@@ -11,8 +11,8 @@ use crate::digest::Sha256;
 use crate::error::{ContentError, ContentResult};
 use crate::objects::{Kind, Object, ObjectStore, Section};
 
-/// Level of the published gzip members. Measured on generated primary and filelists: 4 packs within 8 % of level 6 in
-/// less than half of its time.
+/// Level of the published gzip members. Measured on generated metadata: 4 packs within 5 % of level 6 in two thirds of
+/// its time.
 const GZIP_LEVEL: u32 = 4;
 /// gzip header: deflate, no flags, no time, unknown system.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];

@@ -247,15 +247,37 @@ impl Read for PartStream {
 
 /// Adds the names of all nodes. A node that is in `found` is not entered again: what is below it is there as well.
 pub fn reachable(store: &ObjectStore, tree: &TreeRef, found: &mut HashSet<Sha256>) -> ContentResult<()> {
-    fn enter(store: &ObjectStore, id: Sha256, level: u8, parts: usize, found: &mut HashSet<Sha256>) -> ContentResult<()> {
-        if !found.insert(id) || level == 0 {
-            return Ok(());
-        }
-        for child in read_node(store, &id, level, parts)? {
-            enter(store, child.id, level - 1, parts, found)?;
-        }
-        Ok(())
-    }
+    visit(store, tree, found, &mut |_| Ok(()))
+}
+
+/// [`reachable`] that also gives the entries of every leaf that was not in `found`.
+pub fn reachable_heads(
+    store: &ObjectStore,
+    tree: &TreeRef,
+    found: &mut HashSet<Sha256>,
+    each: &mut dyn FnMut(Head) -> ContentResult<()>,
+) -> ContentResult<()> {
+    let parts = tree.parts();
+    visit(store, tree, found, &mut |leaf| open_leaf(store, leaf, parts)?.1.into_iter().try_for_each(&mut *each))
+}
+
+fn visit(
+    store: &ObjectStore,
+    tree: &TreeRef,
+    found: &mut HashSet<Sha256>,
+    leaf: &mut dyn FnMut(&Sha256) -> ContentResult<()>,
+) -> ContentResult<()> {
     tree.check()?;
-    enter(store, tree.root, tree.height, tree.parts(), found)
+    let mut open = vec![(tree.root, tree.height)];
+    while let Some((id, level)) = open.pop() {
+        if !found.insert(id) {
+            continue;
+        }
+        if level == 0 {
+            leaf(&id)?;
+        } else {
+            open.extend(read_node(store, &id, level, tree.parts())?.into_iter().map(|child| (child.id, level - 1)));
+        }
+    }
+    Ok(())
 }

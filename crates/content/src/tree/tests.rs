@@ -198,6 +198,7 @@ mod properties {
                 Change::Removed(head) => (head.key, Some(head.record), None),
                 Change::Changed { before, after } => (before.key, Some(before.record), Some(after.record)),
             });
+            Ok(())
         };
         diff(store, a, b, &mut add).expect("diff");
         found
@@ -213,7 +214,7 @@ mod properties {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
         #[test]
         fn an_edited_tree_is_the_tree_built_anew(model in models(), first in edits(), second in edits()) {

@@ -33,10 +33,7 @@ impl Content {
     /// Which file is refused, and why.
     pub fn add_local(&self, request: &LocalRequest, progress: &ProgressSink) -> Result<SyncOutcome, SyncError> {
         match request.spec.format {
-            Format::Rpm => Err(SyncError::Unsupported {
-                what: "an upload to an rpm source".to_owned(),
-                advice: "mirror a repository that has the package".to_owned(),
-            }),
+            Format::Rpm => rpm::local::add(self, request, progress),
             Format::Deb => deb::local::add(self, request, progress),
         }
     }

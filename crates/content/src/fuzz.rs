@@ -6,3 +6,15 @@
 pub fn deb(input: &[u8]) {
     crate::deb::fuzz(input);
 }
+
+/// Everything of yum that is parsed: repomd.xml, primary, filelists, other, updateinfo, modules, the headers of a package.
+#[doc(hidden)]
+pub fn rpm(input: &[u8]) {
+    crate::rpm::fuzz(input);
+}
+
+/// The elements that would be published of a yum metadata file; what was accepted in front of a refusal is there, too.
+#[doc(hidden)]
+pub fn rpm_accepted(input: &[u8]) -> Vec<String> {
+    crate::rpm::fuzz_accepted(input)
+}

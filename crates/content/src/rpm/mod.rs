@@ -6,7 +6,11 @@
 mod assemble;
 mod build;
 mod fragments;
+mod fuzz;
+mod header;
+mod header_xml;
 mod lists;
+pub mod local;
 mod modules;
 mod notes;
 mod pick;
@@ -20,4 +24,5 @@ mod updateinfo;
 mod xml;
 
 pub use fragments::ScanError;
+pub(crate) use fuzz::{accepted as fuzz_accepted, all as fuzz};
 pub use xml::XmlError;

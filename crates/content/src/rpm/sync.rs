@@ -17,7 +17,6 @@ use crate::digest::Sha256;
 use crate::error::ContentError;
 use crate::fetch::{Expect, FetchError, Fetched, Fetcher, UpstreamAccess, Validators};
 use crate::openpgp::{Keyring, OpenPgpError};
-use crate::path::{encode_path, safe_relative};
 use crate::snapshot::{self, Extra, SnapshotDoc, SnapshotRoot};
 use crate::sync::{Findings, ProgressSink, SYNC_STATE_VERSION, SyncError, SyncOutcome, SyncRequest, SyncState, blocking};
 
@@ -341,9 +340,7 @@ fn size_of(path: &Path) -> Option<u64> {
 fn extra_file_name(file: &Wanted) -> String {
     let name = super::primary::file_name(&file.location);
     let bare = name.strip_prefix(file.digest.hex()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name);
-    let name = super::primary::sanitised(bare);
-    // `sanitised` may only have left characters that URLs take as they are.
-    safe_relative(&name).map_or_else(|_| encode_path(&name), |name| name)
+    super::primary::sanitised(bare)
 }
 
 /// A file that was fetched and has the announced checksum.

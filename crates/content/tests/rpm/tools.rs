@@ -1,0 +1,1 @@
+//! The package managers themselves over what is published.

@@ -135,7 +135,7 @@ impl Content {
         let put = tokio::task::spawn_blocking(move || {
             objects.put_blob_from(&staged, done.sha256, &aliases)?;
             // It has its place; there is nothing left to remove.
-            std::mem::forget(staged);
+            let _ = staged.keep();
             Ok::<_, FetchError>(done.sha256)
         });
         put.await.unwrap_or_else(|_| {

@@ -134,7 +134,7 @@ fn ask(format: Format, path: &str) -> Option<Asked<'_>> {
         (Format::Rpm, ["packages", ..]) | (Format::Deb, ["pool", ..]) => None,
         (Format::Deb, ["dists", .., "by-hash", "SHA256", hash]) => {
             let directory = path.len() - "by-hash/SHA256/".len() - hash.len();
-            Some(Asked::ByHash(hash.parse().ok()?, &path[..directory]))
+            hash.parse().ok().filter(|parsed: &Sha256| parsed.to_string() == **hash).map(|h| Asked::ByHash(h, &path[..directory]))
         }
         _ => Some(Asked::Name),
     }

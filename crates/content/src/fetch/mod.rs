@@ -428,4 +428,4 @@ fn without_credentials(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,7 @@ const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const BEGIN_SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
 const END_SIGNATURE: &str = "-----END PGP SIGNATURE-----";
 /// Largest clear-signed file, bytes; Debian's largest is 300 KiB.
-pub(super) const CLEAR_MAX_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const CLEAR_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A clear-signed text, split.
 pub(super) struct Clear {
@@ -25,7 +25,7 @@ pub(super) struct Clear {
 pub(super) fn split(text: &[u8]) -> Result<Clear, OpenPgpError> {
     let malformed = |problem: &str| OpenPgpError::Malformed { problem: problem.to_owned() };
     if text.len() > CLEAR_MAX_BYTES {
-        return Err(malformed("the clear-signed text is larger than 64 MiB"));
+        return Err(malformed("the clear-signed text is larger than 16 MiB"));
     }
     let text = std::str::from_utf8(text).map_err(|_| malformed("the clear-signed text is not UTF-8"))?;
     // `lines` ends lines at LF and takes one CR before it away; a CR inside a line stays and is hashed as it is.

@@ -67,13 +67,10 @@ impl RepositoryKeys {
         let index = dir.join(INDEX);
         let mut keys = RepositoryKeys { dir: dir.to_owned(), entries: Vec::new() };
         if !index.try_exists().map_err(|e| failed(&index, e.to_string()))? {
-            if keys.leftover_keys()? {
-                return Err(failed(
-                    &index,
-                    format!("it is missing although keys are there; restore it from a backup of {}", dir.display()),
-                ));
-            }
-            let key = RepositoryKey::generate(USER_ID, now)?;
+            let key = match keys.leftover_key()? {
+                Some(key) => key,
+                None => RepositoryKey::generate(USER_ID, now)?,
+            };
             keys.store(vec![(view(&key, KeyState::Active, now), key)])?;
             return Ok(keys);
         }
@@ -181,10 +178,21 @@ impl RepositoryKeys {
         self.dir.join(format!("{plain}.asc"))
     }
 
-    fn leftover_keys(&self) -> Result<bool, OpenPgpError> {
+    /// A key without `keys.json`: the very first start was killed between the two, or the file was lost. One key alone
+    /// is the active one in both cases; of several nobody knows which.
+    fn leftover_key(&self) -> Result<Option<RepositoryKey>, OpenPgpError> {
         let entries = std::fs::read_dir(&self.dir).map_err(|e| failed(&self.dir, e.to_string()))?;
-        // The very first start may have been killed between the key's file and `keys.json`: one key alone signed nothing.
-        Ok(entries.filter_map(Result::ok).filter(|e| e.path().extension().is_some_and(|x| x == "asc")).count() > 1)
+        let mut found = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "asc"));
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some(path), None) => RepositoryKey::from_secret_armored(&read(&path)?)
+                .map(Some)
+                .map_err(|e| failed(&path, format!("it is damaged ({e}); restore it from a backup"))),
+            _ => {
+                let problem = "it is missing although several keys are there; restore it from a backup";
+                Err(failed(&self.dir.join(INDEX), problem.to_owned()))
+            }
+        }
     }
 
     /// Writes new keys' files, then `keys.json`; only then the change holds.

@@ -15,7 +15,10 @@ use super::{OpenPgpError, armor, clear, jiff_time};
 /// Keys a source may have, certificates.
 const CERTS_MAX: usize = 256;
 /// Signatures on one file; Debian's have three.
-const SIGNATURES_MAX: usize = 32;
+const SIGNATURES_MAX: usize = 16;
+/// Keys tried for one signature. One that names its maker fits one or two; one that names nobody could fit all, and every
+/// try reads the whole file.
+const CANDIDATES_MAX: usize = 8;
 /// How far in the future a signature may be: clocks differ.
 const FUTURE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -231,6 +234,6 @@ fn no_block(text: &str) -> String {
     if text.contains("-----BEGIN PGP PRIVATE KEY BLOCK-----") {
         "it is a private key; give the public one (`gpg --armor --export`)".to_owned()
     } else {
-        "it is not ASCII-armoured; convert it with `gpg --enarmor` or `gpg --armor --export`".to_owned()
+        "it is not ASCII-armoured; convert a keyring with `gpg --no-default-keyring --keyring ./FILE --armor --export`".to_owned()
     }
 }

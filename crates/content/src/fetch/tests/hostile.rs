@@ -52,10 +52,7 @@ impl Hostile {
         Hostile::run(None, Arc::new(handler))
     }
 
-    pub fn start_tls(
-        config: ServerConfig,
-        handler: impl Fn(usize, &Request, &mut dyn Wire) + Send + Sync + 'static,
-    ) -> Hostile {
+    pub fn start_tls(config: ServerConfig, handler: impl Fn(usize, &Request, &mut dyn Wire) + Send + Sync + 'static) -> Hostile {
         Hostile::run(Some(Arc::new(config)), Arc::new(handler))
     }
 

@@ -1,6 +1,6 @@
 //! Fetching from servers that misbehave in every way they can.
 
-mod hostile;
+pub(crate) mod hostile;
 mod tls;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,11 +54,7 @@ fn content() -> Vec<u8> {
 }
 
 fn expect(bytes: &[u8]) -> Expect {
-    Expect {
-        size: Some(bytes.len() as u64),
-        max_size: 1 << 30,
-        digests: vec![Sha256::of(bytes).digest()],
-    }
+    Expect { size: Some(bytes.len() as u64), max_size: 1 << 30, digests: vec![Sha256::of(bytes).digest()] }
 }
 
 async fn get(fetcher: &Fetcher) -> Result<Vec<u8>, FetchError> {
@@ -201,7 +197,12 @@ async fn another_mirror_is_asked_and_the_bad_one_noted() {
 async fn endless_and_oversized_bodies_are_stopped() {
     let endless = Hostile::start(|_, _, wire| {
         let _ = wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-        while wire.write_all(b"400\r\n").and_then(|()| wire.write_all(&[b'x'; 1024])).and_then(|()| wire.write_all(b"\r\n")).is_ok() {}
+        while wire
+            .write_all(b"400\r\n")
+            .and_then(|()| wire.write_all(&[b'x'; 1024]))
+            .and_then(|()| wire.write_all(b"\r\n"))
+            .is_ok()
+        {}
     });
     let bench = Bench::new();
     let fetcher = bench.fetcher(&[endless.url()]);
@@ -261,11 +262,8 @@ async fn redirects_are_followed_within_bounds() {
     });
     let fetcher = bench.fetcher(&[server.url()]);
     assert_eq!(get(&fetcher).await.unwrap(), b"there", "five redirects are followed");
-    for (path, why) in [
-        ("loop", "more than 5 redirects"),
-        ("file", "only http and https"),
-        ("none", "without a usable Location"),
-    ] {
+    for (path, why) in [("loop", "more than 5 redirects"), ("file", "only http and https"), ("none", "without a usable Location")]
+    {
         let error = fetcher.get(path, 100, None).await.unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
@@ -330,10 +328,7 @@ async fn credentials_reach_the_server_and_no_message() {
     let last = server.requests().last().unwrap().clone();
     assert!(last.target.starts_with("http://upstream.invalid/repo/a/b.xml"), "{last:?}");
     assert!(last.header("proxy-authorization").unwrap().starts_with("Basic "));
-    let dead = UpstreamAccess {
-        proxy: Some(Secret::new("http://user:hunter2@127.0.0.1:9")),
-        ..proxied.clone()
-    };
+    let dead = UpstreamAccess { proxy: Some(Secret::new("http://user:hunter2@127.0.0.1:9")), ..proxied.clone() };
     let third = get(&Fetcher::with_limits(&dead, bench.dir.path(), limits()).unwrap()).await.unwrap_err();
     let broken = UpstreamAccess { proxy: Some(Secret::new("ftp://u:hunter2@x")), ..proxied.clone() };
     let fourth = Fetcher::new(&broken, bench.dir.path()).err().unwrap();
@@ -367,11 +362,7 @@ async fn a_mirror_list_and_a_metalink_give_mirrors() {
     });
     let with = |mirrorlist: Option<&str>, metalink: Option<&str>| {
         let url = |name: &str| format!("{}{name}", lists.url());
-        let access = UpstreamAccess {
-            mirrorlist: mirrorlist.map(url),
-            metalink: metalink.map(url),
-            ..UpstreamAccess::default()
-        };
+        let access = UpstreamAccess { mirrorlist: mirrorlist.map(url), metalink: metalink.map(url), ..UpstreamAccess::default() };
         Fetcher::with_limits(&access, bench.dir.path(), limits()).unwrap()
     };
     let fetcher = with(Some("list"), None);

@@ -27,9 +27,8 @@ impl Authority {
     fn server(&self, clients: bool) -> rustls::ServerConfig {
         let (certificate, key) = self.leaf();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap();
+        let builder =
+            rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
         let builder = if clients {
             let mut roots = RootCertStore::empty();
             roots.add(self.issuer.der().clone()).unwrap();

@@ -421,6 +421,8 @@ pub struct CollectView {
     pub blobs: Freed,
     /// Published metadata files.
     pub metadata: Freed,
+    /// Lists of publications, indexes of deleted sources, further names of freed files.
+    pub others: Freed,
     /// Things that look unused and are kept, and why; a sample.
     pub kept: Vec<String>,
 }

@@ -1,8 +1,8 @@
 //! Content jobs as people watch and cancel them, and the collection of what nothing refers to.
 
+use drydock_content::gc::{GcReport, Keep};
 use drydock_domain::access::Permission;
 use drydock_domain::ids::ContentJobId;
-use drydock_domain::source::job::ContentJobKind;
 use drydock_store::records::Paged;
 use drydock_store::{Connection, commit, content_jobs, pointers, snapshots, sources};
 use jiff::Timestamp;
@@ -90,9 +90,18 @@ impl Control {
     }
 
     /// One collection. Refused while something is made: that may have no row yet.
-    pub(crate) async fn collect(&self, part: &ContentPart, _dry_run: bool, _now: Timestamp) -> Result<CollectView> {
-        let _alone = part.collecting.try_write();
-        Err(Error::Unavailable { message: "this server cannot collect garbage yet", source: None })
+    pub(crate) async fn collect(&self, part: &ContentPart, dry_run: bool, now: Timestamp) -> Result<CollectView> {
+        let busy = || Error::conflict("a content job or a promotion is at work; collect when it has ended");
+        // Both may wait: a collection that frees nothing disturbs nobody.
+        let alone = if dry_run { None } else { Some(part.collecting.try_write().map_err(|_| busy())?) };
+        let keep = keep(&mut *self.read().await?).await?;
+        let grace = std::time::Duration::from_secs(COLLECT_GRACE_HOURS * 3600);
+        let content = part.content().clone();
+        let done =
+            blocking("collect garbage", move || drydock_content::gc::collect(&content, &keep, grace, now, dry_run)).await?;
+        drop(alone);
+        let report = done.map_err(|e| Error::Internal { doing: "collect garbage", source: Box::new(e) })?;
+        Ok(view(report, dry_run))
     }
 
     pub(crate) async fn content_job_view(&self, id: ContentJobId) -> Result<ContentJobView> {
@@ -100,6 +109,36 @@ impl Control {
         let job = content_jobs::find(&mut c, id).await?.ok_or_else(|| no_job(id))?;
         let names = Names::read(&mut c).await?;
         Ok(ContentJobView { findings: content_jobs::findings(&mut c, id).await?, ..names.job(job) })
+    }
+}
+
+/// Everything rows refer to: all snapshots, and the publications that are or may be served.
+async fn keep(c: &mut Connection) -> Result<Keep> {
+    let parse =
+        |root: &String| root.parse().map_err(|e| Error::Internal { doing: "read a snapshot's root", source: Box::new(e) });
+    let mut roots = Vec::new();
+    for (_, root) in snapshots::roots(c).await? {
+        roots.push(parse(&root)?);
+    }
+    let mut publications = Vec::new();
+    for pointer in pointers::all(c).await? {
+        for root in served_roots(c, &pointer).await? {
+            publications.push(parse(&root)?);
+        }
+    }
+    let sources = sources::outlines(c).await?.into_iter().map(|s| s.id).collect();
+    Ok(Keep { roots, publications, sources })
+}
+
+fn view(report: GcReport, dry_run: bool) -> CollectView {
+    let freed = |f: drydock_content::gc::Freed| Freed { count: f.count, bytes: f.bytes };
+    CollectView {
+        dry_run,
+        objects: freed(report.objects),
+        blobs: freed(report.blobs),
+        metadata: freed(report.meta),
+        others: freed(report.others),
+        kept: report.kept,
     }
 }
 

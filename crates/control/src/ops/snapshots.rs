@@ -65,10 +65,10 @@ impl Control {
         let (content, root) = (part.content().clone(), root_of(&record)?);
         let wanted = snapshot::UnitQuery {
             name_contains: query.name_contains.clone(),
-            name_prefix: String::new(),
             index: query.index.clone(),
             cursor: query.cursor.clone(),
             limit: page_limit(query.limit),
+            ..snapshot::UnitQuery::default()
         };
         let found = blocking("read the units of a snapshot", move || snapshot::units(&content, &root, &wanted)).await?;
         let found = match found {

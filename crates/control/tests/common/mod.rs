@@ -2,17 +2,21 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod sources;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use drydock_control::content::Content;
+use drydock_control::content::openpgp::RepositoryKeys;
 use drydock_control::records::*;
 use drydock_control::store::{Location, Store};
 use drydock_control::*;
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
-use drydock_domain::inventory::{OsFacts, fingerprint};
+use drydock_domain::inventory::{ManagerKind, OsFacts, fingerprint};
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
@@ -51,6 +55,20 @@ impl World {
     /// Kills the server without a word and starts it again on the same files.
     pub async fn restart(&mut self) {
         self.control = open(self.dir.path(), &self.clock, &self.pkcs8).await;
+    }
+
+    /// Another server on the same files and the same clock.
+    pub async fn second(&self) -> Control {
+        open(self.dir.path(), &self.clock, &self.pkcs8).await
+    }
+
+    /// How often each content job was claimed.
+    pub async fn attempts(&self) -> Vec<u32> {
+        use drydock_control::store::content_jobs;
+        let location = Location::Sqlite(self.dir.path().join("drydock.sqlite"));
+        let mut c = Store::open(&location).await.expect("a store").read().await.expect("a reader");
+        let all = content_jobs::list(&mut c, &Default::default()).await.expect("jobs").items;
+        all.into_iter().filter(|j| j.source.is_some()).map(|j| j.attempts).collect()
     }
 
     pub fn pass(&self, secs: i64) {
@@ -126,7 +144,10 @@ impl World {
 
 async fn open(dir: &Path, clock: &TestClock, pkcs8: &[u8]) -> Control {
     let store = Store::open(&Location::Sqlite(dir.join("drydock.sqlite"))).await.expect("a store");
-    Control::new(store, Config::default(), WorkKey::from_pkcs8(pkcs8).expect("a key"), Arc::new(clock.clone()))
+    let key = WorkKey::from_pkcs8(pkcs8).expect("a key");
+    let content = Content::open(&dir.join("content")).expect("content");
+    let keys = RepositoryKeys::load_or_create(&dir.join("repository-keys"), clock.now()).expect("repository keys");
+    Control::new(store, Config::default(), key, Arc::new(clock.clone())).with_content(content, keys)
 }
 
 pub fn auto_accept() -> ProfileSpec {
@@ -139,7 +160,13 @@ pub fn ask(token: &Secret, hostname: &str, machine_id: &str) -> EnrolAsk {
         spki_sha256: fingerprint(format!("{hostname}/{machine_id}").as_bytes()),
         machine_id: machine_id.to_owned(),
         hostname: hostname.to_owned(),
-        os: OsFacts { hostname: hostname.to_owned(), boot_id: "boot-1".to_owned(), ..OsFacts::default() },
+        os: OsFacts {
+            hostname: hostname.to_owned(),
+            boot_id: "boot-1".to_owned(),
+            architecture: "x86_64".to_owned(),
+            managers: vec![ManagerKind::Dnf],
+            ..OsFacts::default()
+        },
     }
 }
 

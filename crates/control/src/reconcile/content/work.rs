@@ -353,7 +353,7 @@ async fn collect(control: &Control, part: &ContentPart, job: &ContentJobRecord, 
         Err(Error::Conflict { message, .. }) => return Err(Failure::because(message)),
         other => other?,
     };
-    let parts = [report.objects, report.blobs, report.metadata];
+    let parts = [report.objects, report.blobs, report.metadata, report.others];
     let (files, bytes) = parts.iter().fold((0u64, 0u64), |(n, b), f| (n.saturating_add(f.count), b.saturating_add(f.bytes)));
     let message = format!("freed {files} files, {bytes} bytes");
     let mut tx = control.begin().await?;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME [--json]`: figures with their command, never asserts.
 //!
 //! `agent`: the shipped agent on a real host with at least 600 packages: memory when idle, cost of one inventory, size.
+//! `sync`, `snapshot`: what distribution-sized repositories cost; see [`crate::bench_content`].
 //! `enrol`: from the agent's start to its packages being visible through the API, on an nspawn host.
 
 use std::path::Path;
@@ -13,7 +14,7 @@ use drydock_testkit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::drydock::{Drydock, Programs};
-use crate::release;
+use crate::{bench_content, release};
 
 /// Packages the measured host must have, as the figures presume.
 const PACKAGES_MIN: u64 = 600;
@@ -31,15 +32,18 @@ pub enum Benchmark {
     Agent,
     /// From the agent's start to its packages being visible
     Enrol,
+    /// Syncs of a 42,000-package yum repository and of a 63,000-package Debian suite
+    Sync,
+    /// Snapshots, publications and differences of the same
+    Snapshot,
 }
 
 /// Runs one benchmark and prints one object.
 pub fn run(benchmark: Benchmark, as_json: bool) -> Result<()> {
-    let agent = release::agent()?;
-    let programs = Programs::build(Some(agent.clone()))?;
     let figures = match benchmark {
-        Benchmark::Agent => bench_agent(&programs, &agent)?,
-        Benchmark::Enrol => bench_enrol(&programs)?,
+        Benchmark::Agent | Benchmark::Enrol => on_hosts(benchmark)?,
+        Benchmark::Sync => bench_content::sync()?,
+        Benchmark::Snapshot => bench_content::snapshot()?,
     };
     if as_json {
         println!("{figures}");
@@ -49,6 +53,12 @@ pub fn run(benchmark: Benchmark, as_json: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn on_hosts(benchmark: Benchmark) -> Result<Value> {
+    let agent = release::agent()?;
+    let programs = Programs::build(Some(agent.clone()))?;
+    if matches!(benchmark, Benchmark::Agent) { bench_agent(&programs, &agent) } else { bench_enrol(&programs) }
 }
 
 fn bench_agent(programs: &Programs, agent: &Path) -> Result<Value> {

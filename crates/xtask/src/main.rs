@@ -2,6 +2,7 @@
 //! decodes the command line.
 
 mod bench;
+mod bench_content;
 mod demo;
 mod drydock;
 mod lab;

@@ -50,6 +50,11 @@ impl DataDir {
         self.0.join("work.key")
     }
 
+    /// The keys that sign repositories.
+    pub fn repository_keys(&self) -> PathBuf {
+        self.0.join("repository-keys")
+    }
+
     /// The database.
     pub fn database(&self) -> PathBuf {
         self.0.join("drydock.sqlite")

@@ -1,6 +1,8 @@
 //! The data directory of a daemon: made whole at the first run, read strictly afterwards. A damaged or missing key is
 //! never replaced in silence, because every host trusts the old one.
 
+use drydock_control::content::Content;
+use drydock_control::content::openpgp::RepositoryKeys;
 use drydock_control::records::PageQuery;
 use drydock_control::store::{Location, Store};
 use drydock_control::{Config, Control, Principal, Secret, SystemClock, WorkKey};
@@ -41,6 +43,24 @@ pub enum OpenError {
         #[source]
         source: drydock_control::store::StoreError,
     },
+    /// The content of software sources.
+    #[error("cannot open the content directory {path}; check its owner and mode, and that its disk is there")]
+    Content {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The keys that sign repositories.
+    #[error("cannot open the keys that sign repositories")]
+    RepositoryKeys(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is content that was signed, and the keys are gone.
+    #[error("{path} is missing although content was published with these keys; restore it from a backup")]
+    RepositoryKeysLost {
+        /// Where they should be.
+        path: std::path::PathBuf,
+    },
     /// The first access token.
     #[error("cannot make the first access token")]
     Token(#[source] drydock_control::Error),
@@ -69,6 +89,8 @@ pub async fn open(settings: &Settings) -> Result<Opened, OpenError> {
     let (ca, work_key) = keys(&dir, now)?;
     let identity = ensure_server_cert(&dir, &ca, &certificate_names(settings), now)?;
     let control = open_control(settings, work_key).await?;
+    let (content, repository_keys) = open_content(settings, &dir, now)?;
+    let control = control.with_content(content, repository_keys);
     let admin_token = first_token(&control).await.map_err(OpenError::Token)?;
     Ok(Opened { lock, ca, identity, control, admin_token })
 }
@@ -81,6 +103,25 @@ pub async fn open_control(settings: &Settings, work_key: WorkKey) -> Result<Cont
     let store = Store::open(&Location::Sqlite(path.clone())).await.map_err(failed)?;
     let config = Config { no_agent_after_secs: i64::from(settings.no_agent_after_secs), ..Config::default() };
     Ok(Control::new(store, config, work_key, std::sync::Arc::new(SystemClock)))
+}
+
+/// The content directory and the keys that sign what is published from it.
+fn open_content(settings: &Settings, dir: &DataDir, now: Timestamp) -> Result<(Content, RepositoryKeys), OpenError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = settings.content_dir.clone();
+    let create = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    create.map_err(|source| OpenError::Create { path: path.clone(), source })?;
+    let keys = dir.repository_keys();
+    if !keys.exists() && has_entries(&path.join("publications")) {
+        return Err(OpenError::RepositoryKeysLost { path: keys });
+    }
+    let keys = RepositoryKeys::load_or_create(&keys, now).map_err(|e| OpenError::RepositoryKeys(Box::new(e)))?;
+    let content = Content::open(&path).map_err(|e| OpenError::Content { path, source: Box::new(e) })?;
+    Ok((content, keys))
+}
+
+fn has_entries(dir: &std::path::Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// SQLite gives its other files the mode of the first one; left alone it would make that readable for everybody.

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod commands;
 pub mod config;
 pub mod console;
+pub mod content_routes;
 pub mod failures;
 pub mod files;
 pub mod first_run;

@@ -17,11 +17,42 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 64;
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// No answer to a ping for this long ends the connection.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(20);
+/// A peer that has something to take is looked at after so much time in which it took nothing …
+pub const SLOW_WRITE_WINDOW: Duration = Duration::from_secs(60);
+/// … and cut when it took fewer bytes than this meanwhile (1 KiB/s; package managers give up below that too).
+pub const SLOW_WRITE_MIN_BYTES: u64 = 60 * 1024;
 /// Body of a REST request, bytes: a patch job with two scripts of 64 KiB and a filter of 4 × 1,000 names, tripled for
 /// JSON escapes.
 pub const REST_BODY_MAX_BYTES: usize = 1024 * 1024;
 /// A REST request (not an event stream) must be answered after this time.
 pub const REST_REQUEST_MAX: Duration = Duration::from_secs(30);
+/// Collecting what content nobody needs any more must be done after this time: a walk over all snapshots.
+pub const COLLECT_REQUEST_MAX: Duration = Duration::from_secs(600);
+/// An upload must be done after this time: 4 GiB at 1.2 MiB/s.
+pub const UPLOAD_REQUEST_MAX: Duration = Duration::from_secs(3600);
+/// An upload from which nothing comes for this long ends.
+pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Name of an uploaded file, bytes.
+pub const UPLOAD_NAME_MAX_BYTES: usize = 255;
+/// Differences shown of two snapshots when nobody says how many, and at most, count.
+pub const DIFF_LIMIT_MAX: u32 = 10_000;
+/// The head of an answer with content must be there after this time: a place is waited for, then the upstream.
+pub const CONTENT_REQUEST_MAX: Duration = Duration::from_secs(60);
+/// A request for content waits so long for a place among [`crate::config::Settings::content_streams_max`].
+pub const CONTENT_PLACE_WAIT: Duration = Duration::from_secs(15);
+/// A request for a package that the upstream still has to send waits so long (package managers give up after 30 s
+/// without a byte); the fetch goes on, and the next try finds the file.
+pub const CONTENT_FETCH_WAIT: Duration = Duration::from_secs(25);
+/// What a client is told to wait when there is no place or the upstream is slow.
+pub const CONTENT_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Piece in which files are read and sent, bytes. TLS encrypts in this process, so the kernel cannot send files itself.
+pub const CONTENT_PIECE_BYTES: usize = 256 * 1024;
+/// A signature is taken from the same version as the index it belongs to for this long after the index was asked for.
+pub const HEAD_LEASE: Duration = Duration::from_secs(60);
+/// Signatures remembered for that, count: 16,384 × at most 4 KiB = 64 MiB, usually 16 MiB. When full, the oldest go.
+pub const HEAD_LEASES_MAX: usize = 16_384;
+/// A larger signature is not remembered, bytes: one of several keys has 1 KiB.
+pub const HEAD_LEASE_MAX_BYTES: usize = 4096;
 /// A call of an agent (not Attach) must be answered after this time.
 pub const AGENT_CALL_MAX: Duration = Duration::from_secs(60);
 /// Sign of life on an event stream, so that proxies keep it open.

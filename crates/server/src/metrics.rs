@@ -39,6 +39,43 @@ struct StateLabel {
     state: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// How a request for a package that was not here yet ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDemand {
+    /// Fetched from the upstream in time.
+    Fetched,
+    /// The upstream did not give it.
+    Failed,
+    /// Still being fetched when the host was told to come again.
+    Late,
+}
+
+/// Bytes of content sent to hosts.
+#[derive(Debug, Clone, Default)]
+pub struct ContentBytes(Counter);
+
+impl ContentBytes {
+    /// Counts a piece.
+    pub fn add(&self, bytes: u64) {
+        self.0.inc_by(bytes);
+    }
+
+    /// All so far.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
 type Durations = Family<RouteLabel, Histogram, fn() -> Histogram>;
 
 /// The daemon's counters.
@@ -47,6 +84,9 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Durations,
     in_flight: Gauge,
+    content: Family<StatusLabel, Counter>,
+    content_bytes: ContentBytes,
+    on_demand: Family<OutcomeLabel, Counter>,
 }
 
 /// One request under way; counted until it is dropped, answered or not.
@@ -69,7 +109,14 @@ impl Metrics {
     /// Counters at zero.
     pub fn new() -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(DURATION_BUCKETS);
-        Metrics { requests: Family::default(), durations: Family::new_with_constructor(histogram), in_flight: Gauge::default() }
+        Metrics {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            in_flight: Gauge::default(),
+            content: Family::default(),
+            content_bytes: ContentBytes::default(),
+            on_demand: Family::default(),
+        }
     }
 
     /// Counts a request as under way.
@@ -89,8 +136,28 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// Everything in OpenMetrics text. Fails when the store does not answer.
-    pub async fn render(&self, control: &Control) -> drydock_control::Result<String> {
+    /// Notes one answer of a repository.
+    pub fn content_answered(&self, status: u16) {
+        self.content.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Where bytes of content are counted.
+    pub fn content_bytes(&self) -> ContentBytes {
+        self.content_bytes.clone()
+    }
+
+    /// Notes how a package that was not here yet was got.
+    pub fn on_demand(&self, ended: OnDemand) {
+        let outcome = match ended {
+            OnDemand::Fetched => "fetched",
+            OnDemand::Failed => "failed",
+            OnDemand::Late => "late",
+        };
+        self.on_demand.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Everything in OpenMetrics text. `content_streams`: files on their way to hosts. Fails when the store does not answer.
+    pub async fn render(&self, control: &Control, content_streams: u64) -> drydock_control::Result<String> {
         let ctx = control.ctx(drydock_control::Principal::Server, "metrics");
         let counts = control.overview(&ctx).await?;
         let mut registry = Registry::with_prefix("drydock");
@@ -98,6 +165,10 @@ impl Metrics {
         registry.register("request_duration_seconds", "Time to the head of the answer", self.durations.clone());
         registry.register("requests_in_flight", "Requests not yet answered", self.in_flight.clone());
         registry.register("build", "This build", Info::new(vec![("version", crate::VERSION)]));
+        registry.register("content_requests", "Answers of repositories by status", self.content.clone());
+        registry.register("content_bytes", "Bytes of repositories sent to hosts", self.content_bytes.0.clone());
+        registry.register("content_on_demand", "Packages asked for before they were here", self.on_demand.clone());
+        gauge(&mut registry, "content_streams", "Files on their way to hosts", content_streams);
         let attached = u64::try_from(control.hub().attached()).unwrap_or(u64::MAX);
         gauge(&mut registry, "agents_attached", "Agents that hold a stream open", attached);
         fleet(&mut registry, &counts);

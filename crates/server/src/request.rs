@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
 
+use crate::content_routes::CONTENT_PATH;
 use crate::limits;
 use crate::listener::Peer;
 use crate::metrics::RequestLabels;
@@ -23,8 +24,19 @@ const REQUEST_ID_MAX_BYTES: usize = 64;
 /// Path of the agent protocol.
 pub const AGENT_PATH: &str = "/drydock.agent.v1.AgentLink/";
 /// Its calls, as metric labels.
-const AGENT_CALLS: [&str; 8] =
-    ["Enrol", "Renew", "Attach", "ReportInventory", "PullWork", "ReportTask", "RefuseOrder", "Unregister"];
+const AGENT_CALLS: [&str; 11] = [
+    "Enrol",
+    "Renew",
+    "Attach",
+    "ReportInventory",
+    "PullWork",
+    "ReportTask",
+    "RefuseOrder",
+    "PullSources",
+    "ReportSources",
+    "IssueContentCertificate",
+    "Unregister",
+];
 
 /// One request's id and, once known, its caller; an extension of every request.
 #[derive(Debug, Clone)]
@@ -61,12 +73,12 @@ pub async fn surround(State(state): State<AppState>, mut request: Request, next:
     let _in_flight = state.metrics.begin();
     let info = RequestInfo::of(&request);
     let is_agent = request.uri().path().starts_with(AGENT_PATH);
+    let limit = time_limit(&request);
     let route = route_label(&request, is_agent);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let address = request.extensions().get::<Peer>().map(|p| p.address);
     request.extensions_mut().insert(info.clone());
-    let limit = if is_agent { limits::AGENT_CALL_MAX } else { limits::REST_REQUEST_MAX };
     let mut response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => too_long(is_agent, limit),
@@ -86,7 +98,7 @@ pub async fn surround(State(state): State<AppState>, mut request: Request, next:
         ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         who: info.who.get().map_or("-", String::as_str),
         address: address.map(|a| a.to_string()).unwrap_or_default(),
-        is_routine: is_routine(&path) && (status == "200" || status == "grpc-0"),
+        is_routine: is_routine(&path) && matches!(status.as_str(), "200" | "206" | "304" | "grpc-0"),
     });
     state.metrics.answered(RequestLabels { method: method_label(&method).to_owned(), route, status }, took);
     response
@@ -113,11 +125,30 @@ fn log_access(a: &Access<'_>) {
     }
 }
 
-/// Probes, and what 50,000 agents say every few minutes.
+/// Time to the head of the answer; what follows (events, files) has limits of its own.
+fn time_limit(request: &Request) -> Duration {
+    let path = request.uri().path();
+    if path.starts_with(AGENT_PATH) {
+        return limits::AGENT_CALL_MAX;
+    }
+    if path.starts_with(CONTENT_PATH) {
+        return limits::CONTENT_REQUEST_MAX;
+    }
+    if request.method() != http::Method::POST {
+        return limits::REST_REQUEST_MAX;
+    }
+    match path.strip_prefix("/api/v1/") {
+        Some("content:collect") => limits::COLLECT_REQUEST_MAX,
+        Some(rest) if rest.starts_with("sources/") && rest.ends_with("/packages") => limits::UPLOAD_REQUEST_MAX,
+        _ => limits::REST_REQUEST_MAX,
+    }
+}
+
+/// Probes, what 50,000 agents say every few minutes, and what their package managers fetch.
 fn is_routine(path: &str) -> bool {
     match path.strip_prefix(AGENT_PATH) {
-        Some(call) => !matches!(call, "Enrol" | "Renew" | "Unregister"),
-        None => matches!(path, "/healthz" | "/readyz" | "/metrics"),
+        Some(call) => !matches!(call, "Enrol" | "Renew" | "IssueContentCertificate" | "Unregister"),
+        None => matches!(path, "/healthz" | "/readyz" | "/metrics") || path.starts_with(CONTENT_PATH),
     }
 }
 
@@ -164,6 +195,20 @@ fn finish_error(response: &mut Response, info: &RequestInfo, path: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uploads_and_collections_have_more_time_and_nothing_else_has() {
+        let limit = |method: &str, path: &str| {
+            let request = http::Request::builder().method(method).uri(path).body(axum::body::Body::empty());
+            time_limit(&request.expect("a request"))
+        };
+        assert_eq!(limit("POST", "/api/v1/sources/local/packages?fileName=a.rpm"), limits::UPLOAD_REQUEST_MAX);
+        assert_eq!(limit("GET", "/api/v1/sources/local/packages"), limits::REST_REQUEST_MAX);
+        assert_eq!(limit("POST", "/api/v1/content:collect"), limits::COLLECT_REQUEST_MAX);
+        assert_eq!(limit("POST", "/api/v1/sources"), limits::REST_REQUEST_MAX);
+        assert_eq!(limit("GET", "/content/prod/ol9/repodata/repomd.xml"), limits::CONTENT_REQUEST_MAX);
+        assert_eq!(limit("POST", "/drydock.agent.v1.AgentLink/PullWork"), limits::AGENT_CALL_MAX);
+    }
 
     #[test]
     fn an_invented_method_makes_no_label_of_its_own() {

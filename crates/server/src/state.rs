@@ -6,6 +6,7 @@ use drydock_control::Control;
 use tokio::sync::Semaphore;
 
 use crate::config::Settings;
+use crate::content_routes::HeadLeases;
 use crate::failures::FailureLimit;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -31,11 +32,16 @@ pub struct AppState {
     pub failures: Arc<FailureLimit>,
     /// Places for event streams; the console's live pages take theirs here too.
     pub event_streams: Arc<Semaphore>,
+    /// Places for files on their way to a host.
+    pub content_streams: Arc<Semaphore>,
+    /// Which signature belongs to the index a host has just got.
+    pub head_leases: Arc<HeadLeases>,
 }
 
 impl AppState {
     /// State of one daemon.
     pub fn new(control: Control, settings: Settings, ca: Authority, public_url: &str, shutdown: Shutdown) -> Self {
+        let content_streams = usize::try_from(settings.content_streams_max).unwrap_or(Semaphore::MAX_PERMITS);
         AppState {
             control,
             settings: Arc::new(settings),
@@ -45,6 +51,8 @@ impl AppState {
             metrics: Arc::new(Metrics::new()),
             failures: Arc::new(FailureLimit::default()),
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
+            content_streams: Arc::new(Semaphore::new(content_streams)),
+            head_leases: Arc::default(),
         }
     }
 

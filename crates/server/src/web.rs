@@ -1,4 +1,4 @@
-//! Everything behind the port: REST, agent protocol, console, health, in one router.
+//! Everything behind the port: REST, agent protocol, content, console, health, in one router.
 
 use axum::Router;
 use axum::extract::State;
@@ -31,6 +31,7 @@ pub fn router(state: AppState) -> Router {
         .merge(crate::rest::router(state.clone()))
         .merge(health)
         .merge(agents)
+        .merge(crate::content_routes::router(state.clone()))
         .merge(crate::console::router(state.clone()))
         .layer(from_fn_with_state(state, crate::request::surround))
         .layer(map_response(no_sniff))
@@ -70,8 +71,8 @@ async fn readyz(State(state): State<AppState>) -> Response {
     }
 }
 
-/// Room for the server's user where the database is; `None` when the system does not say.
-fn free_bytes(data_dir: &std::path::Path) -> Option<u64> {
+/// Room for the server's user on the disk of a directory; `None` when the system does not say.
+pub(crate) fn free_bytes(data_dir: &std::path::Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(data_dir).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
@@ -79,7 +80,9 @@ fn free_bytes(data_dir: &std::path::Path) -> Option<u64> {
 /// Counters and gauges, for any access token: what a fleet looks like is nobody else's business.
 async fn metrics(State(state): State<AppState>, _caller: Caller, params: Params) -> Result<Response> {
     params.finish()?;
-    let text = state.metrics.render(&state.control).await.map_err(Failure::from)?;
+    let streams = u64::from(state.settings.content_streams_max);
+    let sending = streams.saturating_sub(state.content_streams.available_permits() as u64);
+    let text = state.metrics.render(&state.control, sending).await.map_err(Failure::from)?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 

@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use drydock_domain::access::Role;
 
+use crate::backup::Portion;
 use crate::config::{DEFAULT_CONFIG_PATH, Inputs, Settings};
 
 /// The server of Drydock: patches and inventory of Linux fleets.
@@ -59,8 +60,14 @@ pub enum Command {
     },
     /// Check the configuration and say what is wrong with it.
     CheckConfig,
-    /// Copy database, keys and configuration into one file while the server works.
+    /// Copy database, keys, configuration and the snapshots of software sources into one file while the server works.
     Backup {
+        /// Also copy package files: as large as the content directory.
+        #[arg(long)]
+        packages: bool,
+        /// Copy nothing of the content directory.
+        #[arg(long, conflicts_with = "packages")]
+        no_content: bool,
         /// What goes over the configuration.
         #[command(flatten)]
         overrides: Overrides,
@@ -103,7 +110,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Init { overrides, names } => config::init(&cli.config, &overrides, &names),
         Command::Serve { overrides } => serve::serve(&cli.config, &overrides),
         Command::CheckConfig => config::check(&cli.config),
-        Command::Backup { overrides, file } => backup::backup(&cli.config, &overrides, &file),
+        Command::Backup { overrides, packages, no_content, file } => {
+            let portion = if packages { Portion::Everything } else { Portion::Snapshots };
+            backup::backup(&cli.config, &overrides, (!no_content).then_some(portion), &file)
+        }
         Command::Restore { overrides, file } => backup::restore(&cli.config, &overrides, &file),
         Command::AdminToken { overrides, role, name } => admin_token::admin_token(&cli.config, &overrides, role, &name),
     }

@@ -18,6 +18,9 @@ pub struct Fragment {
     /// `[agents]`.
     #[serde(default)]
     pub agents: Agents,
+    /// `[content]`.
+    #[serde(default)]
+    pub content: Content,
     /// `[limits]`.
     #[serde(default)]
     pub limits: Limits,
@@ -36,6 +39,18 @@ pub struct Agents {
     pub no_agent_after_secs: Option<u32>,
     /// See `Settings::heartbeat_secs`.
     pub heartbeat_secs: Option<u32>,
+}
+
+/// `[content]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// See `Settings::content_dir`.
+    pub dir: Option<PathBuf>,
+    /// See `Settings::content_streams_max`.
+    pub streams: Option<u32>,
+    /// See `Settings::upload_max_mib`.
+    pub upload_mib: Option<u32>,
 }
 
 /// `[limits]`.

@@ -11,6 +11,10 @@ const CERTIFICATE_HOURS: u32 = 168;
 const NO_AGENT_AFTER_SECS: u32 = 300;
 /// Time between heartbeats when nobody says otherwise, seconds.
 const HEARTBEAT_SECS: u32 = 30;
+/// Files sent at once when nobody says otherwise: 256 × 256 KiB of file and as much in flight = 128 MiB.
+const CONTENT_STREAMS: u32 = 256;
+/// Largest upload when nobody says otherwise, MiB.
+const UPLOAD_MIB: u32 = 4096;
 /// Connections at once when nobody says otherwise: 50,000 agents and people, at ~41 kB each = 2 GB.
 const CONNECTIONS: u32 = 52_000;
 /// Time to finish requests at the end when nobody says otherwise, seconds (systemd kills after 90).
@@ -31,6 +35,12 @@ pub struct Inputs {
     pub no_agent_after_secs: u32,
     /// See `Settings::heartbeat_secs`.
     pub heartbeat_secs: u32,
+    /// See `Settings::content_dir`; absent = `content` in the data directory.
+    pub content_dir: Option<PathBuf>,
+    /// See `Settings::content_streams_max`.
+    pub content_streams_max: u32,
+    /// See `Settings::upload_max_mib`.
+    pub upload_max_mib: u32,
     /// See `Settings::connections_max`.
     pub connections_max: u32,
     /// See `Settings::drain_secs`.
@@ -51,6 +61,9 @@ impl Inputs {
             certificate_hours: f.agents.certificate_hours.unwrap_or(CERTIFICATE_HOURS),
             no_agent_after_secs: f.agents.no_agent_after_secs.unwrap_or(NO_AGENT_AFTER_SECS),
             heartbeat_secs: f.agents.heartbeat_secs.unwrap_or(HEARTBEAT_SECS),
+            content_dir: f.content.dir,
+            content_streams_max: f.content.streams.unwrap_or(CONTENT_STREAMS),
+            upload_max_mib: f.content.upload_mib.unwrap_or(UPLOAD_MIB),
             connections_max: f.limits.connections.unwrap_or(CONNECTIONS),
             drain_secs: f.limits.drain_secs.unwrap_or(DRAIN_SECS),
             log_format: f.log.format.unwrap_or_default(),

@@ -79,7 +79,8 @@ mod tests {
             .map(|l| l.strip_prefix("#= ").unwrap_or(l).to_owned() + "\n")
             .collect();
         let on = settings(&all_on).expect("every commented key is a real key with a valid value");
-        assert_eq!(on, Settings { data_dir: "/d".into(), names: vec!["drydock.example".into()], ..written });
+        let (data_dir, content_dir) = ("/d".into(), "/d/content".into());
+        assert_eq!(on, Settings { data_dir, content_dir, names: vec!["drydock.example".into()], ..written });
     }
 
     #[test]
@@ -99,6 +100,10 @@ mod tests {
             ("names = [\"bad name\"]", "names"),
             ("[agents]\ncertificate_hours = 0", "agents.certificate_hours"),
             ("[agents]\nno_agent_after_secs = 1", "agents.no_agent_after_secs"),
+            ("[content]\ndir = \"content\"", "content.dir"),
+            ("data_dir = \"/d\"\n[content]\ndir = \"/d\"", "content.dir"),
+            ("[content]\nstreams = 0", "content.streams"),
+            ("[content]\nupload_mib = 0", "content.upload_mib"),
             ("[limits]\nconnections = 0", "limits.connections"),
             ("[agents]\nheartbeat_secs = 60", "agents.heartbeat_secs"),
             ("[log]\nlevel = \"loud\"", "log.level"),

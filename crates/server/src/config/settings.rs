@@ -13,6 +13,10 @@ const CERTIFICATE_HOURS_RANGE: std::ops::RangeInclusive<u32> = 1..=24 * 90;
 const NO_AGENT_AFTER_RANGE: std::ops::RangeInclusive<u32> = 90..=24 * 3600;
 /// Shortest and longest time between heartbeats, seconds: three missed ones of 30 s mean unreachable.
 const HEARTBEAT_SECS_RANGE: std::ops::RangeInclusive<u32> = 1..=30;
+/// Fewest and most files sent at once.
+const CONTENT_STREAMS_RANGE: std::ops::RangeInclusive<u32> = 1..=10_000;
+/// Smallest and largest limit of an upload, MiB (64 GiB).
+const UPLOAD_MIB_RANGE: std::ops::RangeInclusive<u32> = 1..=65_536;
 /// Fewest and most connections.
 const CONNECTIONS_RANGE: std::ops::RangeInclusive<u32> = 16..=1_000_000;
 /// Longest drain, seconds.
@@ -47,6 +51,12 @@ pub struct Settings {
     pub no_agent_after_secs: u32,
     /// Time between two signs of life on an agent's open stream, seconds.
     pub heartbeat_secs: u32,
+    /// Where package files, snapshots and published metadata are; may be on another disk than the data directory.
+    pub content_dir: PathBuf,
+    /// Package and metadata files sent at once, count.
+    pub content_streams_max: u32,
+    /// Largest uploaded package file, MiB.
+    pub upload_max_mib: u32,
     /// Connections at once, count.
     pub connections_max: u32,
     /// Time for running requests to end at SIGTERM, seconds.
@@ -78,6 +88,13 @@ impl Settings {
         if !i.data_dir.is_absolute() {
             wrong.push(("data_dir", format!("{} is not an absolute path", i.data_dir.display())));
         }
+        let content_dir = i.content_dir.unwrap_or_else(|| i.data_dir.join("content"));
+        if !content_dir.is_absolute() {
+            wrong.push(("content.dir", format!("{} is not an absolute path", content_dir.display())));
+        }
+        if content_dir == i.data_dir {
+            wrong.push(("content.dir", "is the data directory itself; name a directory of its own".to_owned()));
+        }
         if i.names.len() > NAMES_MAX {
             wrong.push(("names", format!("has {} entries; at most {NAMES_MAX} are allowed", i.names.len())));
         }
@@ -92,6 +109,8 @@ impl Settings {
         range("agents.certificate_hours", i.certificate_hours, &CERTIFICATE_HOURS_RANGE);
         range("agents.no_agent_after_secs", i.no_agent_after_secs, &NO_AGENT_AFTER_RANGE);
         range("agents.heartbeat_secs", i.heartbeat_secs, &HEARTBEAT_SECS_RANGE);
+        range("content.streams", i.content_streams_max, &CONTENT_STREAMS_RANGE);
+        range("content.upload_mib", i.upload_max_mib, &UPLOAD_MIB_RANGE);
         range("limits.connections", i.connections_max, &CONNECTIONS_RANGE);
         range("limits.drain_secs", i.drain_secs, &DRAIN_SECS_RANGE);
         if !is_log_filter(&i.log_level) {
@@ -107,6 +126,9 @@ impl Settings {
                 certificate_hours: i.certificate_hours,
                 no_agent_after_secs: i.no_agent_after_secs,
                 heartbeat_secs: i.heartbeat_secs,
+                content_dir,
+                content_streams_max: i.content_streams_max,
+                upload_max_mib: i.upload_max_mib,
                 connections_max: i.connections_max,
                 drain_secs: i.drain_secs,
                 log_format: i.log_format,
@@ -122,6 +144,10 @@ impl Settings {
         agents.insert("certificate_hours".into(), i64::from(self.certificate_hours).into());
         agents.insert("no_agent_after_secs".into(), i64::from(self.no_agent_after_secs).into());
         agents.insert("heartbeat_secs".into(), i64::from(self.heartbeat_secs).into());
+        let mut content = toml::Table::new();
+        content.insert("dir".into(), self.content_dir.to_string_lossy().into_owned().into());
+        content.insert("streams".into(), i64::from(self.content_streams_max).into());
+        content.insert("upload_mib".into(), i64::from(self.upload_max_mib).into());
         let mut limits = toml::Table::new();
         limits.insert("connections".into(), i64::from(self.connections_max).into());
         limits.insert("drain_secs".into(), i64::from(self.drain_secs).into());
@@ -137,6 +163,7 @@ impl Settings {
         all.insert("listen".into(), self.listen.to_string().into());
         all.insert("names".into(), self.names.clone().into());
         all.insert("agents".into(), agents.into());
+        all.insert("content".into(), content.into());
         all.insert("limits".into(), limits.into());
         all.insert("log".into(), log.into());
         all.to_string()

@@ -4,6 +4,7 @@ use std::path::Path;
 
 /// The file's text. Lines that begin with `#=` are defaults that are not set: remove `#= ` to set them.
 pub fn default_config(data_dir: &Path, listen: Option<&str>, names: &[String]) -> String {
+    let content_dir = toml::Value::from(data_dir.join("content").to_string_lossy().into_owned());
     let data_dir = toml::Value::from(data_dir.to_string_lossy().into_owned());
     let (mark, list) =
         if names.is_empty() { ("#= ", "[]".to_owned()) } else { ("", toml::Value::from(names.to_vec()).to_string()) };
@@ -31,6 +32,14 @@ data_dir = {data_dir}
 #= no_agent_after_secs = 300
 # Seconds between two signs of life on an agent's open stream (1 to 30). Fewer notice a dead host sooner and cost more.
 #= heartbeat_secs = 30
+
+[content]
+# Package files, snapshots and published metadata of software sources; may be on another disk.
+#= dir = {content_dir}
+# Files sent at once. Each needs about half a MiB; more requests wait a moment, then are told to come again.
+#= streams = 256
+# Largest uploaded package file in MiB.
+#= upload_mib = 4096
 
 [limits]
 # Connections at once (an agent holds one). Each needs an open file and about 41 kB.

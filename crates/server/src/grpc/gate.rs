@@ -8,6 +8,7 @@ use axum::response::Response;
 use tonic::Status;
 
 use crate::listener::Peer;
+use crate::pki::CertificateUse;
 use crate::request::AGENT_PATH;
 
 /// The Enrol message as sent, bytes: a request, operating-system facts of at most 64 KiB, and their frame.
@@ -15,6 +16,10 @@ const ENROL_MAX_BYTES: usize = 128 * 1024;
 
 /// Lets a call through, or answers it.
 pub async fn gate(request: Request, next: Next) -> Response {
+    let certificate = request.extensions().get::<Peer>().and_then(|p| p.certificate.clone());
+    if matches!(certificate.as_deref(), Some(Ok(shown)) if shown.good_for != CertificateUse::Agent) {
+        return refuse(Status::permission_denied("a content certificate reads /content and nothing else"));
+    }
     if request.uri().path().strip_prefix(AGENT_PATH) == Some("Enrol") {
         let (parts, body) = request.into_parts();
         return match axum::body::to_bytes(body, ENROL_MAX_BYTES).await {
@@ -22,8 +27,7 @@ pub async fn gate(request: Request, next: Next) -> Response {
             Err(_) => refuse(Status::resource_exhausted(format!("an enrolment has at most {ENROL_MAX_BYTES} bytes"))),
         };
     }
-    let has_certificate = request.extensions().get::<Peer>().is_some_and(|p| p.certificate.is_some());
-    if has_certificate { next.run(request).await } else { refuse(no_certificate()) }
+    if certificate.is_some() { next.run(request).await } else { refuse(no_certificate()) }
 }
 
 /// What a peer without a certificate is told.

@@ -4,6 +4,7 @@
 mod attach;
 mod gate;
 mod session;
+mod sources;
 
 pub use gate::gate;
 
@@ -14,9 +15,10 @@ use drydock_api::agent::v1::agent_link_server::{AgentLink, AgentLinkServer};
 use drydock_api::agent::v1::enrol_response::State as EnrolState;
 use drydock_api::agent::v1::section_report::Body;
 use drydock_api::agent::v1::{
-    AttachRequest, EnrolRequest, EnrolResponse, PullWorkRequest, PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse,
-    RenewRequest, RenewResponse, ReportInventoryRequest, ReportInventoryResponse, ReportTaskRequest, ReportTaskResponse,
-    SectionReport, SignedOrder, TaskDirective, UnregisterRequest, UnregisterResponse,
+    AttachRequest, EnrolRequest, EnrolResponse, IssueContentCertificateRequest, IssueContentCertificateResponse,
+    PullSourcesRequest, PullSourcesResponse, PullWorkRequest, PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse,
+    RenewRequest, RenewResponse, ReportInventoryRequest, ReportInventoryResponse, ReportSourcesRequest, ReportSourcesResponse,
+    ReportTaskRequest, ReportTaskResponse, SectionReport, SignedOrder, TaskDirective, UnregisterRequest, UnregisterResponse,
 };
 use drydock_control::{EnrolAsk, ErrorKind, Secret, SectionBodyIn, SectionIn};
 use drydock_domain::ids::{InstanceId, TaskId};
@@ -26,7 +28,7 @@ use jiff::Timestamp;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
-use crate::pki::{CsrKey, IssuedCertificate, check_csr};
+use crate::pki::{CertificateUse, CsrKey, IssuedCertificate, check_csr};
 use crate::request::RequestInfo;
 use crate::rest::error::chain;
 use crate::rest::extract::address_of;
@@ -90,13 +92,22 @@ impl Link {
         Duration::from_secs(u64::from(self.state.settings.certificate_hours) * 3600)
     }
 
-    /// Signs a certificate and notes it in the store before anybody sees it.
-    async fn issue(&self, instance: InstanceId, key: &CsrKey, request_id: &str) -> Result<IssuedCertificate, Status> {
-        let made = self.state.ca.issue_agent(key, instance, self.life(), self.state.control.now());
-        let cert = made.map_err(|error| {
+    fn sign(
+        &self,
+        good_for: CertificateUse,
+        instance: InstanceId,
+        key: &CsrKey,
+        request_id: &str,
+    ) -> Result<IssuedCertificate, Status> {
+        self.state.ca.issue(good_for, key, instance, self.life(), self.state.control.now()).map_err(|error| {
             tracing::error!(request_id, %error, "cannot sign a certificate");
             Status::unavailable("the server cannot sign certificates now; its log has the reason")
-        })?;
+        })
+    }
+
+    /// Signs an agent's certificate and notes it in the store before anybody sees it.
+    async fn issue(&self, instance: InstanceId, key: &CsrKey, request_id: &str) -> Result<IssuedCertificate, Status> {
+        let cert = self.sign(CertificateUse::Agent, instance, key, request_id)?;
         let fingerprint = key.fingerprint();
         let stored = self.state.control.record_certificate(instance, &fingerprint, &cert.serial, cert.expires_at).await;
         stored.map_err(|e| status_of(&e, request_id))?;
@@ -233,6 +244,21 @@ impl AgentLink for Link {
         let noted = self.state.control.refuse_order(&session.ctx, task, &refused.reason).await;
         noted.map_err(|e| status_of(&e, &session.ctx.request_id))?;
         Ok(Response::new(RefuseOrderResponse {}))
+    }
+
+    async fn pull_sources(&self, request: Request<PullSourcesRequest>) -> Result<Response<PullSourcesResponse>, Status> {
+        sources::pull(self, request).await.map(Response::new)
+    }
+
+    async fn report_sources(&self, request: Request<ReportSourcesRequest>) -> Result<Response<ReportSourcesResponse>, Status> {
+        sources::report(self, request).await.map(Response::new)
+    }
+
+    async fn issue_content_certificate(
+        &self,
+        request: Request<IssueContentCertificateRequest>,
+    ) -> Result<Response<IssueContentCertificateResponse>, Status> {
+        sources::issue_certificate(self, request).await.map(Response::new)
     }
 
     async fn unregister(&self, request: Request<UnregisterRequest>) -> Result<Response<UnregisterResponse>, Status> {

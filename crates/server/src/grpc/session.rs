@@ -6,7 +6,7 @@ use tonic::{Request, Status};
 
 use super::{Link, info_of, is_over, status_of};
 use crate::listener::Peer;
-use crate::pki::PeerCertificate;
+use crate::pki::{CertificateUse, PeerCertificate};
 
 /// An agent that may speak.
 #[derive(Debug)]
@@ -19,7 +19,9 @@ pub(super) struct Session {
 pub(super) fn certificate<T>(request: &Request<T>) -> Result<PeerCertificate, Status> {
     let shown = request.extensions().get::<Peer>().and_then(|p| p.certificate.as_deref());
     match shown {
-        Some(Ok(certificate)) => Ok(certificate.clone()),
+        // The gate has refused content certificates already; a call that came round it is refused here.
+        Some(Ok(certificate)) if certificate.good_for == CertificateUse::Agent => Ok(certificate.clone()),
+        Some(Ok(_)) => Err(Status::permission_denied("a content certificate reads /content and nothing else")),
         Some(Err(error)) => Err(Status::unauthenticated(error.to_string())),
         None => Err(super::gate::no_certificate()),
     }

@@ -1,6 +1,8 @@
 //! The one TLS port: accepts, shakes hands within a time limit, speaks HTTP/1.1 or HTTP/2 as ALPN says, hands every
-//! request the peer it came from, and drains. Absent on purpose: what requests mean.
+//! request the peer it came from, cuts who takes an answer too slowly, and drains. Absent on purpose: what requests mean.
 
+pub mod inherit;
+pub mod pace;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -96,7 +98,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Re
 }
 
 async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAcceptor, router: Router, mut stop: Shutdown) {
-    let stream = match tokio::time::timeout(limits::TLS_HANDSHAKE_MAX, acceptor.accept(stream)).await {
+    let stream = match tokio::time::timeout(limits::TLS_HANDSHAKE_MAX, acceptor.accept(pace::Paced::new(stream))).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "the TLS handshake failed"),
         Err(_) => return tracing::debug!(%address, "the TLS handshake took too long"),

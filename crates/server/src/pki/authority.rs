@@ -1,4 +1,4 @@
-//! The CA: its certificate and key, and the certificates it issues to agents.
+//! The CA: its certificate and key, and the certificates it issues to hosts.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use ring::rand::SecureRandom;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 
-use super::{PkiError, read_text, sha256_hex, write};
+use super::{CertificateUse, PkiError, read_text, sha256_hex, write};
 use crate::files::{DataDir, PUBLIC_MODE, SECRET_MODE};
 
 /// Life of the CA, years: longer than any installation stays on one machine; a new CA means enrolling every host anew.
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// A certificate made for an agent.
+/// A certificate made for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedCertificate {
     /// Leaf, then CA.
@@ -143,16 +143,17 @@ impl Authority {
         sha256_hex(&self.cert_der)
     }
 
-    /// A certificate for an agent's key: CN and SAN name the instance, use is client authentication only.
-    pub fn issue_agent(
+    /// A certificate for a key of a host: CN and SAN name the instance, use is client authentication only.
+    pub fn issue(
         &self,
+        good_for: CertificateUse,
         key: &CsrKey,
         instance: InstanceId,
         life: Duration,
         now: Timestamp,
     ) -> Result<IssuedCertificate, PkiError> {
-        let failed = |e: rcgen::Error| PkiError::Make { what: "agent's certificate", message: e.to_string() };
-        let uri = super::peer::instance_uri(instance).try_into().map_err(failed)?;
+        let failed = |e: rcgen::Error| PkiError::Make { what: "host's certificate", message: e.to_string() };
+        let uri = good_for.uri(instance).try_into().map_err(failed)?;
         let mut params = base_params(&instance.to_string(), now, life)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -1,5 +1,5 @@
 //! The server's own certification authority: one ECDSA P-256 CA made at the first run, the server's certificate, the
-//! agents' certificates, and the key that signs work orders. Absent on purpose: revocation lists (every call asks the
+//! agents' and package managers' certificates, and the key that signs work orders. Absent on purpose: revocation lists (every call asks the
 //! store) and foreign CAs.
 
 mod authority;
@@ -8,7 +8,7 @@ mod server_cert;
 mod work_key;
 
 pub use authority::{Authority, CsrError, CsrKey, IssuedCertificate, check_csr};
-pub use peer::{PeerCertificate, PeerError};
+pub use peer::{CertificateUse, PeerCertificate, PeerError};
 pub use server_cert::{ServerIdentity, ensure as ensure_server_cert};
 pub use work_key::{create as create_work_key, load as load_work_key};
 

@@ -9,15 +9,39 @@ use super::sha256_hex;
 
 /// What the SAN URI of an agent's certificate begins with.
 const INSTANCE_URI: &str = "drydock:instance:";
+/// What the SAN URI of a content certificate begins with.
+const CONTENT_URI: &str = "drydock:content:";
 
-/// The SAN URI that names an instance.
-pub(super) fn instance_uri(instance: InstanceId) -> String {
-    format!("{INSTANCE_URI}{instance}")
+/// What a certificate is good for. The SAN URI says so, which only the server writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateUse {
+    /// The agent protocol, and everything a content certificate is good for.
+    Agent,
+    /// Reading `/content`; for package managers, which run as other users than the agent.
+    Content,
 }
 
-/// What an agent's certificate says.
+impl CertificateUse {
+    /// The SAN URI that names an instance.
+    pub(super) fn uri(self, instance: InstanceId) -> String {
+        match self {
+            CertificateUse::Agent => format!("{INSTANCE_URI}{instance}"),
+            CertificateUse::Content => format!("{CONTENT_URI}{instance}"),
+        }
+    }
+
+    fn read(uri: &str) -> Option<(Self, InstanceId)> {
+        let agent = uri.strip_prefix(INSTANCE_URI).map(|id| (CertificateUse::Agent, id));
+        let (good_for, id) = agent.or_else(|| uri.strip_prefix(CONTENT_URI).map(|id| (CertificateUse::Content, id)))?;
+        Some((good_for, id.parse::<InstanceId>().ok()?))
+    }
+}
+
+/// What the certificate of an instance says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
+    /// What it is good for.
+    pub good_for: CertificateUse,
     /// The instance.
     pub instance: InstanceId,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hex.
@@ -26,7 +50,7 @@ pub struct PeerCertificate {
     pub expires_at: Timestamp,
 }
 
-/// A certificate that is not an agent's.
+/// A certificate that is not an instance's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
     /// Not X.509.
@@ -74,16 +98,16 @@ fn alt_names<'a>(cert: &'a X509Certificate<'a>) -> Result<Vec<GeneralName<'a>>, 
 }
 
 impl PeerCertificate {
-    /// Reads an agent's certificate.
+    /// Reads an agent's certificate or a content certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, PeerError> {
         let cert = parse(der)?;
-        let instance = alt_names(&cert)?
+        let (good_for, instance) = alt_names(&cert)?
             .iter()
             .find_map(|name| match name {
-                GeneralName::URI(uri) => uri.strip_prefix(INSTANCE_URI)?.parse::<InstanceId>().ok(),
+                GeneralName::URI(uri) => CertificateUse::read(uri),
                 _ => None,
             })
             .ok_or(PeerError::NoInstance)?;
-        Ok(PeerCertificate { instance, key_fingerprint: sha256_hex(cert.public_key().raw), expires_at: end(&cert) })
+        Ok(PeerCertificate { good_for, instance, key_fingerprint: sha256_hex(cert.public_key().raw), expires_at: end(&cert) })
     }
 }

@@ -29,11 +29,11 @@ fn an_agent_certificate_names_the_instance_and_nothing_of_the_request() {
     let (_, der) = csr(&rcgen::PKCS_ECDSA_P256_SHA256);
     let key = check_csr(&der).expect("accepted");
     let id = InstanceId(uuid::Uuid::from_u128(7));
-    let cert = ca.issue_agent(&key, id, Duration::from_secs(3600), now).expect("issued");
+    let cert = ca.issue(CertificateUse::Agent, &key, id, Duration::from_secs(3600), now).expect("issued");
     let chain: Vec<_> = pem_chain(&cert.chain_pem);
     assert_eq!(chain.len(), 2);
     let peer = PeerCertificate::from_der(&chain[0]).expect("an agent's");
-    assert_eq!((peer.instance, peer.key_fingerprint), (id, key.fingerprint()));
+    assert_eq!((peer.good_for, peer.instance, peer.key_fingerprint), (CertificateUse::Agent, id, key.fingerprint()));
     assert_eq!(peer.expires_at.as_second(), cert.expires_at.as_second());
     let text = format!("{:?}", x509_parser::parse_x509_certificate(&chain[0]).expect("parsed").1);
     assert!(!text.contains("evil.example"));
@@ -48,6 +48,18 @@ fn an_agent_certificate_names_the_instance_and_nothing_of_the_request() {
     at(now - 4.minutes()).expect("good for a clock that is behind");
     at(now + 2.hours()).expect_err("ended");
     assert_eq!(PeerCertificate::from_der(&chain[1]), Err(PeerError::NoInstance));
+}
+
+#[test]
+fn a_content_certificate_says_that_it_is_one() {
+    let (_keep, dir) = new_dir();
+    let now = Timestamp::now();
+    let ca = Authority::create(&dir, now).expect("made");
+    let key = check_csr(&csr(&rcgen::PKCS_ECDSA_P256_SHA256).1).expect("accepted");
+    let id = InstanceId(uuid::Uuid::from_u128(7));
+    let cert = ca.issue(CertificateUse::Content, &key, id, Duration::from_secs(3600), now).expect("issued");
+    let peer = PeerCertificate::from_der(&pem_chain(&cert.chain_pem)[0]).expect("a host's");
+    assert_eq!((peer.good_for, peer.instance), (CertificateUse::Content, id));
 }
 
 #[test]

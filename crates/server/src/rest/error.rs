@@ -81,6 +81,16 @@ impl Failure {
         self.status
     }
 
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// How long to wait before the next try, when it was told.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
         let error = ApiError {
             kind: self.kind,

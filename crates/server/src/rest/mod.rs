@@ -2,19 +2,25 @@
 //! authorisation (each operation asks for its own permission).
 
 mod access;
+mod content_jobs;
 pub mod encode;
+pub mod encode_content;
 mod enrolment;
+mod environments;
 pub mod error;
 mod events;
 pub mod extract;
 mod instances;
 mod patch_jobs;
+mod snapshots;
+mod sources;
+mod upload;
 
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use utoipa::OpenApi;
 
 use crate::state::AppState;
@@ -26,7 +32,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
 /// The document of the API, made from the handlers. A snapshot in `openapi.json` shows every change of it to reviewers.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Drydock", description = "Patches and inventory of Linux fleets. Send an access token as \
+    info(title = "Drydock", description = "Patches, inventory and software sources of Linux fleets. Send an access token as \
         `Authorization: Bearer ddt_…`; unknown fields and parameters are refused; lists are pages with a cursor."),
     paths(
         access::whoami, access::list, access::create, access::verb, access::audit,
@@ -35,6 +41,12 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         instances::revoke, instances::packages, instances::updates, instances::history,
         patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::verb, patch_jobs::tasks, patch_jobs::task,
         events::follow,
+        sources::list, sources::create, sources::get, sources::diff, sources::edit, sources::delete, sources::verb,
+        sources::packages, upload::upload, snapshots::list, snapshots::get, snapshots::units,
+        environments::list, environments::create, environments::get, environments::delete, environments::verb,
+        environments::history, environments::edit_sources, environments::of_instance, environments::edit_of_instance,
+        content_jobs::list, content_jobs::get, content_jobs::verb, content_jobs::collect, content_jobs::keys,
+        content_jobs::prepare_key, content_jobs::switch_key, content_jobs::retire_key,
     ),
     modifiers(&BearerToken),
     security(("accessToken" = []))
@@ -81,9 +93,33 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/patch-jobs/{id}/tasks", get(patch_jobs::tasks))
         .route("/api/v1/patch-jobs/{id}/tasks/{task}", get(patch_jobs::task))
         .route("/api/v1/patch-jobs/{id}/events", get(events::follow))
+        .merge(content_routes())
         .with_state(state)
         // 600 packages are 60 kB of JSON and 10 kB of gzip. Event streams stay as they are.
         .layer(tower_http::compression::CompressionLayer::new())
+}
+
+/// Sources, environments and what belongs to them.
+fn content_routes() -> Router<AppState> {
+    Router::new()
+        .route("/api/v1/sources", get(sources::list).post(sources::create))
+        .route("/api/v1/sources/{name}", get(sources::get).put(sources::edit).delete(sources::delete).post(sources::verb))
+        .route("/api/v1/sources/{name}/packages", get(sources::packages).post(upload::upload))
+        .route("/api/v1/sources/{name}/snapshots", get(snapshots::list))
+        .route("/api/v1/sources/{name}/snapshots/{selector}", get(snapshots::get))
+        .route("/api/v1/sources/{name}/snapshots/{selector}/units", get(snapshots::units))
+        .route("/api/v1/environments", get(environments::list).post(environments::create))
+        .route("/api/v1/environments/{name}", get(environments::get).delete(environments::delete).post(environments::verb))
+        .route("/api/v1/environments/{name}/history", get(environments::history))
+        .route("/api/v1/environments/{name}/sources", put(environments::edit_sources))
+        .route("/api/v1/instances/{id}/sources", get(environments::of_instance).put(environments::edit_of_instance))
+        .route("/api/v1/content-jobs", get(content_jobs::list))
+        .route("/api/v1/content-jobs/{id}", get(content_jobs::get).post(content_jobs::verb))
+        .route("/api/v1/content:collect", post(content_jobs::collect))
+        .route("/api/v1/repository-keys", get(content_jobs::keys))
+        .route("/api/v1/repository-keys:prepare", post(content_jobs::prepare_key))
+        .route("/api/v1/repository-keys:switch", post(content_jobs::switch_key))
+        .route("/api/v1/repository-keys:retire", post(content_jobs::retire_key))
 }
 
 async fn openapi() -> Response {

@@ -144,10 +144,21 @@ async fn a_backup_of_a_working_server_brings_everything_back() {
     let mut agent = Agent::new(daemon.addr, &ca_pem, "web-1");
     agent.enrol(profile.body["token"].as_str().expect("a token")).await.expect("in");
 
+    // A package file, and a part of a snapshot.
+    let content = dir.path().join("data/content");
+    for name in ["blobs/ab/cd", "objects/ab/cd"] {
+        std::fs::create_dir_all(content.join(name).parent().expect("a parent")).expect("made");
+        std::fs::write(content.join(name), name).expect("written");
+    }
+    let repository_keys = std::fs::read_to_string(dir.path().join("data/repository-keys/keys.json")).expect("there");
     let file = dir.path().join("backup.tar");
     let file_arg = file.to_str().expect("text");
     let made = run(dir.path(), &["backup", file_arg]);
     assert!(made.status.success(), "{}", told(&made));
+    assert!(told(&made).contains("Not in it: package files (1 files"), "{}", told(&made));
+    let whole = dir.path().join("whole.tar");
+    let whole_arg = whole.to_str().expect("text");
+    assert!(run(dir.path(), &["backup", "--packages", whole_arg]).status.success());
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
     let twice = run(dir.path(), &["backup", file_arg]);
@@ -180,6 +191,17 @@ async fn a_backup_of_a_working_server_brings_everything_back() {
     let restored = run(dir.path(), &["restore", "--data-dir", data_arg, file_arg]);
     assert!(restored.status.success(), "{}", told(&restored));
     assert_eq!(std::fs::metadata(data.join("ca.key")).expect("there").permissions().mode() & 0o777, 0o600);
+    let restored_keys = data.join("repository-keys/keys.json");
+    assert_eq!(std::fs::read_to_string(&restored_keys).expect("there"), repository_keys, "hosts trust the same keys");
+    assert_eq!(std::fs::metadata(&restored_keys).expect("there").permissions().mode() & 0o777, 0o600);
+    assert!(data.join("content/objects/ab/cd").exists() && !data.join("content/blobs/ab/cd").exists());
+    let other = dir.path().join("other");
+    let other_arg = other.to_str().expect("text");
+    std::fs::rename(dir.path().join("drydockd.toml"), dir.path().join("kept.toml")).expect("moved");
+    let with_packages = run(dir.path(), &["restore", "--data-dir", other_arg, whole_arg]);
+    assert!(with_packages.status.success(), "{}", told(&with_packages));
+    assert_eq!(std::fs::read_to_string(other.join("content/blobs/ab/cd")).expect("there"), "blobs/ab/cd");
+    std::fs::rename(dir.path().join("kept.toml"), dir.path().join("drydockd.toml")).expect("moved");
     let daemon = Daemon::serve(dir.path());
     agent.addr = daemon.addr;
     agent.link().await.pull_work(tonic::Request::new(Default::default())).await.expect("the agent is known");

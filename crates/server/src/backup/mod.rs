@@ -1,6 +1,11 @@
 //! Backup and restore: one tar file with the database (copied while the server works), the keys, the configuration,
-//! and a manifest with a checksum of each. Absent on purpose: encryption (the file holds the CA's key: keep it where
+//! and a manifest with a checksum of each; and as much of the content of software sources as is asked for ([`Portion`]).
+//! Absent on purpose: encryption (the file holds the CA's key: keep it where
 //! keys are kept) and PostgreSQL (its own tools copy it).
+
+mod content;
+
+pub use content::{ContentSum, Portion, package_files};
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,11 +19,15 @@ use serde::{Deserialize, Serialize};
 use crate::files::{DataDir, LockError, PUBLIC_MODE, SECRET_MODE, write_atomic};
 
 /// Form of the manifest. A higher one is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Name of the manifest in the archive; the first entry.
 const MANIFEST: &str = "manifest.json";
 /// Name of the configuration in the archive.
 const CONFIG: &str = "drydockd.toml";
+/// The index of the repository keys.
+const KEYS_INDEX: &str = "keys.json";
+/// How often the repository keys are read again when they changed meanwhile, count.
+const KEYS_TRIES: usize = 5;
 /// Manifest and configuration, bytes.
 const SMALL_FILE_MAX_BYTES: u64 = 1024 * 1024;
 /// Piece in which files are copied, bytes.
@@ -36,6 +45,9 @@ pub struct Manifest {
     pub created_at: Timestamp,
     /// Name and SHA-256 (lower-case hex) of each file.
     pub files: Vec<(String, String)>,
+    /// The content of software sources follows these files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub content: bool,
 }
 
 /// A backup that could not be written or restored.
@@ -79,7 +91,8 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupE
     move |source| BackupError::File { doing, path, source }
 }
 
-/// The files of a data directory that a backup holds, by their name in the archive.
+/// The files of a data directory that every backup holds, by their name in the archive. The repository keys come
+/// besides: how many there are changes.
 fn members(dir: &DataDir) -> [(PathBuf, u32); 6] {
     [
         (dir.ca_cert(), PUBLIC_MODE),
@@ -95,14 +108,45 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Writes a backup to `target` (mode 0600), whole or not at all. The server may run meanwhile.
+/// Copies the repository keys to `to` as they are at one moment. A server that never had content has none.
+fn copy_keys(dir: &Path, to: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let index = dir.join(KEYS_INDEX);
+    if !index.exists() {
+        return Ok(Vec::new());
+    }
+    for _ in 0..KEYS_TRIES {
+        let before = std::fs::read(&index).map_err(failed("read", &index))?;
+        let _ = std::fs::remove_dir_all(to);
+        std::fs::DirBuilder::new().create(to).map_err(failed("create", to))?;
+        let mut copied = vec![to.join(KEYS_INDEX)];
+        write_atomic(&to.join(KEYS_INDEX), &before, SECRET_MODE).map_err(failed("write", to))?;
+        for entry in std::fs::read_dir(dir).map_err(failed("read", dir))? {
+            let from = entry.map_err(failed("read", dir))?.path();
+            let name = name_of(&from);
+            if name == KEYS_INDEX || name.ends_with(".partial") {
+                continue;
+            }
+            let bytes = std::fs::read(&from).map_err(failed("read", &from))?;
+            write_atomic(&to.join(&name), &bytes, SECRET_MODE).map_err(failed("write", to))?;
+            copied.push(to.join(name));
+        }
+        if std::fs::read(&index).map_err(failed("read", &index))? == before {
+            return Ok(copied);
+        }
+    }
+    Err(failed("copy", dir)(io::Error::other("the keys are being changed; try again in a moment")))
+}
+
+/// Writes a backup to `target` (mode 0600), whole or not at all. The server may run meanwhile. `content`: the content
+/// directory and how much of it. It is copied after the database: whatever the rows name is there then.
 pub async fn write(
     control: &Control,
     dir: &DataDir,
     config: Option<&Path>,
+    content: Option<(&Path, Portion)>,
     target: &Path,
     now: Timestamp,
-) -> Result<Manifest, BackupError> {
+) -> Result<Written, BackupError> {
     if target.exists() {
         return Err(BackupError::Exists { path: target.to_owned() });
     }
@@ -118,6 +162,10 @@ pub async fn write(
             path.clone_from(&copy);
         }
     }
+    let keys = dir.repository_keys();
+    for path in copy_keys(&keys, &scratch.join(name_of(&keys)))? {
+        files.push((format!("{}/{}", name_of(&keys), name_of(&path)), path));
+    }
     if let Some(config) = config {
         files.push((CONFIG.to_owned(), config.to_owned()));
     }
@@ -126,9 +174,19 @@ pub async fn write(
         let mut file = File::open(path).map_err(failed("read", path))?;
         sums.push((name.clone(), sum_while_copying(&mut file, &mut io::sink()).map_err(failed("read", path))?));
     }
-    let manifest = Manifest { format: FORMAT, server_version: crate::VERSION.to_owned(), created_at: now, files: sums };
-    archive(&manifest, &files, target)?;
-    Ok(manifest)
+    let server_version = crate::VERSION.to_owned();
+    let manifest = Manifest { format: FORMAT, server_version, created_at: now, files: sums, content: content.is_some() };
+    let content = archive(&manifest, &files, content, target)?;
+    Ok(Written { manifest, content })
+}
+
+/// What a backup holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The content in it; `None` when it was not asked for.
+    pub content: Option<ContentSum>,
 }
 
 struct RemoveDir(PathBuf);
@@ -139,7 +197,19 @@ impl Drop for RemoveDir {
     }
 }
 
-fn archive(manifest: &Manifest, files: &[(String, PathBuf)], target: &Path) -> Result<(), BackupError> {
+fn append_small(tar: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(SECRET_MODE);
+    tar.append_data(&mut header, name, bytes)
+}
+
+fn archive(
+    manifest: &Manifest,
+    files: &[(String, PathBuf)],
+    content: Option<(&Path, Portion)>,
+    target: &Path,
+) -> Result<Option<ContentSum>, BackupError> {
     use std::os::unix::fs::OpenOptionsExt;
     let partial = target.with_extension("partial");
     let open = File::options().write(true).create(true).truncate(true).mode(SECRET_MODE).open(&partial);
@@ -148,16 +218,15 @@ fn archive(manifest: &Manifest, files: &[(String, PathBuf)], target: &Path) -> R
         let mut tar = tar::Builder::new(io::BufWriter::new(file));
         let mut json = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
         json.push(b'\n');
-        let mut header = tar::Header::new_gnu();
-        header.set_size(json.len() as u64);
-        header.set_mode(SECRET_MODE);
-        tar.append_data(&mut header, MANIFEST, json.as_slice())?;
+        append_small(&mut tar, MANIFEST, &json)?;
         for (name, path) in files {
             tar.append_path_with_name(path, name)?;
         }
+        let sum = content.map(|(dir, portion)| content::append(&mut tar, dir, portion)).transpose()?;
         let file = tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        std::fs::rename(&partial, target)
+        std::fs::rename(&partial, target)?;
+        Ok(sum)
     })();
     if written.is_err() {
         let _ = std::fs::remove_file(&partial);
@@ -165,24 +234,29 @@ fn archive(manifest: &Manifest, files: &[(String, PathBuf)], target: &Path) -> R
     written.map_err(failed("write", target))
 }
 
-/// Restores `backup` into `dir`, which has to be empty of a server's files. The configuration is written to `config`
-/// when there is none. Everything is checked before anything gets its real name.
-pub fn restore(backup: &Path, dir: &DataDir, config: &Path) -> Result<Manifest, BackupError> {
+/// Restores `backup` into `dir`, which has to be empty of a server's files, and content (when there is some in it) into
+/// `content_dir`, which has to be empty. The configuration is written to `config` when there is none. Everything is checked before anything gets its real name.
+pub fn restore(backup: &Path, dir: &DataDir, content_dir: &Path, config: &Path) -> Result<Written, BackupError> {
     dir.create().map_err(failed("create", dir.path()))?;
     let _lock = dir.lock()?;
     let members = members(dir);
-    if let Some((path, _)) = members.iter().find(|(path, _)| path.exists()) {
+    let keys = dir.repository_keys();
+    if let Some(path) = members.iter().map(|(path, _)| path).chain([&keys]).find(|path| path.exists()) {
         return Err(BackupError::Exists { path: path.clone() });
     }
     let scratch = dir.path().join(".restore");
     let _ = std::fs::remove_dir_all(&scratch);
     std::fs::DirBuilder::new().create(&scratch).map_err(failed("create", &scratch))?;
     let _remove = RemoveDir(scratch.clone());
-    let manifest = unpack(backup, &scratch)?;
+    let Written { manifest, content } = unpack(backup, &scratch, content_dir)?;
     let damaged = |message: String| BackupError::Damaged { path: backup.to_owned(), message };
     let has = |name: &str| manifest.files.iter().any(|(n, _)| n == name);
     if let Some((path, _)) = members.iter().find(|(path, _)| !has(&name_of(path))) {
         return Err(damaged(format!("{} is missing in it", name_of(path))));
+    }
+    let kept_keys = scratch.join(name_of(&keys));
+    if kept_keys.exists() {
+        std::fs::rename(&kept_keys, &keys).map_err(failed("write", &keys))?;
     }
     for (path, mode) in members {
         use std::os::unix::fs::PermissionsExt;
@@ -200,11 +274,17 @@ pub fn restore(backup: &Path, dir: &DataDir, config: &Path) -> Result<Manifest, 
         write_atomic(config, &text, PUBLIC_MODE).map_err(failed("write", config))?;
     }
     File::open(dir.path()).and_then(|d| d.sync_all()).map_err(failed("sync", dir.path()))?;
-    Ok(manifest)
+    Ok(Written { manifest, content })
 }
 
-/// Unpacks what the manifest names into `scratch`, checking each checksum.
-fn unpack(backup: &Path, scratch: &Path) -> Result<Manifest, BackupError> {
+/// Is it a name of ours in an archive: a file, or a file of one of our directories?
+fn is_plain(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    parts.len() <= 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'))
+}
+
+/// Unpacks what the manifest names into `scratch`, checking each checksum, and the content where it belongs.
+fn unpack(backup: &Path, scratch: &Path, content_dir: &Path) -> Result<Written, BackupError> {
     let damaged = |message: String| BackupError::Damaged { path: backup.to_owned(), message };
     let unreadable = |e: io::Error| damaged(e.to_string());
     let file = File::open(backup).map_err(failed("read", backup))?;
@@ -221,22 +301,43 @@ fn unpack(backup: &Path, scratch: &Path) -> Result<Manifest, BackupError> {
         return Err(damaged(format!("its form {} is newer than this server ({FORMAT})", manifest.format)));
     }
     let mut wanted = manifest.files.clone();
+    let mut returning = manifest.content.then(|| content::Returning::begin(content_dir)).transpose()?;
     for entry in entries {
         let mut entry = entry.map_err(unreadable)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let at = wanted.iter().position(|(n, _)| *n == name && !n.contains('/'));
+        if let Some(returning) = &mut returning
+            && (name == content::TRAILER || name.starts_with(content::PREFIX))
+        {
+            let taken = match name.strip_prefix(content::PREFIX) {
+                Some(name) => returning.take(name, &mut entry),
+                None => returning.close(&mut entry),
+            };
+            taken.map_err(damaged)?;
+            continue;
+        }
+        let at = wanted.iter().position(|(n, _)| *n == name && is_plain(n));
         let at = at.ok_or_else(|| damaged(format!("{name:?} is not in its manifest")))?;
         let (_, sum) = wanted.swap_remove(at);
         let path = scratch.join(&name);
-        let mut out = File::create_new(&path).map_err(failed("create", &path))?;
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed("create", parent))?;
+        }
+        let mut out = private(&path).map_err(failed("create", &path))?;
         if sum_while_copying(&mut entry, &mut out).map_err(unreadable)? != sum {
             return Err(damaged(format!("the checksum of {name} is wrong")));
         }
     }
-    match wanted.first() {
-        None => Ok(manifest),
-        Some((name, _)) => Err(damaged(format!("{name} is missing; the file was cut short"))),
+    if let Some((name, _)) = wanted.first() {
+        return Err(damaged(format!("{name} is missing; the file was cut short")));
     }
+    let content = returning.map(content::Returning::finish).transpose()?;
+    Ok(Written { manifest, content })
+}
+
+/// A new file that nobody else reads while it may hold a key.
+fn private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().write(true).create_new(true).mode(SECRET_MODE).open(path)
 }
 
 fn sum_while_copying(from: &mut impl Read, to: &mut impl Write) -> io::Result<String> {

@@ -6,6 +6,7 @@
 //! Blocking code is plain functions that callers wrap in `spawn_blocking`; only fetching, syncing and on-demand units
 //! are async.
 
+pub mod airgap;
 pub mod content;
 pub mod deb;
 pub mod decompress;

@@ -232,7 +232,8 @@ impl ObjectStore {
             sections().try_for_each(|(stored, _)| file.write_all(stored))
         };
         write(&mut file).map_err(ContentError::io("write", file.path()))?;
-        self.pending().insert(id, file.into_temp_path());
+        // Of two that wrote the same object the first stays: a flush may already count on it.
+        self.pending().entry(id).or_insert(file.into_temp_path());
         Ok(())
     }
 
@@ -255,6 +256,33 @@ impl ObjectStore {
             }
         }
         Err(ContentError::Missing { what: kind.what(), id: id.to_string() })
+    }
+
+    /// The file of an object as it is, for example to copy it elsewhere, and what it is.
+    pub fn object_file(&self, id: &Sha256) -> ContentResult<(File, Kind)> {
+        let (file, path) = self.open_object_file(Kind::Node, id)?;
+        let kind = kind_of(&file).map_err(ContentError::io("read", &path))?;
+        let kind = kind.ok_or_else(|| ContentError::damaged("object", id, "the file does not begin as an object does"))?;
+        Ok((file, kind))
+    }
+
+    /// Takes in the file of an object from elsewhere after checking all of it, and says what it is. As after
+    /// [`Self::put_object`], it is durable after [`Self::sync`].
+    pub fn adopt_object(&self, staged: NamedTempFile, id: &Sha256) -> ContentResult<Kind> {
+        let kind = kind_of(staged.as_file()).map_err(ContentError::io("read", staged.path()))?;
+        let kind = kind.ok_or_else(|| ContentError::damaged("object", id, "the file does not begin as an object does"))?;
+        let file = staged.reopen().map_err(ContentError::io("open", staged.path()))?;
+        let object = Object::read_header(file, staged.path().to_owned(), kind, *id)?;
+        object.logical()?;
+        if kind == Kind::Leaf {
+            crate::tree::check_leaf(&object, id)?;
+        } else if object.others() > 0 {
+            return Err(ContentError::damaged(kind.what(), id, "it has sections that belong to leaves"));
+        }
+        if !self.has_object(id) {
+            self.pending().entry(*id).or_insert(staged.into_temp_path());
+        }
+        Ok(kind)
     }
 
     /// The logical bytes of an object, checked against its name.
@@ -463,6 +491,16 @@ impl Object {
             return Err(self.damaged("its content does not have the checksum it is named by"));
         }
         Ok(logical)
+    }
+}
+
+/// What the file of an object says it is.
+fn kind_of(file: &File) -> io::Result<Option<Kind>> {
+    let mut preamble = [0u8; PREAMBLE_BYTES];
+    match file.read_exact_at(&mut preamble, 0) {
+        Ok(()) if preamble[..8] == *MAGIC => Ok(Kind::from_byte(preamble[8])),
+        Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => Err(e),
+        _ => Ok(None),
     }
 }
 

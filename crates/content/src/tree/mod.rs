@@ -20,6 +20,7 @@ mod tests;
 pub use build::TreeBuilder;
 pub use diff::{Change, diff};
 pub use edit::edit;
+pub(crate) use read::check_leaf;
 pub use read::{Heads, Member, Members, PartStream, get, heads, iter, iter_full, members, reachable, reachable_heads};
 
 use serde::{Deserialize, Serialize};

@@ -124,8 +124,17 @@ pub fn heads(store: &ObjectStore, tree: &TreeRef) -> ContentResult<Vec<Head>> {
 
 /// Reads a leaf with all parts, each compared with its checksum.
 pub(super) fn read_entries(store: &ObjectStore, id: &Sha256, parts: usize) -> ContentResult<Vec<Entry>> {
-    let (object, heads) = open_leaf(store, id, parts)?;
-    let raw = (0..parts).map(|n| unpack(&object, id, n + 1)).collect::<ContentResult<Vec<_>>>()?;
+    entries_of(&store.open_object(Kind::Leaf, id)?, id, parts)
+}
+
+/// Compares everything in a leaf that is not covered by its name with the checksums that are. For leaves from elsewhere.
+pub(crate) fn check_leaf(leaf: &Object, id: &Sha256) -> ContentResult<()> {
+    entries_of(leaf, id, leaf.others()).map(|_| ())
+}
+
+fn entries_of(object: &Object, id: &Sha256, parts: usize) -> ContentResult<Vec<Entry>> {
+    let heads = read_leaf(object, id, parts)?;
+    let raw = (0..parts).map(|n| unpack(object, id, n + 1)).collect::<ContentResult<Vec<_>>>()?;
     let damaged = || ContentError::damaged(Kind::Leaf.what(), id, "a fragment does not have the checksum its entry names");
     let mut at = vec![0usize; parts];
     let mut entries = Vec::with_capacity(heads.len());
@@ -141,6 +150,9 @@ pub(super) fn read_entries(store: &ObjectStore, id: &Sha256, parts: usize) -> Co
             at[n] = end;
         }
         entries.push(Entry { key: head.key, record: head.record, parts: own });
+    }
+    if at.iter().zip(&raw).any(|(end, raw)| *end != raw.len()) {
+        return Err(ContentError::damaged(Kind::Leaf.what(), id, "a member holds more than its entries name"));
     }
     Ok(entries)
 }

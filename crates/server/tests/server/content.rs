@@ -23,14 +23,22 @@ fn payload() -> Vec<u8> {
     (0..300 * 1024).map(|_| next()).collect()
 }
 
-/// A yum repository with `dd-app` in this version.
+/// A yum repository with `dd-app` in this version, and the same `dd-lib` in all of them.
 fn repository(version: &'static str) -> PathBuf {
     let build = |dir: &Path| {
         let mut app = RpmPackage::new("dd-app", version);
         app.files = vec![PackageFile::new("/usr/share/dd-app/payload", payload())];
-        RpmRepository { packages: vec![app, RpmPackage::new("dd-lib", "1.0")], advisories: vec![] }.build(dir)
+        let mut packages = vec![app];
+        const LIB: &str = "dd-lib-1.0-1.noarch.rpm";
+        if version == "1.0" {
+            packages.push(RpmPackage::new("dd-lib", "1.0"));
+        } else {
+            std::fs::create_dir_all(dir)?;
+            std::fs::copy(repository("1.0").join(LIB), dir.join(LIB))?;
+        }
+        RpmRepository { packages, advisories: vec![] }.build(dir)
     };
-    cached("server-content", &format!("dd-app {version}, dd-lib 1.0"), build).expect("built")
+    cached("server-content", &format!("dd-app {version}, one dd-lib 1.0"), build).expect("built")
 }
 
 fn copy_over(from: &Path, to: &Path) {
@@ -231,9 +239,11 @@ async fn a_host_reads_metadata_and_packages_in_parts_and_only_what_changed() {
     let several = host.ask("GET", &path, &[("range", "bytes=0-1,5-6")]).await;
     assert!(several.status == 200 && several.body == original, "several ranges are answered with the whole file");
 
-    for missing in
-        ["latest/app/repodata/nothing.xml", "latest/app/packages/sha256-00/x.rpm", "latest/app/../app/repodata/repomd.xml"]
-    {
+    for missing in [
+        "latest/app/repodata/nothing.xml",
+        "latest/app/packages/sha256-00/x.rpm",
+        "latest/app/repodata%2F..%2Frepodata/repomd.xml",
+    ] {
         let got = host.get(missing).await;
         assert!(matches!(got.status, 403 | 404), "{missing}: {} {}", got.status, got.text());
         assert_eq!(got.header("content-type"), "text/plain; charset=utf-8");

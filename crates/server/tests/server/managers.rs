@@ -69,10 +69,12 @@ async fn dnf_reads_a_signed_repository_and_downloads_a_package() {
         d = dir.display()
     );
     std::fs::create_dir(dir.join("repos")).expect("made");
+    std::fs::write(dir.join("dnf.conf"), "[main]\n").expect("written");
     std::fs::write(dir.join("repos/drydock.repo"), repo).expect("written");
     let dnf = |arguments: &[&str]| {
         let mut command = Command::new("dnf");
-        command.args(["-y", "--releasever=1", "--noplugins", "-c", "/dev/null"]);
+        command.args(["-y", "--releasever=1", "--noplugins"]);
+        command.arg(format!("--config={}/dnf.conf", dir.display()));
         command.arg(format!("--installroot={}/root", dir.display()));
         command.arg(format!("--setopt=reposdir={}/repos", dir.display()));
         command.arg(format!("--setopt=cachedir={}/cache", dir.display()));

@@ -22,6 +22,7 @@ use crate::link::session::{self, Shared, lock};
 use crate::paths::Paths;
 use crate::platform;
 use crate::socket::{self, Status};
+use crate::sources;
 use crate::task::control::Control;
 use crate::task::worker::{TaskWorker, start as start_tasks};
 
@@ -58,6 +59,7 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
     let asks = start_inventory(&config, &board, &patching)?;
     let control = Control::default();
     let reports = Arc::new(Notify::new());
+    let sources = start_sources(&paths, &config, &patching, &reports, &asks)?;
     let tasks = TaskWorker {
         paths: paths.clone(),
         ledger: Arc::clone(&ledger),
@@ -74,6 +76,7 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
         ledger: Arc::clone(&ledger),
         control,
         reports,
+        sources,
         orders,
         read_only: config.read_only,
         status: Arc::clone(&status),
@@ -114,6 +117,34 @@ fn start_inventory(config: &Config, board: &Arc<Board>, patching: &Arc<AtomicBoo
     tokio::spawn(async move {
         if let Err(e) = watch::run(watched, to).await {
             tracing::warn!("package databases cannot be watched ({e}); changes are found by the periodic inventory");
+        }
+    });
+    Ok(asks)
+}
+
+fn start_sources(
+    paths: &Paths,
+    config: &Config,
+    patching: &Arc<AtomicBool>,
+    reports: &Arc<Notify>,
+    inventory: &Sender<Ask>,
+) -> anyhow::Result<Sender<sources::worker::Ask>> {
+    let files = sources::site::Files::of(paths);
+    files.make().with_context(|| format!("cannot create {}", paths.sources().display()))?;
+    let worker = sources::worker::Worker {
+        paths: paths.clone(),
+        read_only: config.read_only,
+        patching: Arc::clone(patching),
+        reports: Arc::clone(reports),
+        inventory: inventory.clone(),
+    };
+    let asks = sources::worker::start(worker).context("cannot start a thread")?;
+    let root = paths.root.clone();
+    let to = asks.clone();
+    tokio::spawn(async move {
+        let dirs = sources::takeover::Places::all_watched();
+        if let Err(e) = sources::watch::run(&root, &dirs, to).await {
+            tracing::warn!("repository directories cannot be watched ({e}); changes are found by the periodic look");
         }
     });
     Ok(asks)

@@ -333,7 +333,7 @@ struct Seal {
     sha256: String,
 }
 
-fn seal<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+pub(crate) fn seal<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
     let body = serde_json::to_vec(value).map_err(|e| e.to_string())?;
     let mut out = serde_json::to_vec(&Seal { sha256: fingerprint(&body) }).map_err(|e| e.to_string())?;
     out.push(b'\n');
@@ -342,7 +342,7 @@ fn seal<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let at = bytes.iter().position(|b| *b == b'\n').ok_or("it is truncated")?;
     let (head, rest) = bytes.split_at(at);
     let body = rest[1..].strip_suffix(b"\n").ok_or("it is truncated")?;

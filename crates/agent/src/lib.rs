@@ -28,6 +28,8 @@ pub mod paths;
 pub mod platform;
 /// The local status socket.
 pub mod socket;
+/// The host's software sources.
+pub mod sources;
 /// The process that runs one command apart from the agent.
 pub mod supervise;
 /// Patch tasks.

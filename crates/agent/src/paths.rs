@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 /// All places the agent writes to.
 #[derive(Debug, Clone)]
 pub struct Paths {
+    /// The host whose package manager is served.
+    pub root: PathBuf,
     /// agent.toml.
     pub config: PathBuf,
     /// Keys, certificates, ledger, runs.
@@ -19,6 +21,7 @@ impl Paths {
     /// The standard places below `root` (`/`).
     pub fn below(root: &Path) -> Self {
         Paths {
+            root: root.to_owned(),
             config: root.join("etc/drydock-agent/agent.toml"),
             state: root.join("var/lib/drydock-agent"),
             socket: root.join("run/drydock-agent/agent.sock"),
@@ -64,6 +67,11 @@ impl Paths {
     /// One file per task.
     pub fn ledger(&self) -> PathBuf {
         self.state.join("ledger")
+    }
+
+    /// The host's software sources: document, journal, certificate, report.
+    pub fn sources(&self) -> PathBuf {
+        self.state.join("sources")
     }
 
     /// Commands under way.

@@ -24,7 +24,7 @@ mod zypper;
 
 pub use apt::Apt;
 pub use detect::{OsRelease, detect};
-pub use dnf::Dnf;
+pub use dnf::{Dnf, interpreter as dnf_interpreter};
 pub use dnf5::Dnf5;
 pub use error::PkgError;
 pub use kernel::{KernelState, kernel_installed};

@@ -46,6 +46,7 @@ impl Places {
     fn paths(self) -> Paths {
         let standard = Paths::below(&self.root_dir.unwrap_or_else(|| PathBuf::from("/")));
         Paths {
+            root: standard.root,
             config: self.config.unwrap_or(standard.config),
             state: self.state_dir.unwrap_or(standard.state),
             socket: self.socket.unwrap_or(standard.socket),
@@ -75,6 +76,9 @@ enum Command {
         /// Directory with spec.json
         dir: PathBuf,
     },
+    /// Make the host's repositories what the kept sources document says
+    #[command(hide = true)]
+    ApplySources,
     /// Print the version
     Version,
 }
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Unregister(command) => command.run(&paths).map(|()| ExitCode::SUCCESS),
         Command::Inventory(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Supervise { detach, dir } => crate::supervise::main(&dir, detach).map(|()| ExitCode::SUCCESS),
+        Command::ApplySources => crate::sources::site::apply_now(&paths).map(|()| ExitCode::SUCCESS),
         Command::Version => {
             println!("drydock-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

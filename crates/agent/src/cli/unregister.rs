@@ -1,5 +1,5 @@
-//! `unregister`: tells the server, stops the service, removes every file the agent made. Nothing is left but the
-//! package itself.
+//! `unregister`: tells the server, stops the service, gives the host's repository definitions back, removes every file
+//! the agent made. Nothing is left but the package itself. May be killed anywhere and repeated.
 
 use std::path::Path;
 
@@ -60,7 +60,13 @@ impl Unregister {
         if is_standard(paths) {
             unit::disable(installed)?;
         }
+        // Before the state directory goes: what gives the host back is in it.
+        let given_back = crate::sources::site::give_back(paths)?;
+        for line in &given_back.lines {
+            println!("{line}");
+        }
         remove(paths)?;
+        drop(given_back);
         println!("Every file of the agent was removed.");
         Ok(())
     }

@@ -23,6 +23,8 @@ pub enum Ask {
     Packages,
     /// Everything.
     Full,
+    /// The repositories are others now: their metadata, then everything.
+    Refresh,
 }
 
 /// How often without being asked.
@@ -64,9 +66,12 @@ impl Worker {
         }
         let spread = |d: Duration| d.mul_f64(0.9 + 0.2 * random());
         let mut full_due = Instant::now() + spread(self.intervals.full);
+        let mut refresh_asked = false;
         let mut refresh_due = self.intervals.refresh.map(|d| Instant::now() + spread(d));
         loop {
-            let next = [Some(full_due), refresh_due, self.updates_due].into_iter().flatten().min().unwrap_or(full_due);
+            // Asked for while a task owned the package manager.
+            let asked_due = refresh_asked.then(|| Instant::now() + UPDATES_QUIET);
+            let next = [Some(full_due), refresh_due, self.updates_due, asked_due].into_iter().flatten().min().unwrap_or(full_due);
             match asks.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(Ask::Packages) => {
                     self.collect(SectionKind::Packages);
@@ -74,13 +79,15 @@ impl Worker {
                     self.updates_due = Some(Instant::now() + UPDATES_QUIET);
                 }
                 Ok(Ask::Full) => full_due = Instant::now(),
+                Ok(Ask::Refresh) => refresh_asked = true,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let now = Instant::now();
             let free = !self.patching.load(Ordering::Relaxed);
-            if refresh_due.is_some_and(|due| due <= now) {
+            if refresh_due.is_some_and(|due| due <= now) || (refresh_asked && free) {
                 if free {
+                    refresh_asked = false;
                     for finding in self.collector.refresh() {
                         tracing::warn!("repository {}: {}", finding.subject, finding.message);
                     }

@@ -67,6 +67,20 @@ impl Proxy {
         Ok(Proxy { address: host_port(&uri, 3128).ok_or_else(bad)?, authorization })
     }
 
+    /// User and password, when the URL carried them as text.
+    pub fn credentials(&self) -> Option<(String, String)> {
+        let encoded = self.authorization.as_deref()?.strip_prefix("Basic ")?;
+        let text = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(encoded).ok()?).ok()?;
+        let (user, password) = text.split_once(':').unwrap_or((&text, ""));
+        Some((user.to_owned(), password.to_owned()))
+    }
+
+    /// `user:password` as it stands in a URL.
+    pub fn url_user(&self) -> Option<String> {
+        let (user, password) = self.credentials()?;
+        Some(format!("{}:{}", percent_encoded(&user), percent_encoded(&password)))
+    }
+
     /// The proxy for `server`: the configured one, else the environment's; `no_proxy` is honoured for the latter.
     pub fn choose(
         configured: Option<&str>,
@@ -108,6 +122,12 @@ fn in_network(network: &str, host: &str) -> bool {
     };
     let mask = if bits == 0 { 0 } else { u32::MAX.checked_shl(32u32.saturating_sub(bits)).unwrap_or(u32::MAX) };
     bits <= 32 && u32::from(base) & mask == u32::from(host) & mask
+}
+
+/// Everything but letters, digits and `._-~` as `%XX`.
+pub fn percent_encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~');
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn percent_decoded(text: &str) -> Vec<u8> {
@@ -166,6 +186,7 @@ mod tests {
         assert_eq!(choose(None, "11.1.2.3"), Some("proxy".into()));
         let with_user = Proxy::choose(None, &server("o"), env).expect("valid").expect("a proxy");
         assert_eq!(with_user.authorization.as_deref(), Some("Basic bWU6YUBi"));
+        assert_eq!(with_user.url_user().as_deref(), Some("me:a%40b"));
         assert!(Proxy::parse("socks5://x:1").is_err());
     }
 }

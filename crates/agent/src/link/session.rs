@@ -29,6 +29,7 @@ use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::platform;
 use crate::socket::Status;
+use crate::sources::pull::Pull;
 use crate::task::control::Control;
 use crate::task::order::{self, NotTaken, Taker};
 
@@ -64,6 +65,8 @@ pub struct Shared {
     pub control: Control,
     /// Wakes the link: a report is due.
     pub reports: Arc<Notify>,
+    /// Wakes the thread that keeps the host's sources.
+    pub sources: std::sync::mpsc::Sender<crate::sources::worker::Ask>,
     /// Wakes the task worker: an order was taken.
     pub orders: std::sync::mpsc::Sender<()>,
     /// Only dry runs are taken.
@@ -238,17 +241,20 @@ impl Session {
                     Ok(Some(hint)) => {
                         allowed = silence(hint.heartbeat_secs);
                         heard_by = Instant::now() + allowed;
-                        if hint.look { self.pull().await } else { Ok(()) }
+                        if hint.look { self.look().await } else { Ok(()) }
                     }
                     Ok(None) => Err(Ended::Closed),
                     Err(status) => Err(judged("the session", &status)),
                 },
                 () = sleep_until(heard_by) => Err(Ended::Silent(allowed.as_secs())),
                 () = shared.board.changed() => self.inventory().await,
-                () = shared.reports.notified() => self.flush().await,
+                () = shared.reports.notified() => match self.flush().await {
+                    Ok(()) => { self.sources().await; Ok(()) }
+                    e => e,
+                },
                 () = sleep_until(pull_at) => {
                     pull_at = Instant::now() + PULL_INTERVAL;
-                    match self.flush().await { Ok(()) => self.pull().await, e => e }
+                    match self.flush().await { Ok(()) => self.look().await, e => e }
                 }
                 () = sleep_until(renew_at) => match self.renew().await {
                     Ok(()) => Err(Ended::Renewed),
@@ -269,7 +275,19 @@ impl Session {
     async fn catch_up(&mut self) -> Result<(), Ended> {
         self.flush().await?;
         self.inventory().await?;
-        self.pull().await
+        self.look().await
+    }
+
+    /// What a hint asks for.
+    async fn look(&mut self) -> Result<(), Ended> {
+        self.pull().await?;
+        self.sources().await;
+        Ok(())
+    }
+
+    async fn sources(&self) {
+        let (paths, asks) = (&self.shared.paths, &self.shared.sources);
+        Pull { paths, identity: &self.identity, client: self.client.clone(), asks }.run().await;
     }
 
     fn renewal_due(&self) -> Instant {

@@ -13,6 +13,7 @@ use drydock_api::agent::v1::section_report::Body;
 use drydock_api::agent::v1::*;
 use drydock_domain::inventory::fingerprint;
 use drydock_domain::patch::report::TaskReport;
+use drydock_domain::source::host::HostSourcesReport;
 use drydock_domain::work::WorkOrder;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -46,6 +47,10 @@ pub struct Seen {
     pub renewals: u32,
     pub unregistered: bool,
     pub certificate_secs: u64,
+    /// Document and signature of the host's sources, with their generation.
+    pub sources: Option<(u64, PullSourcesResponse)>,
+    pub source_reports: Vec<HostSourcesReport>,
+    pub content_certificates: u32,
     /// A person has revoked the instance.
     pub revoked: bool,
 }
@@ -129,8 +134,15 @@ impl Server {
     pub fn give(&self, signed: SignedOrder) {
         let mut seen = self.seen();
         seen.orders.push(signed);
-        if let Some(hints) = &seen.hints {
-            let _ = hints.try_send(Ok(Hint { heartbeat_secs: seen.heartbeat_secs, look: true }));
+        seen.hint();
+    }
+}
+
+impl Seen {
+    /// Makes the agent look.
+    pub fn hint(&self) {
+        if let Some(hints) = &self.hints {
+            let _ = hints.try_send(Ok(Hint { heartbeat_secs: self.heartbeat_secs, look: true }));
         }
     }
 }
@@ -256,6 +268,27 @@ impl AgentLink for Service {
         seen.orders.clear();
         seen.refused.push(request.into_inner().reason);
         Ok(Response::new(RefuseOrderResponse {}))
+    }
+
+    async fn pull_sources(&self, request: Request<PullSourcesRequest>) -> Result<Response<PullSourcesResponse>, Status> {
+        let held = request.into_inner().generation;
+        let changed = self.lock().sources.as_ref().filter(|(generation, _)| *generation != held).map(|(_, r)| r.clone());
+        Ok(Response::new(changed.unwrap_or_default()))
+    }
+
+    async fn report_sources(&self, request: Request<ReportSourcesRequest>) -> Result<Response<ReportSourcesResponse>, Status> {
+        let report = serde_json::from_slice(&request.into_inner().report).expect("a report");
+        self.lock().source_reports.push(report);
+        Ok(Response::new(ReportSourcesResponse {}))
+    }
+
+    async fn issue_content_certificate(
+        &self,
+        request: Request<IssueContentCertificateRequest>,
+    ) -> Result<Response<IssueContentCertificateResponse>, Status> {
+        let (_, certificate_pem) = self.certify(&request.into_inner().csr_der);
+        self.lock().content_certificates += 1;
+        Ok(Response::new(IssueContentCertificateResponse { certificate_pem, ca_pem: self.ca_pem.clone() }))
     }
 
     async fn unregister(&self, _: Request<UnregisterRequest>) -> Result<Response<UnregisterResponse>, Status> {

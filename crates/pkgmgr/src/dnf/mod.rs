@@ -63,7 +63,7 @@ impl Dnf {
 }
 
 /// The interpreter dnf itself uses, from the first line of its script: a newer `python3` may lack dnf's modules.
-fn interpreter(root: &Path) -> String {
+pub fn interpreter(root: &Path) -> String {
     let of = |path: &str| {
         let text = std::fs::read(root.join(path)).ok()?;
         let line = String::from_utf8_lossy(text.split(|b| *b == b'\n').next()?).into_owned();

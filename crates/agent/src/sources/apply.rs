@@ -1,0 +1,217 @@
+//! Makes the host what the document says, or gives it back. May be killed anywhere and repeated: what is already so is
+//! left alone, and the journal knows what is ours.
+//!
+//! ```text
+//! additive mode: restore what was set aside
+//! journal says which files and directories are coming ─> they are written, unchanged ones keep their time
+//!   ─> files of earlier documents are removed ─> exclusive mode: others' definitions are set aside ─> rpm keys
+//! ```
+//! Ours come before theirs go, so that there is no moment without repositories.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use drydock_domain::inventory::{Finding, ManagerKind};
+use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesState, SourcesMode};
+use drydock_pkgmgr::run::{CommandSpec, Runner};
+
+use super::disk::{Disk, DiskError};
+use super::journal::{Kept, RpmKey};
+use super::plugin;
+use super::render::{Rendered, finding};
+use super::takeover::{self, Places};
+
+/// Reading or changing the keys of the rpm database.
+const RPM_LIMIT: Duration = Duration::from_secs(120);
+
+/// The host to work on.
+pub struct Site<'a> {
+    /// Its files.
+    pub disk: &'a Disk,
+    /// Its package manager.
+    pub manager: ManagerKind,
+    /// Runs rpm; `None` = another root than the running system's, whose rpm is not ours to ask.
+    pub runner: Option<&'a dyn Runner>,
+}
+
+/// Applies `document`; `rendered` are the files it means here.
+pub fn apply(site: &Site<'_>, kept: &mut Kept, document: &HostSources, rendered: &Rendered) -> HostSourcesReport {
+    let mut findings = rendered.findings.clone();
+    let complete = match change(site, kept, document, rendered, &mut findings) {
+        Ok(complete) => complete && !rendered.incomplete,
+        Err(e) => {
+            findings.push(finding("sources", &e.to_string()));
+            false
+        }
+    };
+    HostSourcesReport {
+        generation: document.generation,
+        state: if complete { HostSourcesState::Applied } else { HostSourcesState::Failed },
+        taken_over: kept.journal.taken.iter().map(|t| t.original.clone()).collect(),
+        findings,
+    }
+}
+
+/// Makes the changes; false when something is left to do that a later try may achieve.
+fn change(
+    site: &Site<'_>,
+    kept: &mut Kept,
+    document: &HostSources,
+    rendered: &Rendered,
+    findings: &mut Vec<Finding>,
+) -> Result<bool, DiskError> {
+    let places = Places::of(site.manager);
+    mend(site, kept, places, findings)?;
+    let exclusive = document.mode == SourcesMode::Exclusive;
+    if !exclusive {
+        findings.extend(takeover::restore(site.disk, kept)?);
+    }
+    write(site.disk, kept, rendered)?;
+    if exclusive {
+        takeover::take(site.disk, kept, places)?;
+    }
+    let restored = exclusive || kept.journal.taken.is_empty();
+    Ok(keys(site, kept, &rendered.rpm_keys, findings)? && restored)
+}
+
+/// Gives the host back: everything set aside returns, everything of ours goes. An error leaves the journal, so that it
+/// can be repeated.
+pub fn release(site: &Site<'_>, kept: &mut Kept) -> Result<Vec<Finding>, DiskError> {
+    let mut findings = Vec::new();
+    mend(site, kept, Places::of(site.manager), &mut findings)?;
+    findings.extend(takeover::restore(site.disk, kept)?);
+    keys(site, kept, &[], &mut findings)?;
+    write(site.disk, kept, &Rendered::default())?;
+    Ok(findings)
+}
+
+fn mend(site: &Site<'_>, kept: &mut Kept, places: Places, findings: &mut Vec<Finding>) -> Result<(), DiskError> {
+    if let Some(why) = kept.problem.clone() {
+        let message =
+            format!("the journal of the sources could not be believed ({why}); it was rebuilt from the names of the files");
+        findings.push(finding("journal", &message));
+        takeover::rebuild(site.disk, kept, places)?;
+    }
+    Ok(())
+}
+
+/// Writes `rendered` and removes what earlier documents had beyond it.
+fn write(disk: &Disk, kept: &mut Kept, rendered: &Rendered) -> Result<(), DiskError> {
+    let wanted: BTreeSet<&str> = rendered.files.iter().map(|f| f.path.as_str()).collect();
+    let dirs = with_parents(disk, &rendered.dirs);
+    let new_dirs: Vec<String> = dirs.iter().map(|(d, _)| d).filter(|d| !disk.host(d).is_dir()).cloned().collect();
+    kept.update(disk, |j| {
+        let missing: Vec<String> = wanted.iter().filter(|w| !j.files.iter().any(|f| f == *w)).map(|w| (*w).to_owned()).collect();
+        j.files.extend(missing);
+        for dir in new_dirs {
+            if !j.dirs.contains(&dir) {
+                j.dirs.push(dir);
+            }
+        }
+    })?;
+    for (dir, mode) in &dirs {
+        // Others' directories keep their modes; only what leads to our files must be passable.
+        let mode = if dir.starts_with("/etc/drydock-agent") || !disk.host(dir).is_dir() { *mode } else { 0 };
+        disk.make_dir(&disk.host(dir), mode)?;
+    }
+    for file in &rendered.files {
+        disk.write(&disk.host(&file.path), &file.bytes, file.mode, file.owner)?;
+    }
+    let stale: Vec<String> = kept.journal.files.iter().filter(|f| !wanted.contains(f.as_str())).cloned().collect();
+    for path in &stale {
+        let real = disk.host(path);
+        for compiled in plugin::compiled(&real) {
+            disk.remove(&compiled)?;
+        }
+        disk.remove(&real)?;
+    }
+    let is_used = |dir: &String| dirs.iter().any(|(d, _)| Path::new(d).starts_with(dir));
+    let unused: Vec<String> = kept.journal.dirs.iter().rev().filter(|d| !is_used(d)).cloned().collect();
+    for dir in &unused {
+        disk.remove_dir(&disk.host(dir))?;
+    }
+    // A directory in which somebody else's file lies is not ours any more.
+    kept.update(disk, |j| {
+        j.files.retain(|f| wanted.contains(f.as_str()));
+        j.dirs.retain(is_used);
+    })
+}
+
+/// `dirs` and what is missing above them, parents first.
+fn with_parents(disk: &Disk, dirs: &[(String, u32)]) -> Vec<(String, u32)> {
+    let mut out: Vec<(String, u32)> = Vec::new();
+    for (dir, mode) in dirs {
+        let mut above: Vec<&Path> = Path::new(dir).ancestors().skip(1).collect();
+        above.reverse();
+        for parent in above.into_iter().filter_map(Path::to_str) {
+            if !disk.host(parent).is_dir() && !out.iter().any(|(d, _)| d == parent) {
+                out.push((parent.to_owned(), 0o755));
+            }
+        }
+        if !out.iter().any(|(d, _)| d == dir) {
+            out.push((dir.clone(), *mode));
+        }
+    }
+    out
+}
+
+/// Gives the rpm database the keys in `wanted` and takes back those it no longer needs; false when it lacks one.
+fn keys(site: &Site<'_>, kept: &mut Kept, wanted: &[String], findings: &mut Vec<Finding>) -> Result<bool, DiskError> {
+    let mut complete = true;
+    let gone: Vec<RpmKey> = kept.journal.rpm_keys.iter().filter(|k| !wanted.contains(&k.file)).cloned().collect();
+    for key in gone {
+        let still_used: BTreeSet<&String> =
+            kept.journal.rpm_keys.iter().filter(|k| k.file != key.file).flat_map(|k| &k.packages).collect();
+        for package in key.packages.iter().filter(|p| !still_used.contains(p)) {
+            if site.disk.note()
+                && let Some(runner) = site.runner
+                && let Err(why) = rpm(runner, &["-e", package])
+            {
+                tracing::warn!("the key {package} stays in the rpm database: {why}");
+            }
+        }
+        kept.update(site.disk, |j| j.rpm_keys.retain(|k| k.file != key.file))?;
+    }
+    for file in wanted {
+        if kept.journal.rpm_keys.iter().any(|k| k.file == *file) || !site.disk.note() {
+            continue;
+        }
+        let Some(runner) = site.runner else { continue };
+        match import(runner, file) {
+            Ok(packages) => {
+                let key = RpmKey { file: file.clone(), packages };
+                kept.update(site.disk, |j| j.rpm_keys.push(key))?;
+            }
+            Err(why) => {
+                complete = false;
+                findings.push(finding(file, &format!("the key could not be given to the rpm database: {why}")));
+            }
+        }
+    }
+    Ok(complete)
+}
+
+/// Imports a key file; the packages that were not there before.
+fn import(runner: &dyn Runner, file: &str) -> Result<Vec<String>, String> {
+    let present = || -> Result<BTreeSet<String>, String> {
+        let text = rpm(runner, &["-qa", "gpg-pubkey*"])?;
+        Ok(text.lines().map(|l| l.trim().to_owned()).filter(|l| l.starts_with("gpg-pubkey")).collect())
+    };
+    let before = present()?;
+    rpm(runner, &["--import", file])?;
+    Ok(present()?.difference(&before).cloned().collect())
+}
+
+fn rpm(runner: &dyn Runner, args: &[&str]) -> Result<String, String> {
+    let spec = CommandSpec::new("rpm", "rpm (keys)", RPM_LIMIT).args(args.iter().copied());
+    let done = runner.run(&spec).map_err(|e| e.to_string())?;
+    if done.success() {
+        return Ok(done.stdout.text());
+    }
+    Err(format!("{}: {}", done.describe_end(), done.stderr.text().trim().chars().take(300).collect::<String>()))
+}
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

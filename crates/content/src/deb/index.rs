@@ -10,9 +10,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use drydock_domain::source::filter::Selection;
+use drydock_domain::source::unit::Format;
 
 use super::packages::{Package, Piece, Refused, Stanzas};
 use crate::decompress;
+use crate::derive;
 use crate::digest::Sha256;
 use crate::error::ContentError;
 use crate::objects::ObjectStore;
@@ -220,7 +222,7 @@ fn picked(spool: &SpoolReader, lines: Vec<Line>, selection: &Selection) -> Resul
         let fragment = spool.read(line.slot, &mut buffer).map_err(spool_error)?;
         records.push(snapshot::read_record(&fragment[..line.record_bytes.min(fragment.len())])?);
     }
-    let keep = vec![true; records.len()]; // DERIVE
+    let keep = derive::pick(selection, Format::Deb, &records, &[], &[])?;
     Ok(lines.into_iter().zip(keep).filter_map(|(line, keep)| keep.then_some(line)).collect())
 }
 

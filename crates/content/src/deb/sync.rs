@@ -258,13 +258,19 @@ impl Sync<'_> {
         dir: &Path,
     ) -> Result<Vec<Option<PathBuf>>, Failed> {
         let mut fetches = Vec::with_capacity(wanted.len());
-        for (number, (wanted, known)) in wanted.iter().zip(known).enumerate() {
-            let to = dir.join(number.to_string());
+        for (number, (index, known_tree)) in wanted.iter().zip(known).enumerate() {
+            // The architectures of a flat repository share one file.
+            let same = |at: &usize| known[*at].is_none() && wanted[*at].candidates == index.candidates;
+            let first = (0..number).find(same).unwrap_or(number);
+            let to = dir.join(first.to_string());
             fetches.push(async move {
-                if known.is_some() {
+                if known_tree.is_some() {
                     return Ok(None);
                 }
-                self.fetch(release, wanted, &to).await.map(|()| Some(to))
+                if first == number {
+                    self.fetch(release, index, &to).await?;
+                }
+                Ok(Some(to))
             });
         }
         stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect().await

@@ -118,6 +118,7 @@ async fn flat_repositories_and_several_architectures() {
     bench.upstream().components.clear();
     bench.spec.architectures = vec!["amd64".to_owned(), "arm64".to_owned()];
     let outcome = bench.sync(None).await.unwrap();
+    assert_eq!(upstream.asked(), ["InRelease", "Packages.gz"], "one file for both");
     assert_eq!(bench.names(&outcome.root, "main/amd64"), ["doc 1 all", "x 1 amd64"]);
     assert_eq!(bench.names(&outcome.root, "main/arm64"), ["doc 1 all", "x 1 arm64"]);
     let (_, records) = bench.index(&outcome.root, "main/amd64");

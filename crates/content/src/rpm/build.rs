@@ -8,12 +8,13 @@ use drydock_domain::source::unit::{Format, SnapshotStats};
 use super::assemble::{NamedList, document_tree, nevras, package_tree, unit};
 use super::lists::{FILELISTS, OTHER};
 use super::notes::Notes;
-use super::pick as derive;
+
 use super::read::{
     Documented, List, MetaFile, PackageRow, PackageRules, Packages, Reading, advisories, list, modules, packages, record_digest,
 };
 use super::sync::Fresh;
 use crate::content::{Content, WantedUnit};
+use crate::derive;
 use crate::error::{ContentError, ContentResult};
 use crate::snapshot::{AdvisoryRecord, Extra, ModuleRecord, SnapshotDoc};
 use crate::sync::{ProgressSink, SyncError};

@@ -13,7 +13,6 @@ mod lists;
 pub mod local;
 mod modules;
 mod notes;
-mod pick;
 mod primary;
 pub mod publish;
 mod read;

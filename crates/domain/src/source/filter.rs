@@ -252,6 +252,9 @@ pub struct UnitFacts<'a> {
     pub modules: Vec<(&'a str, &'a str)>,
 }
 
+/// Units whose versions follow each other: name, architecture, modules.
+type Group<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 /// A selection ready to match.
 #[derive(Debug, Clone)]
 pub struct CompiledSelection {
@@ -310,7 +313,7 @@ impl CompiledSelection {
     /// Leaves of each (name, arch, module streams) only the units with one of the `newest` highest versions. Versions
     /// that compare equal count once; one that cannot be read counts as the lowest.
     fn keep_newest(&self, newest: usize, units: &[UnitFacts<'_>], taken: &mut [bool]) {
-        let mut groups: HashMap<(&str, &str, &[(&str, &str)]), Vec<usize>> = HashMap::new();
+        let mut groups: HashMap<Group<'_>, Vec<usize>> = HashMap::new();
         for (n, unit) in units.iter().enumerate().filter(|(n, _)| taken.get(*n) == Some(&true)) {
             groups.entry((unit.name, unit.arch, &unit.modules)).or_default().push(n);
         }

@@ -157,6 +157,9 @@ mod properties {
     use super::*;
     use crate::tree::chunk::MAX_ENTRIES;
 
+    /// A key with its records in the first and in the second tree.
+    type Difference = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
+
     /// Sets of a few up to some thousand keys, dense enough for edits to hit them.
     fn models() -> impl Strategy<Value = Model> {
         (0u32..3000, 1u32..4, any::<u32>()).prop_map(|(count, stride, seed)| {
@@ -190,7 +193,7 @@ mod properties {
         (after, changes)
     }
 
-    fn differences(store: &ObjectStore, a: &TreeRef, b: &TreeRef) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn differences(store: &ObjectStore, a: &TreeRef, b: &TreeRef) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut add = |change: Change| {
             found.push(match change {
@@ -204,7 +207,7 @@ mod properties {
         found
     }
 
-    fn expected(a: &Model, b: &Model) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn expected(a: &Model, b: &Model) -> Vec<Difference> {
         let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
         let record = |model: &Model, key: &Vec<u8>| model.get(key).map(|v| entry(key, *v).record);
         keys.into_iter()
@@ -280,7 +283,7 @@ fn keys_chosen_to_end_no_node_meet_the_cap() {
     assert!(model.len() > 1500);
     let tree = build(&store, &model);
     let mut edited = model.clone();
-    edited.remove(&b"package-000003".to_vec());
+    edited.remove(b"package-000003".as_slice());
     assert!(edited.len() < model.len());
     let removed = BTreeMap::from([(b"package-000003".to_vec(), None)]);
     assert_eq!(edit(&store, &tree, removed).expect("edit"), build(&store, &edited));

@@ -219,6 +219,14 @@ fn next_member(rest: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
+/// Compressed bytes, for [`crate::fuzz`].
+pub(crate) fn fuzz(input: &[u8]) {
+    const MAX_RAW: u64 = 1024 * 1024;
+    let Ok(reader) = reader_from(io::Cursor::new(input.to_vec()), MAX_RAW) else { return };
+    // The end or a refusal; how much came out in front of it does not matter.
+    let _ = io::copy(&mut reader.take(MAX_RAW + 1), &mut io::sink());
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Cursor, Write as _};

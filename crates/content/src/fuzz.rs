@@ -18,3 +18,12 @@ pub fn rpm(input: &[u8]) {
 pub fn rpm_accepted(input: &[u8]) -> Vec<String> {
     crate::rpm::fuzz_accepted(input)
 }
+
+/// What upstreams say before any format is looked at: lists of mirrors, paths, compressed files, keys, signed texts and
+/// signatures.
+#[doc(hidden)]
+pub fn upstream(input: &[u8]) {
+    crate::fetch::fuzz(input);
+    crate::openpgp::fuzz(input);
+    crate::decompress::fuzz(input);
+}

@@ -124,13 +124,15 @@ enum Asked<'a> {
 }
 
 fn ask(format: Format, path: &str) -> Option<Asked<'_>> {
-    // Exactly as written in our metadata: what needs to be made plain is not ours.
+    // Exactly as written in our metadata: what needs to be made plain, or has upper-case digits, is not ours.
     if safe_relative(path).as_deref() != Ok(path) {
         return None;
     }
     let parts: Vec<&str> = path.split('/').collect();
     match (format, parts.as_slice()) {
-        (Format::Rpm, ["packages", digest, _]) | (Format::Deb, ["pool", digest, _]) => digest.parse().ok().map(Asked::Unit),
+        (Format::Rpm, ["packages", digest, _]) | (Format::Deb, ["pool", digest, _]) => {
+            digest.parse().ok().filter(|parsed: &Digest| parsed.to_string() == **digest).map(Asked::Unit)
+        }
         (Format::Rpm, ["packages", ..]) | (Format::Deb, ["pool", ..]) => None,
         (Format::Deb, ["dists", .., "by-hash", "SHA256", hash]) => {
             let directory = path.len() - "by-hash/SHA256/".len() - hash.len();

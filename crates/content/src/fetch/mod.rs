@@ -427,5 +427,17 @@ fn without_credentials(text: &str) -> String {
     }
 }
 
+/// Lists of mirrors and paths, for [`crate::fuzz`].
+pub(crate) fn fuzz(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(found) = mirrors::parse(&text) {
+        assert!(found.urls.len() <= mirrors::MIRRORS_MAX && !found.urls.is_empty());
+    }
+    if let Ok(plain) = safe_relative(&text) {
+        assert!(!plain.split('/').any(|part| part.is_empty() || part == "." || part == ".."), "{plain:?}");
+        let _ = encode_path(&plain);
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -94,5 +94,18 @@ fn upper_hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Keys, signatures and signed texts, for [`crate::fuzz`].
+pub(crate) fn fuzz(input: &[u8]) {
+    let text = String::from_utf8_lossy(input).into_owned();
+    let ring = Keyring::parse(&[text]).unwrap_or_default();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    // Nothing may be accepted here: a seed's key never signed at the beginning of time.
+    assert!(ring.verify_detached(b"data", input, now).is_err());
+    assert!(ring.verify_clearsigned(input, now).is_err());
+    if let Ok(payload) = clearsigned_payload(input) {
+        assert!(payload.len() <= input.len());
+    }
+}
+
 #[cfg(test)]
 mod tests;

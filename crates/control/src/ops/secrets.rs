@@ -2,23 +2,16 @@
 //!
 //! A client key is shown as absent. A password of a proxy is shown as [`HIDDEN`]; a spec that comes back with that word
 //! in the password's place means the password that is stored, so that what was read can be edited and written back.
+//! URLs of upstreams hold no passwords: they are refused there.
 
 use drydock_domain::source::spec::{Origin, SourceSpec};
-
-/// What stands in the place of a password.
-const HIDDEN: &str = "********";
+use drydock_domain::source::url::HIDDEN_PASSWORD as HIDDEN;
 
 /// The spec as people may see it.
 pub(super) fn redacted(mut spec: SourceSpec) -> SourceSpec {
     if let Origin::Upstream(upstream) = &mut spec.origin {
         upstream.client_key_pem = None;
-        upstream.proxy = upstream.proxy.take().map(|proxy| with_password(&proxy, Some(HIDDEN)));
-        for url in &mut upstream.urls {
-            *url = with_password(url, Some(HIDDEN));
-        }
-        for url in [&mut upstream.mirrorlist, &mut upstream.metalink].into_iter().flatten() {
-            *url = with_password(url, Some(HIDDEN));
-        }
+        upstream.proxy = upstream.proxy.take().map(|proxy| with_password(&proxy, HIDDEN));
     }
     spec
 }
@@ -31,27 +24,15 @@ pub(super) fn merged(old: &SourceSpec, mut new: SourceSpec) -> SourceSpec {
         after.client_key_pem.clone_from(&before.client_key_pem);
     }
     if let Some(proxy) = &mut after.proxy {
-        restore(proxy, before.proxy.as_slice());
-    }
-    for url in &mut after.urls {
-        restore(url, &before.urls);
-    }
-    if let Some(url) = &mut after.mirrorlist {
-        restore(url, before.mirrorlist.as_slice());
-    }
-    if let Some(url) = &mut after.metalink {
-        restore(url, before.metalink.as_slice());
+        restore(proxy, before.proxy.as_deref());
     }
     new
 }
 
-/// Puts the stored password back into a URL that came back hidden: from the one that reads the same when hidden.
-fn restore(url: &mut String, before: &[String]) {
-    if password(url) != Some(HIDDEN) {
-        return;
-    }
-    if let Some(stored) = before.iter().find(|b| with_password(b, Some(HIDDEN)) == *url) {
-        url.clone_from(stored);
+/// Puts the stored password back into a proxy that came back hidden, when it is the same proxy and user.
+fn restore(proxy: &mut String, before: Option<&str>) {
+    if let Some(stored) = before.filter(|b| password(proxy) == Some(HIDDEN) && with_password(b, HIDDEN) == *proxy) {
+        stored.clone_into(proxy);
     }
 }
 
@@ -69,10 +50,10 @@ fn password(url: &str) -> Option<&str> {
     password_at(url).map(|(from, to)| &url[from..to])
 }
 
-fn with_password(url: &str, with: Option<&str>) -> String {
-    match (password_at(url), with) {
-        (Some((from, to)), Some(with)) => format!("{}{with}{}", &url[..from], &url[to..]),
-        _ => url.to_owned(),
+fn with_password(url: &str, with: &str) -> String {
+    match password_at(url) {
+        Some((from, to)) => format!("{}{with}{}", &url[..from], &url[to..]),
+        None => url.to_owned(),
     }
 }
 
@@ -88,23 +69,24 @@ mod tests {
     #[test]
     fn secrets_are_not_shown_and_come_back_with_an_edit() {
         let stored = spec(
-            r#"{"urls":["https://me:pw@up.example/x"],"proxy":"http://u:secret@proxy:3128","clientCertificatePem":"C","clientKeyPem":"K"}"#,
+            r#"{"urls":["https://up.example/x"],"proxy":"http://u:secret@proxy:3128","clientCertificatePem":"C","clientKeyPem":"K"}"#,
         );
         let shown = redacted(stored.clone());
         let text = serde_json::to_string(&shown).expect("JSON");
-        for secret in ["secret", "pw@", "\"K\""] {
+        for secret in ["secret", "\"K\""] {
             assert!(!text.contains(secret), "{text}");
         }
         assert_eq!(merged(&stored, shown), stored, "what was shown can be written back");
-        let other_host = spec(r#"{"urls":["https://me:********@evil.example/x"],"proxy":"http://u:new@proxy:3128"}"#);
-        let after = merged(&stored, other_host.clone());
-        assert_eq!(after, other_host, "a password does not go to another host, a key not to another certificate");
+        let other =
+            r#"{"urls":["https://up.example/x"],"proxy":"http://u:********@evil.example:3128","clientCertificatePem":"D"}"#;
+        let after = merged(&stored, spec(other));
+        assert_eq!(after, spec(other), "a password does not go to another host, a key not to another certificate");
     }
 
     #[test]
     fn a_url_without_a_password_stays() {
         for url in ["http://proxy:3128", "http://user@proxy:3128/a:b@c", "nonsense", "https://h/p?x=a:b@c"] {
-            assert_eq!(with_password(url, Some(HIDDEN)), url);
+            assert_eq!(with_password(url, HIDDEN), url);
         }
         assert_eq!(password("http://u:a@b@h/"), Some("a@b"));
     }

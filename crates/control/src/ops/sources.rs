@@ -48,7 +48,8 @@ pub(crate) struct UploadInput {
 }
 
 impl Control {
-    /// Makes a software source. One with an upstream is first synced when asked, or at once when it has an interval.
+    /// Makes a software source. One with an upstream is first synced when asked, or at once when it has
+    /// an interval.
     pub async fn create_source(&self, ctx: &OpCtx, spec: SourceSpec) -> Result<SourceView> {
         let resource = format!("software-source {}", spec.name);
         let act = self.act(ctx, "source.create", resource, Permission::SourceManage).await?;
@@ -72,6 +73,11 @@ impl Control {
                     return Err(Error::conflict(format!("a software source {} exists already", record.spec.name)));
                 }
                 other => other?,
+            }
+            if let Origin::Local { .. } = record.spec.origin {
+                // Its first snapshot has nothing in it: hosts can have the source before the first upload.
+                let job = self.new_content_job(ContentJobKind::Upload, Some(record.id), None, &record.created_by, ctx.now);
+                content_jobs::insert(&mut tx, &job).await?;
             }
             act.allowed(&mut tx).await?;
             commit(tx).await?;

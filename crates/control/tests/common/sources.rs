@@ -70,12 +70,15 @@ impl World {
     /// Jobs run until none is open, and what follows from them is done.
     pub async fn run_jobs(&self) {
         let mut runner = Runner::default();
+        // A turn that finds nothing to do is the last one: a job may be what another one waits for.
+        let mut idle = false;
         for _ in 0..20 {
             self.tick();
             let failed = runner.turn(&self.control).await;
             assert!(failed.is_empty(), "{failed:?}");
+            let before = self.open_content_jobs().await;
             runner.idle().await;
-            if self.open_content_jobs().await == 0 {
+            if before == 0 && std::mem::replace(&mut idle, before == 0) {
                 break;
             }
         }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use drydock_domain::ids::{ContentJobId, SnapshotId, SourceId};
-use drydock_domain::source::job::ContentJobKind;
+use drydock_domain::source::job::{ContentJobKind, ContentJobState};
 use drydock_store::source_records::{ContentJobRecord, SourceKind, SourceOutline};
 use drydock_store::{commit, content_jobs, snapshots, sources};
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +32,8 @@ const DERIVE_RETRY_SECS: u64 = 60;
 const TIDY_EVERY: u64 = 60;
 /// Time between collections, hours.
 const COLLECT_EVERY_HOURS: i64 = 24;
+/// The same after one that failed, hours.
+const COLLECT_AGAIN_HOURS: i64 = 1;
 /// How long a stopping server waits for jobs to let go before it gives their leases back.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
@@ -169,6 +171,12 @@ async fn newest_inputs(
 }
 
 /// Has it been long enough since the last collection?
-fn collection_due(last: Option<Timestamp>, now: Timestamp) -> bool {
-    last.is_none_or(|at| now.duration_since(at) >= SignedDuration::from_hours(COLLECT_EVERY_HOURS))
+fn collection_due(last: Option<&ContentJobRecord>, now: Timestamp) -> bool {
+    let Some(last) = last else { return true };
+    let hours = match last.state {
+        ContentJobState::Pending | ContentJobState::Running => return false,
+        ContentJobState::Failed => COLLECT_AGAIN_HOURS,
+        ContentJobState::Succeeded | ContentJobState::Canceled => COLLECT_EVERY_HOURS,
+    };
+    now.duration_since(last.created_at) >= SignedDuration::from_hours(hours)
 }

@@ -95,7 +95,7 @@ async fn collect_when_due(control: &Control) -> Result<()> {
     let now = control.now();
     let query = ContentJobQuery { kind: Some(ContentJobKind::Collect), ..ContentJobQuery::default() };
     let last = content_jobs::list(&mut *control.read().await?, &query).await?.items.into_iter().next();
-    if !collection_due(last.map(|j| j.created_at), now) {
+    if !collection_due(last.as_ref(), now) {
         return Ok(());
     }
     let job = control.new_content_job(ContentJobKind::Collect, None, None, "server", now);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use drydock_content::derive::{DeriveRequest, derive};
 use drydock_content::snapshot::{self, SnapshotRoot};
@@ -27,6 +28,9 @@ use crate::ops::{CollectInput, UPLOADS, UploadInput, head_json, head_time, root_
 const RACE_RETRIES: usize = 5;
 /// Uploads taken in by one job, count: those that wait behind it find their file there already.
 const UPLOADS_AT_ONCE: usize = 200;
+/// A collection waits this long for a moment when nothing else is at work, and looks so often.
+const COLLECT_PATIENCE: Duration = Duration::from_secs(600);
+const COLLECT_LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// Longest chain of reasons told, count.
 const REASONS_MAX: usize = 6;
 
@@ -172,11 +176,15 @@ async fn upload(
     let previous = snapshots::newest(&mut c, source.id).await?.map(|s| root_of(&s)).transpose()?;
     let waiting = content_jobs::open(&mut c, Some(source.id)).await?;
     drop(c);
-    let own = staged(part, job).ok_or_else(|| Failure::because("the uploaded file is gone; upload it again"))?;
+    let own: Vec<LocalFile> = match &job.input {
+        Some(_) => vec![staged(part, job).ok_or_else(|| Failure::because("the uploaded file is gone; upload it again"))?],
+        // The first snapshot of a new source.
+        None => Vec::new(),
+    };
     // Those that wait are taken along: a hundred uploads make a handful of snapshots, and each of their jobs then
     // finds its file there. One of them that is refused does not keep this job's own file out.
     let others = waiting.iter().filter(|j| j.kind == ContentJobKind::Upload && j.id != job.id && !j.cancel_requested);
-    let mut files = vec![own.clone()];
+    let mut files = own.clone();
     files.extend(others.filter_map(|j| staged(part, j)).take(UPLOADS_AT_ONCE));
     let request = |files: Vec<LocalFile>| LocalRequest {
         source: source.id,
@@ -186,9 +194,9 @@ async fn upload(
         remove: Vec::new(),
         now: control.now(),
     };
-    let alone = files.len() == 1;
+    let alone = files.len() == own.len();
     let outcome = match add_local(part, request(files), sink).await {
-        Err(SyncError::Upload { .. }) if !alone => add_local(part, request(vec![own]), sink).await?,
+        Err(SyncError::Upload { .. }) if !alone => add_local(part, request(own), sink).await?,
         other => other?,
     };
     let (root, stats, findings) = (outcome.root, outcome.stats, outcome.findings);
@@ -349,9 +357,16 @@ fn summary(number: u32, stats: &SnapshotStats) -> String {
 
 async fn collect(control: &Control, part: &ContentPart, job: &ContentJobRecord, owner: &str) -> Done<()> {
     let input: CollectInput = job.input.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let report = match control.collect(part, input.dry_run, control.now()).await {
-        Err(Error::Conflict { message, .. }) => return Err(Failure::because(message)),
-        other => other?,
+    let mut waited = Duration::ZERO;
+    let report = loop {
+        match control.collect(part, input.dry_run, control.now()).await {
+            Err(Error::Conflict { message, .. }) if waited >= COLLECT_PATIENCE => return Err(Failure::because(message)),
+            Err(Error::Conflict { .. }) => {
+                tokio::time::sleep(COLLECT_LOOKS_EVERY).await;
+                waited += COLLECT_LOOKS_EVERY;
+            }
+            other => break other?,
+        }
     };
     let parts = [report.objects, report.blobs, report.metadata, report.others];
     let (files, bytes) = parts.iter().fold((0u64, 0u64), |(n, b), f| (n.saturating_add(f.count), b.saturating_add(f.bytes)));

@@ -355,6 +355,26 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_cut_short_anywhere_leaves_a_store_to_build_on() {
+        let (_dir, content) = content();
+        let store = content.objects();
+        let all = packages(0..200);
+        let kept = rpm(store, &all[..100], &[], &[]);
+        let dropped = rpm(store, &all, &[], &[]);
+        let mut dead = Marked { objects: HashSet::new(), blobs: HashSet::new() };
+        dead.snapshot(store, &dropped).expect("mark");
+        let live = Marked::of(store, &Keep { roots: vec![kept], ..Keep::default() }).expect("mark");
+        let mut dead: Vec<Sha256> = dead.objects.difference(&live.objects).copied().collect();
+        dead.sort();
+        for cut in 0..=dead.len() {
+            dead[..cut].iter().for_each(|id| fs::remove_file(store.object_path(id)).expect("remove"));
+            assert!(readable(store, &kept));
+            assert_eq!(rpm(store, &all, &[], &[]), dropped);
+            assert!(readable(store, &dropped), "after {cut} removals");
+        }
+    }
+
+    #[test]
     fn young_files_stay_and_the_report_says_so() {
         let (_dir, content) = content();
         let root = rpm(content.objects(), &packages(0..3), &[], &[]);

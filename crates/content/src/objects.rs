@@ -6,7 +6,7 @@
 //! after their bytes reached the disk, so that neither a kill nor a power cut leaves half an object under its name.
 //! Every read is bounded and checked. Absent: reference counts; [`crate::gc`] marks what is still in use.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -108,6 +108,8 @@ struct Inner {
     pending: Mutex<HashMap<Sha256, tempfile::TempPath>>,
     /// Held shared while something is found present or put in place, exclusive while the collector removes.
     gate: RwLock<()>,
+    /// Everything that was renamed is on the disk. Held during a flush.
+    flushed: Mutex<bool>,
 }
 
 /// The files of the content directory. Cheap to clone.
@@ -125,8 +127,12 @@ impl ObjectStore {
             let path = dir.join(BLOBS_BY).join(alg.as_str());
             fs::create_dir_all(&path).map_err(ContentError::io("make", &path))?;
         }
-        let store =
-            ObjectStore(Arc::new(Inner { dir: dir.to_owned(), pending: Mutex::new(HashMap::new()), gate: RwLock::new(()) }));
+        let store = ObjectStore(Arc::new(Inner {
+            dir: dir.to_owned(),
+            pending: Mutex::new(HashMap::new()),
+            gate: RwLock::new(()),
+            flushed: Mutex::new(false),
+        }));
         store.clear_staging()?;
         Ok(store)
     }
@@ -134,11 +140,13 @@ impl ObjectStore {
     /// Removes leftovers of staging that are older than a day.
     pub(crate) fn clear_staging(&self) -> ContentResult<()> {
         let dir = self.staging_dir();
+        // Whole objects of a sync that failed before it made them durable: the next one counts on them.
+        let pending: HashSet<PathBuf> = self.pending().values().map(|path| path.to_path_buf()).collect();
         for entry in fs::read_dir(&dir).map_err(ContentError::io("list", &dir))? {
             let entry = entry.map_err(ContentError::io("list", &dir))?;
             let path = entry.path();
             let old = entry.metadata().and_then(|m| m.modified()).is_ok_and(|at| age(at) > STAGING_KEPT);
-            if old && path.is_file() {
+            if old && path.is_file() && !pending.contains(&path) {
                 remove_if_there(&path)?;
             }
         }
@@ -293,23 +301,34 @@ impl ObjectStore {
     /// Makes every object put so far durable under its name: one flush of the file system, the renames, and a flush of
     /// those. To be called before a root is handed out; the savers of snapshots do.
     pub fn sync(&self) -> ContentResult<()> {
-        let staged: Vec<(Sha256, PathBuf)> = self.pending().iter().map(|(id, path)| (*id, path.to_path_buf())).collect();
+        let mut flushed = self.flushed();
+        let staged: Vec<Sha256> = self.pending().keys().copied().collect();
+        if staged.is_empty() && *flushed {
+            return Ok(());
+        }
+        *flushed = false;
         if !staged.is_empty() {
             self.flush()?;
         }
-        for (id, _) in staged {
+        for id in staged {
+            let to = self.object_path(&id);
+            make_parent(&to)?;
             let _using = self.using();
             let mut pending = self.pending();
             let Some(path) = pending.remove(&id) else { continue };
-            let to = self.object_path(&id);
-            make_parent(&to)?;
             if let Err(e) = path.persist(&to) {
                 let failed = ContentError::io("rename a file to", &to)(e.error);
                 pending.insert(id, e.path);
                 return Err(failed);
             }
         }
-        self.flush()
+        self.flush()?;
+        *flushed = true;
+        Ok(())
+    }
+
+    fn flushed(&self) -> MutexGuard<'_, bool> {
+        self.0.flushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn flush(&self) -> ContentResult<()> {
@@ -343,8 +362,12 @@ impl ObjectStore {
     fn take(&self, staged: &Path, to: &Path) -> ContentResult<()> {
         File::open(staged).and_then(|f| f.sync_all()).map_err(ContentError::io("flush", staged))?;
         make_parent(to)?;
-        let _using = self.using();
-        fs::rename(staged, to).map_err(ContentError::io("rename a file to", to))
+        {
+            let _using = self.using();
+            fs::rename(staged, to).map_err(ContentError::io("rename a file to", to))?;
+        }
+        *self.flushed() = false;
+        Ok(())
     }
 
     /// Where the blob of this SHA-256 lies or would lie.
@@ -665,7 +688,17 @@ mod tests {
         fs::write(&old, b"").expect("write");
         fs::write(&young, b"").expect("write");
         let then = SystemTime::now() - STAGING_KEPT - Duration::from_secs(60);
-        File::options().write(true).open(&old).and_then(|f| f.set_modified(then)).expect("age it");
+        let age = |path: &Path| File::options().write(true).open(path).and_then(|f| f.set_modified(then)).expect("age it");
+        age(&old);
+        // An object of this process stays, however long it waits for its flush.
+        let id = store.put_object(Kind::Node, b"waits", &[]).expect("put");
+        age(&store.pending()[&id]);
+        store.clear_staging().expect("clear");
+        assert!(!old.exists());
+        store.sync().expect("sync");
+        assert_eq!(store.get_object(Kind::Node, &id).expect("get"), b"waits");
+        fs::write(&old, b"").expect("write");
+        age(&old);
         drop(store);
         ObjectStore::open(dir.path()).expect("open");
         assert!(!old.exists() && young.exists());

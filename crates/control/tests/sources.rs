@@ -434,7 +434,8 @@ async fn keys_change_step_by_step_and_heads_follow() {
     let viewer = ContentPeer::Person(w.person(Role::Viewer).await);
     let signature = || async {
         let view = w.control.authorize_content(&viewer, "latest", "base").await.expect("may read");
-        (read(&w, &view, "repodata/repomd.xml"), read(&w, &view, "repodata/repomd.xml.asc"))
+        let at = view.moved_at.as_second();
+        (read(&w, &view, "repodata/repomd.xml"), read(&w, &view, "repodata/repomd.xml.asc"), at)
     };
     let before = signature().await;
     let operator = w.person(Role::Operator).await;
@@ -450,8 +451,14 @@ async fn keys_change_step_by_step_and_heads_follow() {
     w.control.rotate_repository_key(&w.server(), KeyRotation::Switch).await.expect("switched");
     w.run_jobs().await;
     let after = signature().await;
-    assert_eq!(after.0, before.0, "the same metadata");
     assert_ne!(after.1, before.1, "signed anew");
+    assert!(after.2 > before.2, "a client that asks for what is newer gets it");
+    let view = w.control.authorize_content(&viewer, "latest", "base").await.expect("may read");
+    repomd(&w, &view);
+    let mut restarted = drydock_control::reconcile::Runner::default();
+    assert!(restarted.turn(&w.second().await).await.is_empty());
+    restarted.idle().await;
+    assert_eq!(signature().await, after, "a server that begins renews nothing");
     w.control.rotate_repository_key(&w.server(), KeyRotation::Retire).await.expect("retired");
     assert_eq!(w.control.repository_keys(&operator).await.expect("keys").len(), 1);
 }

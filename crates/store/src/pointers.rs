@@ -119,16 +119,18 @@ async fn note(c: &mut AnyConnection, step: &Move<'_>) -> StoreResult<()> {
     .map_err(StoreError::query("forget old moves of a pointer"))
 }
 
-/// Replaces the head of a pointer that stays where it is (a new signing key, a fresh date), if its version is still the
-/// one read. The version grows; no history entry is made.
-pub async fn renew_head(c: &mut AnyConnection, pointer: &PointerRecord, head: &str) -> StoreResult<bool> {
+/// Replaces the head of a pointer that stays where it is (a new signing key), if its version is still the one read. The
+/// version grows and the pointer has the time of its new head; no history entry is made.
+pub async fn renew_head(c: &mut AnyConnection, pointer: &PointerRecord, head: &str, at: Timestamp) -> StoreResult<bool> {
     sqlx::query(
-        "UPDATE pointers SET head = $3, version = version + 1 WHERE environment_id = $1 AND source_id = $2 AND version = $4",
+        "UPDATE pointers SET head = $3, moved_at = $5, version = version + 1 \
+         WHERE environment_id = $1 AND source_id = $2 AND version = $4",
     )
     .bind(view(pointer.environment))
     .bind(pointer.source.to_string())
     .bind(head.to_owned())
     .bind(pointer.version)
+    .bind(micros(at))
     .execute(c)
     .await
     .map(|r| r.rows_affected() == 1)

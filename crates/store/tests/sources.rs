@@ -292,9 +292,9 @@ async fn a_pointer_moves_with_its_history(a: Store, b: Store) {
     drop(c);
 
     let mut tx = a.begin().await.expect("begins");
-    assert!(pointers::renew_head(&mut tx, &pointer, "signed anew").await.expect("stored"));
+    assert!(pointers::renew_head(&mut tx, &pointer, "signed anew", pointer.moved_at).await.expect("stored"));
     let stale = PointerRecord { version: 1, ..pointer };
-    assert!(!pointers::renew_head(&mut tx, &stale, "late").await.expect("asked"));
+    assert!(!pointers::renew_head(&mut tx, &stale, "late", stale.moved_at).await.expect("asked"));
     commit(tx).await.expect("committed");
     let mut c = b.read().await.expect("reads");
     let (renewed, head) = pointers::with_head(&mut c, dev, source_id(1)).await.expect("read").expect("there");
@@ -311,7 +311,7 @@ async fn old_moves_are_forgotten(a: Store, b: Store) {
             // Versions get a gap: it costs no move.
             let mut tx = a.begin().await.expect("begins");
             let now = pointers::find(&mut tx, Some(environment_id(1)), source_id(1)).await.expect("read").expect("there");
-            assert!(pointers::renew_head(&mut tx, &now, "signed anew").await.expect("stored"));
+            assert!(pointers::renew_head(&mut tx, &now, "signed anew", now.moved_at).await.expect("stored"));
             commit(tx).await.expect("committed");
         }
     }

@@ -1,5 +1,5 @@
-//! Heads that were signed by other keys than those that sign now are signed anew, with the date they have: what a
-//! client holds stays as new as it is.
+//! Heads that were signed by other keys than those that sign now are signed anew, with a later date: a client that asks
+//! for what is newer than the head it has must get the one of the present keys.
 
 use drydock_store::source_records::PointerRecord;
 use drydock_store::{commit, pointers};
@@ -7,7 +7,7 @@ use drydock_store::{commit, pointers};
 use crate::Control;
 use crate::content_part::ContentPart;
 use crate::error::{Error, Result};
-use crate::ops::{head_json, parse_root};
+use crate::ops::{head_json, head_time, parse_root};
 
 /// Signs every head anew when the keys changed since this process last looked.
 pub(super) async fn turn(control: &Control) -> Result<()> {
@@ -31,11 +31,13 @@ async fn renew(control: &Control, part: &ContentPart, pointer: &PointerRecord) -
     let root = parse_root(&current.root)?;
     let published = part.publish(root, &drydock_content::ProgressSink::none()).await;
     let publication = published.map_err(|e| Error::Internal { doing: "publish a snapshot", source: Box::new(e) })?;
-    let renewed = head_json(part, &publication, current.moved_at).await?;
-    if renewed == head {
+    // The same signatures over the same date are the same head: then a process that began has nothing to renew.
+    if head_json(part, &publication, current.moved_at).await? == head {
         return Ok(());
     }
+    let at = head_time(Some(&current), control.now());
+    let renewed = head_json(part, &publication, at).await?;
     let mut tx = control.begin().await?;
-    pointers::renew_head(&mut tx, &current, &renewed).await?;
+    pointers::renew_head(&mut tx, &current, &renewed, at).await?;
     Ok(commit(tx).await?)
 }

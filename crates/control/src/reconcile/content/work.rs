@@ -267,7 +267,8 @@ async fn store(
             (None, Some(newest)) => format!("nothing new; snapshot {} stays", newest.number),
             (_, newest) => summary(next_number(newest.as_ref()), &made.stats),
         };
-        if commit_result(control, job, owner, source, &made, newest.as_ref(), pointer.as_ref(), head, &message).await? {
+        let attempt = Attempt { newest: newest.as_ref(), pointer: pointer.as_ref(), head, message: &message };
+        if commit_result(control, (job, owner), source, &made, attempt).await? {
             clean_up(control, job).await;
             tracing::info!(job = %job.id, source = source.spec.name, message, "a content job succeeded");
             return Ok(());
@@ -276,19 +277,26 @@ async fn store(
     Err(Failure::because("the source's pointer was moved by others at the same time; sync it again"))
 }
 
+/// What a result is stored upon.
+struct Attempt<'a> {
+    /// The source's newest snapshot.
+    newest: Option<&'a SnapshotRecord>,
+    /// Its pointer `latest`.
+    pointer: Option<&'a PointerRecord>,
+    /// Date and content of the new head; `None`: nothing is new.
+    head: Option<(jiff::Timestamp, String)>,
+    message: &'a str,
+}
+
 /// One attempt to store a result. `false`: somebody else moved the pointer or took the number.
-#[allow(clippy::too_many_arguments)]
 async fn commit_result(
     control: &Control,
-    job: &ContentJobRecord,
-    owner: &str,
+    (job, owner): (&ContentJobRecord, &str),
     source: &SourceRecord,
     made: &Made,
-    newest: Option<&SnapshotRecord>,
-    pointer: Option<&PointerRecord>,
-    head: Option<(jiff::Timestamp, String)>,
-    message: &str,
+    attempt: Attempt<'_>,
 ) -> Done<bool> {
+    let Attempt { newest, pointer, head, message } = attempt;
     let now = control.now();
     let mut tx = control.begin().await?;
     let end = End { state: ContentJobState::Succeeded, message, findings: &made.findings, at: now };

@@ -60,6 +60,10 @@ fn list_path(objects: &ObjectStore, root: &SnapshotRoot) -> PathBuf {
     objects.dir().join("publications").join(format!("{root}.json"))
 }
 
+fn flush_names(dir: &Path) -> ContentResult<()> {
+    fs::File::open(dir).and_then(|d| d.sync_all()).map_err(ContentError::io("flush", dir))
+}
+
 /// Makes the directory of the lists.
 pub(crate) fn prepare(dir: &Path) -> ContentResult<()> {
     let path = dir.join("publications");
@@ -81,9 +85,12 @@ impl Publication {
         let path = list_path(objects, &self.root);
         let text = serde_json::to_vec(self)
             .map_err(|e| ContentError::damaged("publication", self.root, format!("it has no JSON form: {e}")))?;
+        // The names of its files reach the disk before the list that says they are there.
+        flush_names(&objects.dir().join("meta"))?;
         let mut file = objects.staging_file("publication-")?;
         file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(ContentError::io("write", file.path()))?;
-        file.persist(&path).map(|_| ()).map_err(|e| ContentError::io("rename a file to", &path)(e.error))
+        file.persist(&path).map_err(|e| ContentError::io("rename a file to", &path)(e.error))?;
+        flush_names(&objects.dir().join("publications"))
     }
 
     /// Reads it.

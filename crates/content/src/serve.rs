@@ -200,7 +200,8 @@ impl Content {
             return Err(ServeError::not_found(&digest.to_string()));
         };
         let content = self.clone();
-        let key = digest.to_string();
+        // Not the digest alone: another source's upstream may fail where this one's does not.
+        let key = format!("{} {digest}", origin.source);
         let flight = self.flights().run(&key, || async move { content.fetch_unit(&upstream, &unit).await });
         flight.await.map_err(|problem| ServeError::Upstream { digest: digest.clone(), problem })
     }

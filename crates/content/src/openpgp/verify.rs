@@ -138,8 +138,12 @@ impl Keyring {
 
     fn judge(&self, signature: &Signature, data: &[u8], now: Timestamp) -> Outcome {
         let by = issuer(signature);
-        let candidates: Vec<(&Cert, Signer<'_>)> =
-            self.certs.iter().flat_map(|cert| cert.candidates(signature).into_iter().map(move |signer| (cert, signer))).collect();
+        let candidates: Vec<(&Cert, Signer<'_>)> = self
+            .certs
+            .iter()
+            .flat_map(|cert| cert.candidates(signature).into_iter().map(move |signer| (cert, signer)))
+            .take(CANDIDATES_MAX)
+            .collect();
         if candidates.is_empty() {
             return Outcome::Unknown(by);
         }

@@ -337,3 +337,18 @@ fn lost_and_damaged_key_files_are_named_and_never_replaced() {
     let error = RepositoryKeys::load_or_create(dir.path(), when).unwrap_err().to_string();
     assert!(error.contains(&first) && error.contains("cannot be read"), "{error}");
 }
+
+/// A signature that names nobody could be of any key; every try reads the whole file, so tries are bounded.
+#[test]
+fn a_flood_of_signatures_and_keys_is_bounded() {
+    let when = at("2024-01-01T00:00:00Z");
+    let keys: Vec<_> = (0..20).map(|n| RepositoryKey::generate(&format!("k{n}"), when).unwrap()).collect();
+    let many = sign_detached(&keys, TEXT.as_bytes(), when).unwrap();
+    let ring = ring(&[keys[19].public_armored().unwrap()]);
+    let error = refused(ring.verify_detached(TEXT.as_bytes(), many.as_bytes(), now()));
+    assert!(error.contains("more than 16 signatures"), "{error}");
+    let few = sign_detached(&keys[10..], TEXT.as_bytes(), when).unwrap();
+    assert_eq!(ring.verify_detached(TEXT.as_bytes(), few.as_bytes(), now()).unwrap().fingerprint, keys[19].fingerprint());
+    let crowd: Vec<String> = (0..300).map(|_| keys[0].public_armored().unwrap()).collect();
+    assert!(refused(Keyring::parse(&crowd)).contains("at most 256 keys"));
+}

@@ -59,7 +59,7 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
     let asks = start_inventory(&config, &board, &patching)?;
     let control = Control::default();
     let reports = Arc::new(Notify::new());
-    let sources = start_sources(&paths, &config, &patching, &reports, &asks)?;
+    let sources = start_sources(&paths, &config, &patching, &reports, &asks, &status)?;
     let tasks = TaskWorker {
         paths: paths.clone(),
         ledger: Arc::clone(&ledger),
@@ -128,6 +128,7 @@ fn start_sources(
     patching: &Arc<AtomicBool>,
     reports: &Arc<Notify>,
     inventory: &Sender<Ask>,
+    status: &Arc<Mutex<Status>>,
 ) -> anyhow::Result<Sender<sources::worker::Ask>> {
     let files = sources::site::Files::of(paths);
     files.make().with_context(|| format!("cannot create {}", paths.sources().display()))?;
@@ -136,6 +137,7 @@ fn start_sources(
         read_only: config.read_only,
         patching: Arc::clone(patching),
         reports: Arc::clone(reports),
+        status: Arc::clone(status),
         inventory: inventory.clone(),
     };
     let asks = sources::worker::start(worker).context("cannot start a thread")?;

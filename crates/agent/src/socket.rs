@@ -34,6 +34,20 @@ pub struct TaskStatus {
     pub message: String,
 }
 
+/// The host's software sources for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourcesStatus {
+    /// Number of the document.
+    pub generation: u64,
+    /// `APPLIED` or `FAILED`.
+    pub state: String,
+    /// Repository definitions that were set aside, by their path before.
+    pub set_aside: Vec<String>,
+    /// What is wrong.
+    pub findings: Vec<String>,
+}
+
 /// What the socket tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -60,6 +74,8 @@ pub struct Status {
     pub current: Option<TaskStatus>,
     /// Tasks waiting behind it.
     pub queue: Vec<TaskStatus>,
+    /// The host's software sources; absent = the server never had any for it.
+    pub sources: Option<SourcesStatus>,
     /// Finished tasks whose report waits for the server.
     pub reports_waiting: usize,
     /// What is wrong and needs a person.
@@ -72,6 +88,9 @@ pub fn snapshot(status: &Mutex<Status>, board: &Board, ledger: &Mutex<Ledger>) -
     let (collected, problems) = board.state();
     out.inventory_collected = collected;
     out.problems.extend(problems.into_iter().map(|(kind, why)| format!("inventory: {}: {why}", kind.as_str())));
+    if let Some(sources) = out.sources.as_ref().filter(|s| s.state == "FAILED") {
+        out.problems.extend(sources.findings.iter().map(|f| format!("sources: {f}")));
+    }
     let ledger = lock(ledger);
     out.problems.extend(ledger.problems().iter().cloned());
     let mut open: Vec<_> = ledger.entries().filter(|e| !e.state.is_finished()).collect();

@@ -88,6 +88,13 @@ fn text(status: &Status, now: Timestamp) -> String {
     for waiting in &status.queue {
         lines.push(("Queued", task(waiting)));
     }
+    if let Some(sources) = &status.sources {
+        let aside = match sources.set_aside.len() {
+            0 => String::new(),
+            count => format!(", {count} repository definitions of this host set aside"),
+        };
+        lines.push(("Sources", format!("{} generation {}{aside}", sources.state, sources.generation)));
+    }
     if status.reports_waiting > 0 {
         lines.push(("Reports", format!("{} waiting for the server", status.reports_waiting)));
     }
@@ -118,6 +125,7 @@ fn span(secs: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::SourcesStatus;
 
     #[test]
     fn people_see_what_is_wrong_and_programs_get_a_code() {
@@ -131,5 +139,10 @@ mod tests {
         status.problems.push("ledger file x".into());
         assert_eq!(code(&status), HAS_PROBLEMS);
         assert!(text(&status, now).contains("Problem      ledger file x"));
+        assert!(!text(&status, now).contains("Sources"));
+        let set_aside = vec!["/etc/yum.repos.d/base.repo".to_owned()];
+        status.sources = Some(SourcesStatus { generation: 3, state: "APPLIED".into(), set_aside, ..Default::default() });
+        let shown = text(&status, now);
+        assert!(shown.contains("Sources      APPLIED generation 3, 1 repository definitions of this host set aside"), "{shown}");
     }
 }

@@ -61,7 +61,8 @@ pub struct Taker<'a> {
 /// Verifies `document` and keeps it at `path`; on return the disk has it. `Ok(None)`: it is the one we have.
 pub fn take(path: &Path, document: &[u8], signature: &[u8], taker: &Taker<'_>) -> Result<Option<HostSources>, NotTaken> {
     let new = read(document, signature, taker)?;
-    let held = load(path).ok().flatten();
+    // One of an earlier enrolment counts nothing: numbers are an instance's own.
+    let held = load(path).ok().flatten().filter(|h| h.instance == taker.instance);
     let applied = held.as_ref().map(|h| (h.generation, h.fingerprint()));
     new.accept(taker.instance, applied.as_ref().map(|(generation, content)| (*generation, content.as_str())))?;
     if held.is_some_and(|h| h.generation == new.generation) {
@@ -147,6 +148,10 @@ mod tests {
             Err(NotTaken::Refused(SourcesRefused::Generation { .. }))
         ));
         assert_eq!(load(&path).expect("read").expect("there").generation, 5);
+        let now_another: HostSources = HostSources { generation: 1, ..serde_json::from_slice(&good).expect("a document") };
+        let now_another = HostSources { instance: stranger.instance, ..now_another };
+        let bytes = serde_json::to_vec(&now_another).expect("json");
+        assert!(offer(&bytes, &stranger).expect("taken").is_some(), "enrolled anew as another instance");
         std::fs::write(&path, "torn").expect("written");
         assert!(load(&path).is_err());
         assert!(offer(&good, &taker).expect("taken anew").is_some());

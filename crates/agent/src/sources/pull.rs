@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 
 use drydock_api::agent::v1::agent_link_client::AgentLinkClient;
 use drydock_api::agent::v1::{IssueContentCertificateRequest, PullSourcesRequest, ReportSourcesRequest};
-use drydock_domain::source::host::{HostSourcesReport, HostSourcesState};
+use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesState};
 use jiff::Timestamp;
 use tonic::transport::Channel;
 
@@ -48,9 +48,15 @@ impl Pull<'_> {
         self.report(&files).await;
     }
 
+    /// The kept document; one of an earlier enrolment counts nothing.
+    fn held(&self, files: &Files) -> Option<HostSources> {
+        let own = self.identity.instance.instance_id;
+        document::load(&files.document()).ok().flatten().filter(|d| d.instance == own)
+    }
+
     /// True when a new document was kept.
     async fn document(&mut self, files: &Files) -> bool {
-        let held = document::load(&files.document()).ok().flatten().map_or(0, |d| d.generation);
+        let held = self.held(files).map_or(0, |d| d.generation);
         let response = match self.client.pull_sources(timed(PullSourcesRequest { generation: held })).await {
             Ok(response) => response.into_inner(),
             // A server of before.
@@ -82,7 +88,7 @@ impl Pull<'_> {
 
     /// True when there is a new certificate. It is asked for once there are sources, and renewed in time.
     async fn certificate(&mut self, files: &Files) -> bool {
-        let Some(document) = document::load(&files.document()).ok().flatten() else { return false };
+        let Some(document) = self.held(files) else { return false };
         if document.sources.is_empty() {
             return false;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use drydock_domain::inventory::ManagerKind;
-use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesState};
+use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesState, SourcesMode};
 use drydock_pkgmgr::run::{CommandSpec, Finished, Runner, SystemRunner};
 use drydock_pkgmgr::{PackageManager, detect};
 
@@ -158,6 +158,15 @@ fn with(
     let files = Files::of(paths);
     let bytes = std::fs::read(paths.instance()).context("cannot read who this host is")?;
     let instance: InstanceFile = serde_json::from_slice(&bytes).context("cannot read who this host is")?;
+    // One of an earlier enrolment: the host is given back until the new server says what it is to see.
+    let empty = (document.instance != instance.instance_id).then(|| HostSources {
+        instance: instance.instance_id,
+        generation: 0,
+        mode: SourcesMode::Additive,
+        sources: Vec::new(),
+        ..document.clone()
+    });
+    let document = empty.as_ref().unwrap_or(document);
     let server = ServerAddress::parse(&instance.server).map_err(anyhow::Error::msg)?;
     let configured = Config::read(&paths.config)?.proxy;
     let proxy = match configured.as_deref() {

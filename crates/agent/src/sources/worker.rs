@@ -3,9 +3,9 @@
 //! apart from the daemon, whose unit may not write to /etc and /usr.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use drydock_domain::ids::TaskId;
@@ -18,7 +18,9 @@ use super::render::{Facts, finding};
 use super::site::{self, Files};
 use crate::detached::{DetachedRunner, own_program};
 use crate::inventory;
+use crate::link::session::lock;
 use crate::paths::Paths;
+use crate::socket::{SourcesStatus, Status};
 use crate::task::control::Control;
 
 /// The host is looked at this often without being asked.
@@ -49,6 +51,8 @@ pub struct Worker {
     pub patching: Arc<AtomicBool>,
     /// Wakes the link: a report is due.
     pub reports: Arc<Notify>,
+    /// For the local socket.
+    pub status: Arc<Mutex<Status>>,
     /// The metadata is to be read again.
     pub inventory: Sender<inventory::worker::Ask>,
 }
@@ -70,6 +74,7 @@ struct Running {
 impl Running {
     fn run(&mut self, asks: &Receiver<Ask>) {
         self.look();
+        self.show();
         loop {
             match asks.recv_timeout(LOOK_INTERVAL) {
                 Ok(ask) => {
@@ -83,7 +88,19 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.look();
+            self.show();
         }
+    }
+
+    /// For people on the host.
+    fn show(&self) {
+        let Some(report) = Files::of(&self.worker.paths).outbox().newest() else { return };
+        lock(&self.worker.status).sources = Some(SourcesStatus {
+            generation: report.generation,
+            state: if report.state == HostSourcesState::Applied { "APPLIED" } else { "FAILED" }.to_owned(),
+            set_aside: report.taken_over,
+            findings: report.findings.into_iter().map(|f| format!("{}: {}", f.subject, f.message)).collect(),
+        });
     }
 
     fn look(&mut self) {

@@ -202,10 +202,12 @@ impl<'a> Plan<'a> {
             ..DebInfo::default()
         };
         for (component, arch) in indexes.iter().filter_map(|wanted| wanted.index.rsplit_once('/')) {
-            for (list, word) in [(&mut info.components, component), (&mut info.architectures, arch)] {
-                if !list.iter().any(|has| has == word) {
-                    list.push(word.to_owned());
-                }
+            if !info.components.iter().any(|has| has == component) {
+                info.components.push(component.to_owned());
+            }
+            // apt asks for `all` by itself where the Release offers it.
+            if arch != "all" && !info.architectures.iter().any(|has| has == arch) {
+                info.architectures.push(arch.to_owned());
             }
         }
         info

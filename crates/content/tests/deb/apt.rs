@@ -58,12 +58,12 @@ impl Site {
     fn show(&self, bench: &Bench, root: &SnapshotRoot, at: Timestamp) -> Publication {
         let doc = bench.doc(root);
         let objects = bench.content.objects();
-        let publication = deb::publish::publish(&bench.content, root, &doc, &ProgressSink::none()).unwrap();
+        let publication = bench.content.publish(root, &ProgressSink::none()).unwrap();
         for file in &publication.files {
             let dir = file.path.rsplit_once('/').unwrap().0;
             self.write(&format!("{dir}/by-hash/SHA256/{}", file.sha256), &fs::read(objects.meta_path(&file.sha256)).unwrap());
         }
-        for (path, bytes) in deb::publish::head(&publication, &doc, at, &self.keys).unwrap().files {
+        for (path, bytes) in bench.content.head(&publication, at, &self.keys).unwrap().files {
             self.write(&path, &bytes);
         }
         for index in doc.packages.keys() {

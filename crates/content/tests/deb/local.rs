@@ -27,7 +27,7 @@ fn add(bench: &Bench, previous: Option<&SyncOutcome>, files: &[PathBuf], remove:
         remove: remove.iter().map(Sha256::digest).collect(),
         now: bench.now,
     };
-    drydock_content::deb::local::add(&bench.content, &request, &ProgressSink::none())
+    bench.content.add_local(&request, &ProgressSink::none())
 }
 
 /// Fields of each stanza, `Filename` without its directory, by name and version; sums of algorithms we do not publish

@@ -56,7 +56,7 @@ impl Bench {
 
     async fn sync(&self, previous: Option<&SyncState>) -> Result<SyncOutcome, SyncError> {
         let request = SyncRequest { source: self.source, spec: self.spec.clone(), previous: previous.cloned(), now: self.now };
-        drydock_content::deb::sync::sync(&self.content, &request, &ProgressSink::none()).await
+        self.content.sync(&request, &ProgressSink::none()).await
     }
 
     /// The refusal of a first sync.

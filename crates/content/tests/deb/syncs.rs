@@ -135,6 +135,7 @@ async fn an_index_of_all_is_taken_when_the_release_offers_it() {
     suite.publish(&upstream, &bench.key);
     let outcome = bench.sync(None).await.unwrap();
     assert_eq!(bench.names(&outcome.root, "main/all"), ["doc 1 all"]);
+    assert_eq!(bench.doc(&outcome.root).deb.unwrap().architectures, ["amd64"]);
     suite.set("No-Support-for-Architecture-all", "Packages");
     suite.publish(&upstream, &bench.key);
     let outcome = bench.sync(None).await.unwrap();

@@ -6,15 +6,17 @@ use std::process::Command;
 
 use drydock_content::openpgp::RepositoryKey;
 use drydock_domain::source::spec::DownloadPolicy;
+use drydock_testkit::lab::{Host, Root, RootKind, skip_reason};
 use drydock_testkit::serve::{LoopbackServer, serve_dir};
 use drydock_testkit::upstream::standard;
 use jiff::SignedDuration;
 
 use crate::Bench;
 
-/// Whether a program can be asked; otherwise says that the test is skipped.
+/// Whether a program can be asked; otherwise says that the test is skipped (under CI that is a failure).
 pub fn have(program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    assert!(there || std::env::var("CI").as_deref() != Ok("true"), "{program} is not installed");
     if !there {
         eprintln!("skipped: {program} is not installed");
     }
@@ -211,4 +213,43 @@ async fn dnf_sees_modules_and_groups() {
     let modules = dnf.run(&["module", "list"]).unwrap();
     assert!(modules.contains("1.10 [d]") && modules.contains("2.0"), "{modules}");
     assert!(dnf.run(&["group", "list"]).unwrap().contains("The group"));
+}
+
+/// What dnf 5 on a lab host says of a repository.
+fn dnf5(host: &Host, url: &str, more: &str) -> Result<String, String> {
+    let file = format!("[ours]\nname=ours\nbaseurl={url}\ngpgcheck=0\n{more}\n");
+    let dnf = "dnf5 --assumeyes --quiet --setopt=reposdir=/tmp/repos --setopt=cachedir=/tmp/cache --repo=ours";
+    let script = format!(
+        "set -e; rm -rf /tmp/cache /tmp/repos; mkdir /tmp/repos; printf '%s' '{file}' > /tmp/repos/ours.repo\n\
+         {dnf} makecache >&2\n\
+         {dnf} repoquery --queryformat '%{{full_nevra}} %{{sourcerpm}} %{{downloadsize}} %{{provides}} %{{requires}} %{{obsoletes}}\\n' | sort\n\
+         {dnf} repoquery --list | sort\n\
+         {dnf} advisory list --all | sort\n"
+    );
+    host.sh(&script).map_err(|error| format!("{error:#}"))
+}
+
+#[tokio::test]
+async fn dnf5_answers_as_over_the_upstream_and_checks_the_signature() {
+    if let Some(reason) = skip_reason().unwrap() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let now: jiff::Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let key = RepositoryKey::generate("Drydock", now - SignedDuration::from_hours(1)).unwrap();
+    let mirror = mirror(std::slice::from_ref(&key)).await;
+    tokio::task::spawn_blocking(move || {
+        let host = Host::start(&Root::ensure(RootKind::Dnf5).unwrap(), "content-dnf5").unwrap();
+        host.copy_in(&mirror.dir.path().join("repodata/repomd.xml.key"), "/root/ours.asc", 0o644).unwrap();
+        let checked = "repo_gpgcheck=1\ngpgkey=file:///root/ours.asc";
+        let theirs = dnf5(&host, &mirror.upstream_url, "").unwrap();
+        assert!(theirs.contains("dd-alpha-0:1.2-1.x86_64"), "{theirs}");
+        assert_eq!(dnf5(&host, &mirror.server.url(), checked).unwrap(), theirs);
+        let repomd = mirror.dir.path().join("repodata/repomd.xml");
+        let text = std::fs::read_to_string(&repomd).unwrap();
+        std::fs::write(&repomd, text.replace("<revision>", "<revision>1")).unwrap();
+        assert!(dnf5(&host, &mirror.server.url(), checked).is_err(), "a changed repomd.xml is noticed");
+    })
+    .await
+    .unwrap();
 }

@@ -193,7 +193,7 @@ fn damaged_and_foreign_files_are_refused() {
     let bytes = std::fs::read(&good).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::local();
-    let mut refused = |name: &str, bytes: &[u8], why: &str| {
+    let refused = |name: &str, bytes: &[u8], why: &str| {
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let error = bench.upload(None, &[&path]).unwrap_err();

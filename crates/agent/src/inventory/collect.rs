@@ -1,6 +1,7 @@
 //! Reading the sections from the host. Changes nothing; only [`Collector::refresh`] fetches, when it is asked to.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Section, os, stale};
+use crate::link::session::lock;
 use crate::platform;
 
 /// systemctl list-units answers in milliseconds; a hung process 1 must not hang us.
@@ -24,6 +26,8 @@ pub struct Collector {
     runner: SystemRunner,
     backends: Vec<Backend>,
     booted_at: Option<Timestamp>,
+    /// What the last refresh found: the tools themselves go on with older metadata and say nothing more.
+    refreshed: Mutex<Vec<Finding>>,
 }
 
 impl Collector {
@@ -32,7 +36,7 @@ impl Collector {
         let runner = SystemRunner::new();
         let backends = detect(root, &runner);
         // Read once: the kernel computes it from the clock, so that it wanders by a second.
-        Collector { root: root.to_owned(), runner, backends, booted_at: platform::booted_at() }
+        Collector { root: root.to_owned(), runner, backends, booted_at: platform::booted_at(), refreshed: Mutex::default() }
     }
 
     /// The package managers found.
@@ -80,6 +84,11 @@ impl Collector {
                 Err(e) => all.findings.push(finding(backend, &e)),
             }
         }
+        for found in lock(&self.refreshed).iter() {
+            if !all.findings.iter().any(|f| f.subject == found.subject) {
+                all.findings.push(found.clone());
+            }
+        }
         all.updates.sort_unstable();
         all.findings.sort_unstable();
         all.findings.dedup();
@@ -95,6 +104,7 @@ impl Collector {
                 Err(e) => findings.push(finding(backend, &e)),
             }
         }
+        lock(&self.refreshed).clone_from(&findings);
         findings
     }
 

@@ -34,8 +34,6 @@ pub const UPLOAD_REQUEST_MAX: Duration = Duration::from_secs(3600);
 pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Name of an uploaded file, bytes.
 pub const UPLOAD_NAME_MAX_BYTES: usize = 255;
-/// Differences shown of two snapshots when nobody says how many, and at most, count.
-pub const DIFF_LIMIT_MAX: u32 = 10_000;
 /// The head of an answer with content must be there after this time: a place is waited for, then the upstream.
 pub const CONTENT_REQUEST_MAX: Duration = Duration::from_secs(60);
 /// A request for content waits so long for a place among [`crate::config::Settings::content_streams_max`].

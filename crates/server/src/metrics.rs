@@ -60,6 +60,15 @@ pub enum OnDemand {
     Late,
 }
 
+/// What content is like at the moment of a scrape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentGauges {
+    /// Files on their way to hosts, count.
+    pub streams: u64,
+    /// Room on the disk of the content directory, bytes; `None` when the system does not say.
+    pub free_bytes: Option<u64>,
+}
+
 /// Bytes of content sent to hosts.
 #[derive(Debug, Clone, Default)]
 pub struct ContentBytes(Counter);
@@ -156,8 +165,8 @@ impl Metrics {
         self.on_demand.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// Everything in OpenMetrics text. `content_streams`: files on their way to hosts. Fails when the store does not answer.
-    pub async fn render(&self, control: &Control, content_streams: u64) -> drydock_control::Result<String> {
+    /// Everything in OpenMetrics text. Fails when the store does not answer.
+    pub async fn render(&self, control: &Control, content: &ContentGauges) -> drydock_control::Result<String> {
         let ctx = control.ctx(drydock_control::Principal::Server, "metrics");
         let counts = control.overview(&ctx).await?;
         let mut registry = Registry::with_prefix("drydock");
@@ -168,7 +177,10 @@ impl Metrics {
         registry.register("content_requests", "Answers of repositories by status", self.content.clone());
         registry.register("content_bytes", "Bytes of repositories sent to hosts", self.content_bytes.0.clone());
         registry.register("content_on_demand", "Packages asked for before they were here", self.on_demand.clone());
-        gauge(&mut registry, "content_streams", "Files on their way to hosts", content_streams);
+        gauge(&mut registry, "content_streams", "Files on their way to hosts", content.streams);
+        if let Some(free) = content.free_bytes {
+            gauge(&mut registry, "content_free_bytes", "Room on the disk of the content directory", free);
+        }
         let attached = u64::try_from(control.hub().attached()).unwrap_or(u64::MAX);
         gauge(&mut registry, "agents_attached", "Agents that hold a stream open", attached);
         fleet(&mut registry, &counts);

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode};
 
+use crate::metrics::ContentGauges;
 use crate::request::AGENT_PATH;
 use crate::rest::error::{Failure, Result};
 use crate::rest::extract::{Caller, Params};
@@ -81,8 +82,11 @@ pub(crate) fn free_bytes(data_dir: &std::path::Path) -> Option<u64> {
 async fn metrics(State(state): State<AppState>, _caller: Caller, params: Params) -> Result<Response> {
     params.finish()?;
     let streams = u64::from(state.settings.content_streams_max);
-    let sending = streams.saturating_sub(state.content_streams.available_permits() as u64);
-    let text = state.metrics.render(&state.control, sending).await.map_err(Failure::from)?;
+    let content = ContentGauges {
+        streams: streams.saturating_sub(state.content_streams.available_permits() as u64),
+        free_bytes: free_bytes(&state.settings.content_dir),
+    };
+    let text = state.metrics.render(&state.control, &content).await.map_err(Failure::from)?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 

@@ -57,6 +57,7 @@ pub(super) fn check(config: &Path) -> anyhow::Result<()> {
     println!("{} is right.", config.display());
     println!("  Console and API  {}", first_run::public_url(&settings, settings.listen.port()));
     println!("  Data             {}", settings.data_dir.display());
+    println!("  Content          {}", settings.content_dir.display());
     let dir = DataDir::new(&settings.data_dir);
     if dir.ca_cert().exists() {
         println!("  CA fingerprint   {}", crate::pki::fingerprint_of(&dir)?);

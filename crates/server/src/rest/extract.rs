@@ -156,11 +156,16 @@ impl Params {
             .transpose()
     }
 
-    /// `cursor` and `limit`.
-    pub fn page(&mut self) -> Result<PageQuery> {
+    /// `limit`.
+    pub fn limit(&mut self) -> Result<Option<u32>> {
         let max = drydock_domain::limits::PAGE_MAX;
         let expected = format!("a number between 1 and {max}");
-        let limit = self.parsed("limit", &expected, |t| t.parse().ok().filter(|n| (1..=max).contains(n)))?;
+        self.parsed("limit", &expected, |t| t.parse().ok().filter(|n| (1..=max).contains(n)))
+    }
+
+    /// `cursor` and `limit`.
+    pub fn page(&mut self) -> Result<PageQuery> {
+        let limit = self.limit()?;
         Ok(PageQuery { cursor: self.one("cursor")?, limit })
     }
 

@@ -14,7 +14,6 @@ use super::encode_content as encode;
 use super::error::{Failure, Result};
 use super::extract::{Caller, Params, StrictJson, if_match};
 use super::{no_body, snapshots, split_verb, with_etag};
-use crate::limits::DIFF_LIMIT_MAX;
 use crate::state::AppState;
 
 /// The newest snapshot, as a selector.
@@ -77,8 +76,7 @@ pub async fn get(
             return Err(Failure::not_found(format!("sources have no {verb:?} to read; there is :diff")));
         }
         let (from, to) = (required(&mut params, "from")?, params.one("to")?.unwrap_or_else(|| LATEST.to_owned()));
-        let expected = format!("a number between 1 and {DIFF_LIMIT_MAX}");
-        let limit = params.parsed("limit", &expected, |t| t.parse().ok().filter(|n| (1..=DIFF_LIMIT_MAX).contains(n)))?;
+        let limit = params.limit()?;
         params.finish()?;
         let found = state.control.snapshot_diff(&caller.ctx, name, &from, &to, limit).await?;
         return Ok(Json(encode::diff(found)).into_response());
@@ -96,7 +94,7 @@ fn required(params: &mut Params, name: &str) -> Result<String> {
 #[utoipa::path(get, path = "/api/v1/sources/{name}:diff", tag = "sources", operation_id = "diffSnapshots",
     params(("name" = String, Path), ("from" = String, Query, description = "The older snapshot"),
         ("to" = Option<String>, Query, description = "The newer snapshot; `latest` when absent"),
-        ("limit" = Option<u32>, Query, description = "Differences to show, 1 to 10000; 1000 when absent")),
+        ("limit" = Option<u32>, Query, description = "Differences to show, 1 to 1000; 100 when absent")),
     responses((status = 200, body = SnapshotDiff), (status = "default", body = ApiError)))]
 #[allow(dead_code)]
 async fn diff() {}

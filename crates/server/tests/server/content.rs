@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use drydock_api::agent::v1::{IssueContentCertificateRequest, PullSourcesRequest, PullWorkRequest, ReportSourcesRequest};
 use drydock_domain::inventory::ManagerKind;
 use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesState, signed_bytes};
+use drydock_server::Server;
+use drydock_server::backup::{self, Portion};
+use drydock_server::files::DataDir;
 use drydock_testkit::serve::{LoopbackServer, serve_dir};
 use drydock_testkit::upstream::{DebPackage, PackageFile, RpmPackage, RpmRepository, cached};
 use serde_json::{Value, json};
@@ -148,13 +151,17 @@ impl Got {
 
 impl Host {
     fn new(server: &TestServer, certificate_pem: &str, key: &rcgen::KeyPair) -> Self {
-        let ca = reqwest::Certificate::from_pem(server.running.ca_pem.as_bytes()).expect("a certificate");
+        Host::at(&server.admin.base, &server.running.ca_pem, certificate_pem, key)
+    }
+
+    fn at(base: &str, ca_pem: &str, certificate_pem: &str, key: &rcgen::KeyPair) -> Self {
+        let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).expect("a certificate");
         let mut builder = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().timeout(LIMIT);
         if !certificate_pem.is_empty() {
             let pem = certificate_pem.to_owned() + &key.serialize_pem();
             builder = builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).expect("a certificate with its key"));
         }
-        Host { client: builder.build().expect("a client"), base: server.admin.base.clone() }
+        Host { client: builder.build().expect("a client"), base: base.to_owned() }
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Got {
@@ -255,6 +262,26 @@ async fn a_host_reads_metadata_and_packages_in_parts_and_only_what_changed() {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     assert!(metrics.contains("drydock_content_streams 0"), "every place is free again: {metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_have_a_bounded_number_of_places_and_heads_need_none() {
+    let world = World::new().await;
+    let host = world.client(&world.host);
+    let head = host.get("latest/app/repodata/repomd.xml").await;
+    let path = format!("latest/app/{}", href(&head.text(), "primary"));
+    let places = world.server.running.state.content_streams.clone();
+    let all = places.clone().acquire_many_owned(u32::try_from(places.available_permits()).expect("few")).await.expect("free");
+    let (waiting, ()) = tokio::join!(host.get(&path), async {
+        // Heads pass while every place is taken; the file gets one as soon as it is free.
+        assert_eq!(host.get("latest/app/repodata/repomd.xml").await.status, 200);
+        drop(all);
+    });
+    assert_eq!(waiting.status, 200, "{}", waiting.text());
+    places.close();
+    let busy = host.get(&path).await;
+    assert_eq!((busy.status, busy.header("retry-after")), (503, "5"), "{}", busy.text());
+    assert!(busy.text().contains("content.streams"), "{}", busy.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,6 +468,35 @@ async fn snapshots_are_compared_promoted_and_rolled_back() {
     assert_eq!(latest.status, 403, "a host of an environment sees the environment: {}", latest.text());
     let report = admin.post("/content:collect?dryRun=true", json!({})).await;
     assert_eq!((report.status, &report.body["dryRun"]), (200, &json!(true)), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_server_has_its_snapshots_and_serves_them_as_before() {
+    let world = World::new().await;
+    world.move_on().await;
+    let host = world.client(&world.host);
+    let head = host.get("latest/app/repodata/repomd.xml").await;
+    let from = &world.server.running.state.settings;
+    let file = world.dir.path().join("backup.tar");
+    let content = Some((from.content_dir.as_path(), Portion::Snapshots));
+    let control = &world.server.running.state.control;
+    let written = backup::write(control, &DataDir::new(&from.data_dir), None, content, &file, jiff::Timestamp::now()).await;
+    assert!(written.expect("written").content.is_some_and(|sum| sum.files > 0));
+
+    let to = crate::support::settings(&world.dir.path().join("restored"));
+    let config = world.dir.path().join("none.toml");
+    backup::restore(&file, &DataDir::new(&to.data_dir), &to.content_dir, &config).expect("restored");
+    let running = Server::start(to).await.expect("started");
+    let admin = Person::new(running.addr, &running.ca_pem, &world.server.admin.token);
+    let old = admin.get("/sources/app/snapshots/1/units?q=dd-app").await;
+    assert_eq!(old.body["items"][0]["version"], "1.0-1", "the frozen snapshot is whole: {old:?}");
+    let host = Host::at(&admin.base, &running.ca_pem, &world.host.certificate_pem, &world.host.key);
+    let again = host.get("latest/app/repodata/repomd.xml").await;
+    assert_eq!((again.status, again.header("etag")), (200, head.header("etag")), "{}", again.text());
+    let primary = host.get(&format!("latest/app/{}", href(&again.text(), "primary"))).await;
+    let package = host.get(&format!("latest/app/{}", package_path(&primary.body))).await;
+    assert_eq!(package.status, 200, "a package file that was not in the backup is fetched again: {}", package.text());
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,10 +71,16 @@ async fn every_operation_asks_who_calls_and_whether_they_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_patches_and_accepts_but_makes_no_tokens() {
+async fn an_operator_patches_and_runs_sources_but_makes_no_tokens() {
     let server = TestServer::start().await;
     let operator = server.person("operator").await;
-    for (operation, status) in [("createAccessToken", 403), ("createEnrolmentProfile", 403), ("createPatchJob", 400)] {
+    for (operation, status) in [
+        ("createAccessToken", 403),
+        ("createEnrolmentProfile", 403),
+        ("createPatchJob", 400),
+        ("createSource", 201),
+        ("createEnvironment", 201),
+    ] {
         let (_, method, path) = operations().into_iter().find(|(o, _, _)| o == operation).expect("there");
         let seen = answer(operator.request(&method, &path).json(&body_of(operation))).await;
         // 400: allowed, but no instance matches.

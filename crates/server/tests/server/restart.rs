@@ -66,4 +66,14 @@ async fn lost_keys_are_never_replaced_in_silence() {
         assert!(error.to_string().contains(lost), "{lost}: {error}");
         assert!(!dir.path().join(lost).exists());
     }
+    let dir = tempfile::tempdir().expect("a directory");
+    Server::start(settings(dir.path())).await.expect("started").stop().await;
+    let keys = dir.path().join("repository-keys");
+    std::fs::remove_dir_all(&keys).expect("removed");
+    let published = dir.path().join("content/publications/one.json");
+    std::fs::create_dir_all(published.parent().expect("a parent")).expect("made");
+    std::fs::write(&published, "{}").expect("written");
+    let error = Server::start(settings(dir.path())).await.expect_err("refused");
+    assert!(error.to_string().contains("repository-keys"), "{error}");
+    assert!(!keys.exists(), "hosts would refuse whatever a new key signs");
 }

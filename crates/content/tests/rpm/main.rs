@@ -118,10 +118,12 @@ impl Bench {
         }
     }
 
-    /// Files that a sync must not leave behind.
+    /// Files that a sync must not leave behind. Downloads that were given up when another one failed stay, to be gone on
+    /// with.
     fn staged(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.content.staging()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.starts_with("partial-")).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use drydock_control::{
     SourcesChange, UnitQuery,
 };
 use drydock_domain::access::Role;
-use drydock_domain::inventory::{Package, PackageSet, fingerprint};
+use drydock_domain::inventory::{ManagerKind, OsFacts, Package, PackageSet, fingerprint};
 use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesState, SourcesMode, signed_bytes};
 use drydock_domain::source::job::{ContentJobKind, ContentJobState, SnapshotOrigin};
 use drydock_testkit::upstream::RpmPackage;
@@ -121,16 +121,6 @@ async fn from_a_source_to_a_host_and_back() {
         old.split("href=\"").skip(1).find(|h| h.contains("primary")).and_then(|h| h.split('"').next()).expect("primary");
     assert!(!read(&w, &after, primary).is_empty());
 
-    // Back, and the date goes on.
-    let back = w.promote("prod", r#"{"rollback":true}"#).await;
-    assert_eq!(back.moves[0].to.number, 1);
-    let rolled = w.control.authorize_content(&host.peer(), "prod", "base").await.expect("may read");
-    assert!(rolled.moved_at.as_second() > after.moved_at.as_second(), "apt refuses an older date");
-    assert!(w.refused("prod", r#"{"rollback":true}"#).await.to_string().contains("nothing to go back to"));
-    let history = w.control.environment_history(&w.server(), "prod", &LAST).await.expect("history").items;
-    let numbers: Vec<_> = history.iter().map(|m| m.to.as_ref().map(|s| s.number)).collect();
-    assert_eq!(numbers, [Some(1), Some(2), Some(1)]);
-
     // Nothing is deleted under a host.
     let refused = w.control.delete_source(&w.server(), "base").await.expect_err("attached");
     assert!(refused.to_string().contains("instance h1"), "{refused}");
@@ -141,11 +131,59 @@ async fn from_a_source_to_a_host_and_back() {
     w.control.delete_source(&w.server(), "base").await.expect("deleted");
     assert_eq!(w.control.get_source(&w.server(), "base").await.expect_err("gone").kind(), ErrorKind::NotFound);
     let operations: Vec<String> = w.audit().await.into_iter().filter(|a| a.outcome == "allowed").map(|a| a.operation).collect();
-    for operation in
-        ["source.create", "source.sync", "environment.promote", "environment.rollback", "instance.sources", "source.delete"]
-    {
+    for operation in ["source.create", "source.sync", "environment.promote", "instance.sources", "source.delete"] {
         assert!(operations.iter().any(|o| o == operation), "{operation} is not audited");
     }
+}
+
+#[tokio::test]
+async fn an_environment_goes_back_and_its_dates_go_on() {
+    let w = World::new().await;
+    let yum = Yum::new(2);
+    w.synced(&yum, "base").await;
+    w.environment("prod", 20).await;
+    let viewer = ContentPeer::Person(w.person(Role::Viewer).await);
+    w.promote("prod", r#"{"sources":["base"]}"#).await;
+    yum.publish(2, 2, 0);
+    w.sync("base").await;
+    w.promote("prod", r#"{"sources":["base"]}"#).await;
+    let after = w.control.authorize_content(&viewer, "prod", "base").await.expect("may read");
+    // The clock of the server goes back, too.
+    w.pass(-3600);
+    let back = w.promote("prod", r#"{"rollback":true}"#).await;
+    assert_eq!(back.moves[0].to.number, 1);
+    let rolled = w.control.authorize_content(&viewer, "prod", "base").await.expect("may read");
+    assert!(rolled.moved_at.as_second() > after.moved_at.as_second(), "apt refuses an older date");
+    repomd(&w, &rolled);
+    assert!(w.refused("prod", r#"{"rollback":true}"#).await.to_string().contains("nothing to go back to"));
+    let history = w.control.environment_history(&w.server(), "prod", &LAST).await.expect("history").items;
+    let numbers: Vec<_> = history.iter().map(|m| m.to.as_ref().map(|s| s.number)).collect();
+    assert_eq!(numbers, [Some(1), Some(2), Some(1)]);
+}
+
+#[tokio::test]
+async fn a_host_of_the_other_family_sees_its_own_sources() {
+    let w = World::new().await;
+    let host = w.hosts(1).await.remove(0);
+    let local = r#"{"name":"debs","format":"deb","architectures":["amd64"],"origin":{"local":{"suite":"stable"}}}"#;
+    w.control.create_source(&w.server(), spec(local)).await.expect("a source");
+    w.run_jobs().await;
+    let empty = w.control.get_source(&w.server(), "debs").await.expect("the source").current.expect("a snapshot");
+    assert_eq!((empty.number, empty.stats.packages), (1, 0), "hosts can have it before the first upload");
+    let view = w.change(&host, attach(&["debs"])).await;
+    assert_eq!(view.sources[0].problems, ["source debs holds deb packages, the host takes rpm"]);
+    assert_eq!(document(&w, &host, 0).await.map(|d| d.sources.len()), Some(0));
+    // Its inventory says that it is another host than it was taken for.
+    let facts = OsFacts { managers: vec![ManagerKind::Apt], architecture: "x86_64".into(), ..OsFacts::default() };
+    let body = serde_json::to_vec(&facts).expect("JSON");
+    let section = SectionIn { kind: "os".into(), fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) };
+    w.control.report_inventory(&host.ctx(&w).await, vec![section]).await.expect("stored");
+    let seen = document(&w, &host, 1).await.expect("a newer one").sources.remove(0);
+    assert_eq!((seen.suite.as_str(), seen.path.as_str()), ("stable", "/content/latest/debs/"));
+    assert_eq!((seen.components, seen.architectures), (vec!["main".to_owned()], vec!["amd64".to_owned()]));
+    let latest = w.control.authorize_content(&host.peer(), "latest", "debs").await.expect("may read");
+    let release = String::from_utf8(read(&w, &latest, "dists/stable/InRelease")).expect("text");
+    assert!(release.contains("BEGIN PGP SIGNATURE") && release.contains("Acquire-By-Hash: yes"), "{release}");
 }
 
 #[tokio::test]

@@ -47,7 +47,6 @@ pub fn publish(
         progress.report("publish", done as u64, Some(doc.packages.len() as u64));
         files.push(packages_gz(content, path_of(info, index)?, tree)?);
     }
-    content.objects().sync()?;
     Ok(Publication { root: *root, format: Format::Deb, files })
 }
 

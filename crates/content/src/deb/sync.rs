@@ -335,12 +335,12 @@ impl Sync<'_> {
         .await
     }
 
-    /// Makes the snapshot and all it needs durable.
+    /// Makes the snapshot and all it needs durable; its name comes last.
     async fn save(&self, doc: SnapshotDoc, locations: Vec<Location>) -> Result<SnapshotRoot, SyncError> {
         let content = self.content.clone();
         let source = self.request.source;
         let immediate = self.request.spec.policy == DownloadPolicy::Immediate;
-        let (root, wanted) = blocking("saving the snapshot", self.progress, move |_| {
+        let (doc, wanted) = blocking("noting where packages are", self.progress, move |_| {
             let units = locations.into_iter().map(|found| UnitLocation {
                 digest: found.sha256.digest(),
                 location: found.path.into(),
@@ -348,13 +348,14 @@ impl Sync<'_> {
             });
             content.units().add(source, units)?;
             let wanted = if immediate { units_of(&content, &doc)? } else { Vec::new() };
-            Ok((snapshot::save(content.objects(), &doc)?, wanted))
+            Ok((doc, wanted))
         })
         .await?;
         if !wanted.is_empty() {
             self.content.download_missing(&self.fetcher, wanted, self.progress).await?;
         }
-        Ok(root)
+        let content = self.content.clone();
+        blocking("saving the snapshot", self.progress, move |_| Ok(snapshot::save(content.objects(), &doc)?)).await
     }
 }
 

@@ -71,6 +71,7 @@ async fn remove_orphans(control: &Control) -> Result<()> {
     let open = content_jobs::open(&mut *control.read().await?, None).await?;
     let wanted: Vec<String> = open.into_iter().filter_map(|j| j.input).collect();
     let dir = control.content_part()?.content().dir().join(UPLOADS);
+    let now = SystemTime::from(control.now());
     let removed = blocking("remove old uploads", move || {
         let files = match std::fs::read_dir(&dir) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -80,7 +81,7 @@ async fn remove_orphans(control: &Control) -> Result<()> {
         for file in files {
             let file = file?;
             let name = file.file_name().to_string_lossy().into_owned();
-            let age = SystemTime::now().duration_since(file.metadata()?.modified()?).unwrap_or_default();
+            let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
             if age > old && !wanted.iter().any(|input| input.contains(&name)) {
                 std::fs::remove_file(file.path())?;
             }

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use serde::de::DeserializeOwned;
+
 use super::lists::empty_entry;
 use super::notes::Notes;
-use super::read::{Documented, List, PackageRow, Packages, key_parts};
+use super::read::{DocumentRow, Documented, List, PackageRow, Packages, key_parts};
 use crate::error::{ContentError, ContentResult};
 use crate::objects::ObjectStore;
-use crate::snapshot::{ADVISORY_PARTS, RPM_PARTS, UnitRecord, nevra, read_record, write_record};
+use crate::snapshot::{ADVISORY_PARTS, RPM_PARTS, UnitRecord, nevra, read_record};
 use crate::spool::{Slot, SpoolReader};
 use crate::sync::{ProgressSink, SyncError};
 use crate::tree::{TreeBuilder, TreeRef};
@@ -99,18 +101,32 @@ pub(crate) fn nevras(rows: &[&PackageRow]) -> HashSet<String> {
     rows.iter().map(name).collect()
 }
 
-/// The tree of those documents that `keep` wants; `None` when there are none.
-pub(crate) fn document_tree<R: serde::Serialize>(
+/// The records of documents.
+pub(crate) fn records<R: DeserializeOwned>(store: &ObjectStore, documents: &Documented) -> ContentResult<Vec<R>> {
+    let mut buffer = Vec::new();
+    let record = |(_, row): &(Vec<u8>, DocumentRow)| read_record(read(store, &documents.spool, row.record, &mut buffer)?);
+    documents.rows.iter().map(record).collect()
+}
+
+/// The tree of those documents that `keep` wants (without it: of all); `None` when there are none.
+pub(crate) fn document_tree<R: DeserializeOwned>(
     store: &ObjectStore,
-    documents: &Documented<R>,
-    keep: impl Fn(&R) -> bool,
+    documents: &Documented,
+    keep: Option<impl Fn(&R) -> bool>,
 ) -> ContentResult<Option<TreeRef>> {
     // Both kinds of documents have one part.
     let mut builder = TreeBuilder::new(store, ADVISORY_PARTS);
-    let mut buffer = Vec::new();
-    for (key, record, slot) in documents.rows.iter().filter(|(_, record, _)| keep(record)) {
-        let text = read(store, &documents.spool, *slot, &mut buffer)?;
-        builder.push_parts(key, &write_record(record), &[text])?;
+    let mut buffers: [Vec<u8>; 2] = Default::default();
+    for (key, row) in &documents.rows {
+        let [record, text] = &mut buffers;
+        let record = read(store, &documents.spool, row.record, record)?;
+        if let Some(keep) = &keep
+            && !keep(&read_record(record)?)
+        {
+            continue;
+        }
+        let text = read(store, &documents.spool, row.text, text)?;
+        builder.push_parts(key, record, &[text])?;
     }
     let tree = builder.finish()?;
     Ok((tree.count > 0).then_some(tree))

@@ -5,7 +5,7 @@ use drydock_domain::source::filter::Selection;
 use drydock_domain::source::spec::DownloadPolicy;
 use drydock_domain::source::unit::{Format, SnapshotStats};
 
-use super::assemble::{NamedList, document_tree, nevras, package_tree, unit};
+use super::assemble::{NamedList, document_tree, nevras, package_tree, records, unit};
 use super::lists::{FILELISTS, OTHER};
 use super::notes::Notes;
 
@@ -31,6 +31,8 @@ pub(crate) struct Inputs {
     pub policy: DownloadPolicy,
     /// Where hosts get packages when not from us.
     pub upstream_base: Option<String>,
+    /// URLs of the upstream.
+    pub own_urls: Vec<String>,
     /// primary, filelists, other, updateinfo, modules.
     pub files: [Option<Fresh>; 5],
     /// Trees of packages, advisories and modules that are those of `previous`.
@@ -52,8 +54,8 @@ struct Parsed {
     packages: Option<Packages>,
     filelists: Option<List>,
     other: Option<List>,
-    advisories: Option<Documented<AdvisoryRecord>>,
-    modules: Option<Documented<ModuleRecord>>,
+    advisories: Option<Documented>,
+    modules: Option<Documented>,
 }
 
 /// Reads the files and builds the trees.
@@ -94,7 +96,7 @@ pub(crate) fn build(inputs: Inputs, progress: &ProgressSink) -> Result<Built, Sy
         _ if inputs.keep[1] => kept.advisories,
         None => None,
         Some(advisories) => {
-            let keep = |record: &AdvisoryRecord| names.as_ref().is_none_or(|names| derive::advisory_kept(record, names));
+            let keep = names.as_ref().map(|names| |record: &AdvisoryRecord| derive::advisory_kept(record, names));
             document_tree(inputs.content.objects(), advisories, keep)?
         }
     };
@@ -102,7 +104,7 @@ pub(crate) fn build(inputs: Inputs, progress: &ProgressSink) -> Result<Built, Sy
         _ if inputs.keep[2] => kept.modules,
         None => None,
         Some(modules) => {
-            let keep = |record: &ModuleRecord| names.as_ref().is_none_or(|names| derive::module_kept(record, names));
+            let keep = names.as_ref().map(|names| |record: &ModuleRecord| derive::module_kept(record, names));
             document_tree(inputs.content.objects(), modules, keep)?
         }
     };
@@ -127,7 +129,11 @@ impl Parsed {
 fn parse(inputs: &Inputs, progress: &ProgressSink) -> Result<Parsed, SyncError> {
     let staging = inputs.content.objects().staging_dir();
     let reading = Reading { staging: &staging, progress };
-    let rules = PackageRules { architectures: &inputs.architectures, upstream_base: inputs.upstream_base.as_deref() };
+    let rules = PackageRules {
+        architectures: &inputs.architectures,
+        upstream_base: inputs.upstream_base.as_deref(),
+        own_urls: &inputs.own_urls,
+    };
     let file = |n: usize| {
         let fresh: Option<&Fresh> = inputs.files[n].as_ref();
         fresh.map(|fresh| MetaFile { name: &fresh.name, path: &fresh.path, open_size: fresh.open_size })
@@ -153,10 +159,8 @@ fn chosen<'a>(inputs: &Inputs, packages: &'a Packages, parsed: &Parsed) -> Resul
     let mut buffer = Vec::new();
     let store = inputs.content.objects();
     let units = packages.rows.iter().map(|row| unit(store, packages, row, &mut buffer)).collect::<ContentResult<Vec<_>>>()?;
-    let records = parsed.advisories.iter().flat_map(|part| &part.rows).map(|(_, record, _)| record.clone());
-    let advisories: Vec<AdvisoryRecord> = records.collect();
-    let modules: Vec<ModuleRecord> =
-        parsed.modules.iter().flat_map(|part| &part.rows).map(|(_, record, _)| record.clone()).collect();
+    let advisories = parsed.advisories.as_ref().map(|part| records(store, part)).transpose()?.unwrap_or_default();
+    let modules = parsed.modules.as_ref().map(|part| records(store, part)).transpose()?.unwrap_or_default();
     let taken = derive::pick(&inputs.selection, Format::Rpm, &units, &advisories, &modules)?;
     Ok(packages.rows.iter().zip(taken).filter(|(_, taken)| *taken).map(|(row, _)| row).collect())
 }

@@ -15,9 +15,11 @@ use super::xml::{XmlError, cut};
 use crate::decompress;
 use crate::digest::Digest;
 use crate::error::ContentError;
-use crate::snapshot::{AdvisoryRecord, ModuleRecord, UnitRecord, advisory_key, module_key, rpm_key, rpm_version, write_record};
+use crate::path::safe_relative;
+use crate::snapshot::{UnitRecord, advisory_key, module_key, read_record, rpm_key, rpm_version, write_record};
 use crate::spool::{Slot, Spool, SpoolReader};
 use crate::sync::{ProgressSink, SyncError};
+use crate::tree::RECORD_MAX_BYTES;
 
 /// Packages of a repository, count.
 pub const MAX_PACKAGES: usize = 1_000_000;
@@ -61,11 +63,21 @@ pub(crate) struct List {
     pub notes: Notes,
 }
 
-/// Advisories or module documents, sorted by key.
-pub(crate) struct Documented<R> {
-    pub rows: Vec<(Vec<u8>, R, Slot)>,
+/// Advisories or module documents, sorted by key. Their records wait in the spool, too: an upstream may name millions of
+/// packages in them.
+pub(crate) struct Documented {
+    pub rows: Vec<(Vec<u8>, DocumentRow)>,
     pub spool: SpoolReader,
     pub notes: Notes,
+}
+
+/// Where the parts of a document lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DocumentRow {
+    pub record: Slot,
+    pub text: Slot,
+    /// Of an advisory.
+    updated: Option<i64>,
 }
 
 /// What all readers need.
@@ -83,6 +95,10 @@ impl Reading<'_> {
 
     fn append(&self, spool: &mut Spool, bytes: &[u8]) -> Result<Slot, SyncError> {
         Ok(spool.append(bytes).map_err(ContentError::io("write to a file in", self.staging))?)
+    }
+
+    fn read<'b>(&self, spool: &SpoolReader, slot: Slot, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], SyncError> {
+        Ok(spool.read(slot, buffer).map_err(ContentError::io("read a file in", self.staging))?)
     }
 
     fn finish(&self, spool: Spool) -> Result<SpoolReader, SyncError> {
@@ -131,6 +147,27 @@ pub(crate) struct PackageRules<'a> {
     pub architectures: &'a [String],
     /// Hosts take packages from below this URL instead of from us.
     pub upstream_base: Option<&'a str>,
+    /// URLs of the upstream: a package placed below one of them (`xml:base`) is a package of the upstream.
+    pub own_urls: &'a [String],
+}
+
+impl PackageRules<'_> {
+    /// Where the package's file is, below the upstream.
+    fn location(&self, package: &Primary<'_>, href: &str) -> Result<String, String> {
+        let Some(base) = package.base.as_deref() else { return Ok(href.to_owned()) };
+        let below = |url: &String| {
+            let rest = base.strip_prefix(url.trim_end_matches('/'))?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| format!("{}/{href}", rest.trim_matches('/')))
+        };
+        match self.own_urls.iter().find_map(below) {
+            Some(path) => safe_relative(path.trim_start_matches('/')).map_err(|error| error.to_string()),
+            None if self.upstream_base.is_some() => Ok(href.to_owned()),
+            None => Err(format!(
+                "it lies elsewhere (xml:base {}); make a source of that URL, or set the policy to metadata-only",
+                cut(base)
+            )),
+        }
+    }
 }
 
 fn broken(file: &str, problem: impl std::fmt::Display) -> SyncError {
@@ -218,6 +255,14 @@ impl PrimaryReader<'_> {
                 return Err(SyncError::Unsupported { what, advice });
             }
         };
+        let path = match self.rules.location(&package, &checked.href) {
+            Ok(path) => path,
+            Err(problem) => {
+                let name = package.canonical_file_name();
+                self.notes.add("packages that cannot be used", &name, format!("left out: {problem}"));
+                return Ok(());
+            }
+        };
         self.note_oddities(&package, &checked);
         let id = pkgid(checked.digest.hex());
         if !self.seen.insert(id) {
@@ -228,7 +273,7 @@ impl PrimaryReader<'_> {
         if self.rows.len() >= MAX_PACKAGES {
             return Err(broken(self.file, format!("more than {MAX_PACKAGES} packages")));
         }
-        let record = self.record(&package, &checked);
+        let record = self.record(&package, &checked, path);
         let location = match self.rules.upstream_base {
             Some(base) => primary::upstream_location(package.base.as_deref().unwrap_or(base), &package.href),
             None => primary::served_location(&checked.digest, &checked.href),
@@ -252,11 +297,7 @@ impl PrimaryReader<'_> {
         }
     }
 
-    fn record(&self, package: &Primary<'_>, checked: &Checked) -> UnitRecord {
-        let location = match &package.base {
-            Some(base) => format!("{}/{}", base.trim_end_matches('/'), checked.href),
-            None => checked.href.clone(),
-        };
+    fn record(&self, package: &Primary<'_>, checked: &Checked, location: String) -> UnitRecord {
         UnitRecord {
             name: package.name.trim().to_owned(),
             arch: package.arch.trim().to_owned(),
@@ -323,13 +364,11 @@ pub(crate) fn list(meta: MetaFile<'_>, shape: Shape, reading: Reading<'_>) -> Re
 }
 
 /// Reads `updateinfo.xml`.
-pub(crate) fn advisories(meta: MetaFile<'_>, reading: Reading<'_>) -> Result<Documented<AdvisoryRecord>, SyncError> {
+pub(crate) fn advisories(meta: MetaFile<'_>, reading: Reading<'_>) -> Result<Documented, SyncError> {
     let (file, input) = (meta.name, meta.open(UPDATEINFO_MAX_RAW_BYTES)?);
     let mut document = Fragments::open(input, UPDATEINFO).map_err(|error| scan(file, &error))?;
     let declarations = document.declarations().to_owned();
-    let mut spool = reading.spool()?;
-    let mut notes = Notes::default();
-    let mut kept: BTreeMap<Vec<u8>, (Advisory, Slot)> = BTreeMap::new();
+    let mut kept = KeptDocuments::new(reading)?;
     // Those with one id wait here: what was appended to a spool cannot be read before its end.
     let mut repeated: Vec<(Advisory, String)> = Vec::new();
     let mut repeated_bytes = 0;
@@ -338,93 +377,96 @@ pub(crate) fn advisories(meta: MetaFile<'_>, reading: Reading<'_>) -> Result<Doc
         reading.step("reading advisories", count, None)?;
         count += 1;
         let advisory = Advisory::parse(fragment.text).map_err(|error| at(file, fragment.offset, &error))?;
-        if let Some(problem) = advisory.problem() {
-            notes.add("advisories that cannot be used", file, format!("an advisory {problem}; it is left out"));
+        let record = write_record(&advisory.record);
+        let too_large = (record.len() > RECORD_MAX_BYTES).then(|| "names too many packages".to_owned());
+        if let Some(problem) = advisory.problem().or(too_large) {
+            kept.notes.add("advisories that cannot be used", file, format!("an advisory {problem}; it is left out"));
             continue;
         }
         let stored = advisory.stored(fragment.text, &declarations);
         let key = advisory_key(&advisory.record.id);
-        if kept.contains_key(&key) {
-            repeated_bytes += stored.len();
+        if kept.rows.contains_key(&key) {
+            repeated_bytes += stored.len() + record.len();
             if repeated_bytes > REPEATED_MAX_BYTES {
                 return Err(broken(file, format!("more than {REPEATED_MAX_BYTES} bytes of advisories with repeated ids")));
             }
             repeated.push((advisory, stored));
             continue;
         }
-        if kept.len() >= MAX_ADVISORIES {
+        if kept.rows.len() >= MAX_ADVISORIES {
             return Err(broken(file, format!("more than {MAX_ADVISORIES} advisories")));
         }
-        let slot = reading.append(&mut spool, stored.as_bytes())?;
-        kept.insert(key, (advisory, slot));
+        kept.append(key, &record, &stored, advisory.updated)?;
     }
-    meta.note_size(document.position(), &mut notes);
-    let spool = reading.finish(spool)?;
-    let (kept, spool) = merge_repeated(kept, repeated, spool, &mut notes, reading)?;
-    let rows = kept.into_iter().map(|(key, (advisory, slot))| (key, advisory.record, slot)).collect();
-    Ok(Documented { rows, spool, notes })
+    meta.note_size(document.position(), &mut kept.notes);
+    if repeated.is_empty() {
+        return kept.finish();
+    }
+    merge_repeated(kept.finish()?, repeated, reading)
 }
 
 /// Advisories with repeated ids that are held in memory, bytes.
 const REPEATED_MAX_BYTES: usize = 32 * 1024 * 1024;
 
-type Kept = BTreeMap<Vec<u8>, (Advisory, Slot)>;
+/// Documents of one file on their way.
+struct KeptDocuments<'a> {
+    reading: Reading<'a>,
+    rows: BTreeMap<Vec<u8>, DocumentRow>,
+    spool: Spool,
+    notes: Notes,
+}
 
-fn merge_repeated(
-    mut kept: Kept,
-    repeated: Vec<(Advisory, String)>,
-    spool: SpoolReader,
-    notes: &mut Notes,
-    reading: Reading<'_>,
-) -> Result<(Kept, SpoolReader), SyncError> {
-    if repeated.is_empty() {
-        return Ok((kept, spool));
+impl<'a> KeptDocuments<'a> {
+    fn new(reading: Reading<'a>) -> Result<Self, SyncError> {
+        Ok(Self { reading, rows: BTreeMap::new(), spool: reading.spool()?, notes: Notes::default() })
     }
-    let read = |slot, buffer: &mut Vec<u8>| -> Result<String, SyncError> {
-        let bytes = spool.read(slot, buffer).map_err(ContentError::io("read a file in", reading.staging))?;
-        Ok(String::from_utf8_lossy(bytes).into_owned())
-    };
-    let mut buffer = Vec::new();
-    let mut merged: BTreeMap<Vec<u8>, (Advisory, String)> = BTreeMap::new();
+
+    /// True when there was one of this key; it is replaced.
+    fn append(&mut self, key: Vec<u8>, record: &[u8], text: &str, updated: Option<i64>) -> Result<bool, SyncError> {
+        let record = self.reading.append(&mut self.spool, record)?;
+        let text = self.reading.append(&mut self.spool, text.as_bytes())?;
+        Ok(self.rows.insert(key, DocumentRow { record, text, updated }).is_some())
+    }
+
+    fn finish(self) -> Result<Documented, SyncError> {
+        Ok(Documented { rows: self.rows.into_iter().collect(), spool: self.reading.finish(self.spool)?, notes: self.notes })
+    }
+}
+
+fn merge_repeated(first: Documented, repeated: Vec<(Advisory, String)>, reading: Reading<'_>) -> Result<Documented, SyncError> {
+    let Documented { rows, spool, notes } = first;
+    let mut all = KeptDocuments { notes, ..KeptDocuments::new(reading)? };
+    let mut waiting: BTreeMap<Vec<u8>, Vec<(Advisory, String)>> = BTreeMap::new();
     for (advisory, text) in repeated {
-        let key = advisory_key(&advisory.record.id);
-        let first = match merged.remove(&key) {
-            Some(first) => Some(first),
-            None => match kept.remove(&key) {
-                Some((first, slot)) => Some((first, read(slot, &mut buffer)?)),
-                None => None,
-            },
+        waiting.entry(advisory_key(&advisory.record.id)).or_default().push((advisory, text));
+    }
+    let mut buffers: [Vec<u8>; 2] = Default::default();
+    for (key, row) in rows {
+        let [record, text] = &mut buffers;
+        let record = reading.read(&spool, row.record, record)?;
+        let text = String::from_utf8_lossy(reading.read(&spool, row.text, text)?);
+        let Some(others) = waiting.remove(&key) else {
+            all.append(key, record, &text, row.updated)?;
+            continue;
         };
-        let result = match first {
-            Some(first) if first.1 == text => first,
-            Some(first) => {
+        let mut merged = (Advisory::stored_before(read_record(record)?, row.updated), text.into_owned());
+        for other in others {
+            if other.1 != merged.1 {
                 let message = "is there several times with different content: the newest is kept, with the packages of all";
-                notes.add("advisories with repeated ids", &advisory.record.id, message);
-                merge(first, (advisory, text))
+                all.notes.add("advisories with repeated ids", &other.0.record.id, message);
+                merged = merge(merged, other);
             }
-            None => (advisory, text),
-        };
-        merged.insert(key, result);
+        }
+        all.append(key, &write_record(&merged.0.record), &merged.1, merged.0.updated)?;
     }
-    let mut all = reading.spool()?;
-    for (_, slot) in kept.values_mut() {
-        let bytes = spool.read(*slot, &mut buffer).map_err(ContentError::io("read a file in", reading.staging))?;
-        *slot = reading.append(&mut all, bytes)?;
-    }
-    for (key, (advisory, text)) in merged {
-        let slot = reading.append(&mut all, text.as_bytes())?;
-        kept.insert(key, (advisory, slot));
-    }
-    Ok((kept, reading.finish(all)?))
+    all.finish()
 }
 
 /// Reads `modules.yaml`.
-pub(crate) fn modules(meta: MetaFile<'_>, reading: Reading<'_>) -> Result<Documented<ModuleRecord>, SyncError> {
+pub(crate) fn modules(meta: MetaFile<'_>, reading: Reading<'_>) -> Result<Documented, SyncError> {
     let file = meta.name;
     let mut documents = Documents::new(meta.open(MODULES_MAX_RAW_BYTES)?);
-    let mut spool = reading.spool()?;
-    let mut notes = Notes::default();
-    let mut kept: BTreeMap<Vec<u8>, (ModuleRecord, Slot)> = BTreeMap::new();
+    let mut kept = KeptDocuments::new(reading)?;
     let mut count: u64 = 0;
     while let Some((line, text)) = documents.next().map_err(|problem| broken(file, problem))? {
         reading.progress.check()?;
@@ -436,27 +478,24 @@ pub(crate) fn modules(meta: MetaFile<'_>, reading: Reading<'_>) -> Result<Docume
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(problem) => {
-                notes.add(
-                    "module documents that cannot be used",
-                    file,
-                    format!("the document at line {line} is left out: {problem}"),
-                );
+                let message = format!("the document at line {line} is left out: {problem}");
+                kept.notes.add("module documents that cannot be used", file, message);
                 continue;
             }
         };
-        let key = module_key(&document.record);
-        let slot = reading.append(&mut spool, document.text.as_bytes())?;
-        let name = format!("{} {}", document.record.kind, document.record.name);
-        if kept.insert(key, (document.record, slot)).is_some() {
-            notes.add(
-                "module documents that are there twice",
+        let record = write_record(&document.record);
+        let name = cut(&format!("{} {}", document.record.kind, document.record.name));
+        if record.len() > RECORD_MAX_BYTES {
+            kept.notes.add(
+                "module documents that cannot be used",
                 file,
-                format!("{} is there twice; the last one is kept", cut(&name)),
+                format!("{name} lists too many packages; it is left out"),
             );
+        } else if kept.append(module_key(&document.record), &record, &document.text, None)? {
+            kept.notes.add("module documents that are there twice", file, format!("{name} is there twice; the last one is kept"));
         }
     }
-    let rows = kept.into_iter().map(|(key, (record, slot))| (key, record, slot)).collect();
-    Ok(Documented { rows, spool: reading.finish(spool)?, notes })
+    kept.finish()
 }
 
 /// A digest out of a record.

@@ -28,7 +28,7 @@ const SIGNATURE: &str = "repodata/repomd.xml.asc";
 const SIGNATURE_MAX_BYTES: u64 = 256 * 1024;
 /// Metadata files fetched at the same time.
 const PARALLEL_FILES: usize = 3;
-/// Syncs of one repository that changes while it is read.
+/// Times that `repomd.xml` and its signature are fetched until they belong together.
 const ATTEMPTS: u32 = 2;
 /// Grows when the same upstream makes another snapshot.
 const EDITION: u32 = 1;
@@ -74,23 +74,24 @@ pub async fn sync(content: &Content, request: &SyncRequest, progress: &ProgressS
     let shape = shape(request)?;
     let previous = previous(content, request, &shape, progress).await?;
     let mirroring = Mirroring { content, request, progress, fetcher, shape, previous };
-    let mut seen = None;
-    let mut attempt = 1;
+    // With which repomd.xml a file was not there or another one than announced.
+    let mut failed: Option<(Sha256, FetchError)> = None;
     loop {
-        let conditions = if attempt == 1 { mirroring.conditions() } else { None };
+        let again = failed.is_some();
+        let conditions = if again { None } else { mirroring.conditions() };
         let Some(index) = mirroring.index(conditions).await? else { return mirroring.unchanged(None) };
         let sum = Sha256::of(&index.bytes);
-        if attempt == 1 && mirroring.has_seen(&sum) {
+        if let Some((_, error)) = failed.take_if(|(before, _)| *before == sum) {
+            return Err(error.into());
+        }
+        if !again && mirroring.has_seen(&sum) {
             return mirroring.unchanged(Some(index.validators));
         }
         match mirroring.run(index, sum).await {
-            // The upstream was updated between two requests: its new repomd.xml names the new files.
-            Err(SyncError::Fetch(error)) if attempt < ATTEMPTS && (error.is_mismatch() || error.is_not_found()) => {
-                if seen.replace(sum) == Some(sum) {
-                    return Err(error.into());
-                }
-                tracing::info!(source = %mirroring.request.spec.name, %error, "the upstream changed while it was read; once more");
-                attempt += 1;
+            // The upstream may have been updated between two requests: its new repomd.xml names the new files.
+            Err(SyncError::Fetch(error)) if !again && (error.is_mismatch() || error.is_not_found()) => {
+                tracing::info!(source = %mirroring.request.spec.name, %error, "a file is not what repomd.xml says; looking again");
+                failed = Some((sum, error));
             }
             other => return other,
         }
@@ -237,6 +238,10 @@ impl Mirroring<'_> {
             selection: spec.selection.clone(),
             policy: spec.policy,
             upstream_base,
+            own_urls: match &spec.origin {
+                Origin::Upstream(upstream) => upstream.urls.clone(),
+                _ => Vec::new(),
+            },
             files,
             keep,
             previous: self.previous.as_ref().map(|previous| previous.doc.clone()),

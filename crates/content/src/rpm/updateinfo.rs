@@ -75,6 +75,11 @@ impl Advisory {
         Ok(advisory)
     }
 
+    /// One that was stored already.
+    pub fn stored_before(record: AdvisoryRecord, updated: Option<i64>) -> Self {
+        Self { record, updated, foreign_prefix: false }
+    }
+
     fn tag(&mut self, tag: &Tag<'_>) {
         match tag.name {
             "issued" => self.record.issued = tag.get("date").and_then(|date| seconds(&date)),

@@ -342,3 +342,24 @@ async fn modules_that_cannot_be_read_are_left_out() {
     assert!(found(&outcome, "modules", "line 1"), "{:?}", outcome.findings);
     assert_eq!(bench.published(&outcome.root, "modules"), good);
 }
+
+#[tokio::test]
+async fn packages_that_lie_elsewhere_are_left_to_hosts_or_out() {
+    let server = Server::start();
+    let mut repo = Repo::of(&packages());
+    let text = repo.text("primary");
+    let text =
+        text.replace("<location href=\"Packages/bash", &format!("<location xml:base=\"{}/more/\" href=\"bash", server.url));
+    let text = text.replace("<location href=\"Packages/vim", "<location xml:base=\"http://elsewhere.invalid/\" href=\"vim");
+    repo.set("primary", "primary.xml.gz", text);
+    server.serve(&repo);
+    let mut bench = Bench::new(&server.url);
+    let outcome = bench.sync(None).await.unwrap();
+    assert_eq!(bench.names(&outcome.root), ["bash-5.1-1.x86_64", "zsh-5.9-1.x86_64"]);
+    assert_eq!(bench.records(&outcome.root)[0].location, "more/bash-5.1-1.x86_64.rpm");
+    assert!(found(&outcome, "vim", "elsewhere"), "{:?}", outcome.findings);
+    bench.spec.policy = drydock_domain::source::spec::DownloadPolicy::MetadataOnly;
+    let outcome = bench.sync(None).await.unwrap();
+    assert_eq!(outcome.stats.packages, 3);
+    assert!(bench.published(&outcome.root, "primary").contains("xml:base=\"http://elsewhere.invalid/\" href=\"vim-9.0"));
+}

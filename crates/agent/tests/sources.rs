@@ -162,23 +162,31 @@ fn sources_come_stay_without_the_server_and_go_with_unregister() {
     assert!(!root.join("etc/drydock-agent").exists() && !root.join("var/lib/drydock-agent").exists());
 }
 
-/// The process that applies and the one that unregisters are killed at moments of chance, again and again.
+/// The process that applies and the one that unregisters are killed at moments of chance.
 #[test]
 fn unregister_restores_after_kills() {
     let server = Server::start();
-    for round in 0..8u64 {
-        let root = host(&server, &[]);
-        let root = root.path();
-        let daemon = start(root);
-        server.seen().source_reports.clear();
-        send(&server, &document(round + 1, SourcesMode::Exclusive, &["a"]));
-        until("it was begun", || root.join("etc/drydock-agent/content").exists());
-        drop(daemon);
-        let mut victim = agent(root, &["unregister", "--force"]).stdout(Stdio::null()).spawn().expect("started");
-        std::thread::sleep(Duration::from_millis(round * 3));
-        let _ = victim.kill();
-        let _ = victim.wait();
-        ok(&agent(root, &["unregister", "--force"]).output().expect("run"));
+    let first = host(&server, &["--read-only"]);
+    let daemon = start(first.path());
+    send(&server, &document(1, SourcesMode::Exclusive, &["a"]));
+    reported(&server, "document and certificate are kept", |r| r.generation == 1);
+    until("the certificate is kept", || first.path().join("var/lib/drydock-agent/sources/certificate").exists());
+    drop(daemon);
+    let config = first.path().join("etc/drydock-agent/agent.toml");
+    let text = std::fs::read_to_string(&config).expect("read").replace("read_only = true", "read_only = false");
+    std::fs::write(&config, text).expect("written");
+    for round in 0..12u64 {
+        let copy = tempfile::tempdir().expect("a directory");
+        let root = copy.path().join("root");
+        assert!(Command::new("cp").arg("-a").arg(first.path()).arg(&root).status().expect("run").success());
+        for (command, pause) in [(&["apply-sources"][..], round * 2), (&["unregister", "--force"][..], round)] {
+            let mut victim = agent(&root, command).stdout(Stdio::null()).spawn().expect("started");
+            // Not a wait for something: the moment of the kill.
+            std::thread::sleep(Duration::from_millis(pause));
+            let _ = victim.kill();
+            let _ = victim.wait();
+        }
+        ok(&agent(&root, &["unregister", "--force"]).output().expect("run"));
         let repos = root.join("etc/yum.repos.d");
         let left: Vec<_> = std::fs::read_dir(&repos).expect("listed").flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, ["base.repo"], "round {round}");

@@ -196,6 +196,7 @@ fn with(
 pub fn apply_now(paths: &Paths) -> anyhow::Result<()> {
     let files = Files::of(paths);
     let _lock = files.lock()?;
+    anyhow::ensure!(!Config::read(&paths.config)?.read_only, "this host is enrolled read-only: its repositories are left alone");
     let runner = SystemRunner::new();
     let facts = facts(&paths.root, &runner);
     let Some(report) = apply_kept(paths, &Disk::new(&paths.root), facts.as_ref(), &runner) else { return Ok(()) };

@@ -172,7 +172,7 @@ impl Host for Paper {
         world.act();
         let due = world.available.iter().filter(|(n, v)| world.installed.get(*n) != Some(v));
         let actions = due.map(|(n, _)| action(n)).collect();
-        Ok(vec![Plan { manager: ManagerKind::Apt, actions, skipped: vec![], patches: vec![], findings: vec![] }])
+        Ok(vec![Plan { manager: ManagerKind::Apt, actions, skipped: vec![], patches: vec![], requested: vec![], findings: vec![] }])
     }
 
     fn apply(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble> {
@@ -434,7 +434,7 @@ fn a_broken_repository_is_told_by_each_rounds_plan_and_the_others_are_used() {
 #[test]
 fn a_repository_that_the_plan_names_itself_is_not_told_twice() {
     let finding = |subject: &str| Finding { subject: subject.into(), message: "gone".into() };
-    let plan = |findings| Plan { manager: ManagerKind::Zypper, actions: vec![], skipped: vec![], patches: vec![], findings };
+    let plan = |findings| Plan { manager: ManagerKind::Zypper, actions: vec![], skipped: vec![], patches: vec![], requested: vec![], findings };
     let mut plans = [plan(vec![]), plan(vec![finding("a")])];
     tell_broken(&mut plans, &[finding("a"), finding("b")]);
     assert_eq!((&plans[0].findings, &plans[1].findings), (&vec![finding("b")], &vec![finding("a")]));

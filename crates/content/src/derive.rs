@@ -17,6 +17,8 @@ use crate::tree::{self, Head, TreeBuilder, TreeRef};
 
 /// Most snapshots that one is made of.
 pub const SOURCES_MAX: usize = 64;
+/// `Origin` of apt repositories that are made of others.
+const DERIVED_ORIGIN: &str = "Drydock";
 
 /// What to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,9 @@ pub struct DeriveRequest {
     pub selection: Selection,
     /// Format of all of them.
     pub format: Format,
+    /// Name of the source this is made for: how a deb snapshot is published, whatever it was taken from (see
+    /// [`Derivation::deb_info`]).
+    pub name: String,
 }
 
 /// Which of these units a selection takes.
@@ -97,11 +102,15 @@ pub fn derive(store: &ObjectStore, request: &DeriveRequest) -> ContentResult<Sna
     }
     if request.selection.is_everything() && request.from.len() == 1 {
         let doc = snapshot::load(store, &request.from[0])?;
-        return if doc.format == request.format {
-            Ok(request.from[0])
-        } else {
-            Err(refuse(format!("snapshot {} is of another format", request.from[0])))
-        };
+        if doc.format != request.format {
+            return Err(refuse(format!("snapshot {} is of another format", request.from[0])));
+        }
+        if doc.deb.is_none() {
+            return Ok(request.from[0]);
+        }
+        // The same trees under a Release of our own.
+        let deb = Derivation { store, request, docs: vec![doc.clone()] }.deb_info();
+        return snapshot::save(store, &SnapshotDoc { deb, ..doc });
     }
     let mut docs = Vec::new();
     for root in &request.from {
@@ -260,10 +269,21 @@ impl Derivation<'_> {
         builder.finish().map(Some)
     }
 
-    /// The first source's Release, with the components and architectures of all.
+    /// A Release of our own, with the components and architectures of all sources. What it is called does not depend on
+    /// what it is taken from: hosts keep the suite's name in their sources, and apt refuses a repository whose Origin,
+    /// Label, Suite or Codename have changed. Other fields are the first source's.
     fn deb_info(&self) -> Option<DebInfo> {
         let mut infos = self.docs.iter().filter_map(|doc| doc.deb.as_ref());
-        let mut info = infos.next()?.clone();
+        let name = &self.request.name;
+        let mut info = DebInfo {
+            dist: name.clone(),
+            origin: DERIVED_ORIGIN.to_owned(),
+            label: name.clone(),
+            suite: name.clone(),
+            codename: name.clone(),
+            flat: false,
+            ..infos.next()?.clone()
+        };
         for other in infos {
             for (own, more) in [(&mut info.components, &other.components), (&mut info.architectures, &other.architectures)] {
                 for word in more {
@@ -333,7 +353,7 @@ mod tests {
     }
 
     fn made(store: &ObjectStore, from: &[SnapshotRoot], json: &str, format: Format) -> SnapshotDoc {
-        let request = DeriveRequest { from: from.to_vec(), selection: selection(json), format };
+        let request = DeriveRequest { from: from.to_vec(), selection: selection(json), format, name: "made".into() };
         let root = derive(store, &request).expect("derive");
         assert_eq!(derive(store, &request).expect("derive again"), root);
         load(store, &root).expect("load")
@@ -356,7 +376,8 @@ mod tests {
         let (_dir, content) = content();
         let store = content.objects();
         let root = rpm(store, &[Package::new("a", "1-1")], &[], &[]);
-        let request = DeriveRequest { from: vec![root], selection: Selection::default(), format: Format::Rpm };
+        let request =
+            DeriveRequest { from: vec![root], selection: Selection::default(), format: Format::Rpm, name: "made".into() };
         assert_eq!(derive(store, &request).expect("derive"), root);
         for request in [
             DeriveRequest { format: Format::Deb, ..request.clone() },
@@ -450,7 +471,9 @@ mod tests {
         let both = made(store, &[first, second], "{}", Format::Deb);
         assert_eq!(both.packages.keys().collect::<Vec<_>>(), ["contrib/amd64", "main/amd64"]);
         assert_eq!(both.packages["main/amd64"], load(store, &first).expect("doc").packages["main/amd64"]);
-        assert_eq!(both.deb.expect("info").components, ["main", "contrib"]);
+        let info = both.deb.expect("info");
+        assert_eq!((info.dist.as_str(), info.codename.as_str(), info.origin.as_str()), ("made", "made", "Drydock"));
+        assert_eq!(info.components, ["main", "contrib"]);
         assert_eq!(both.stats.packages, 2);
     }
 

@@ -91,7 +91,7 @@ pub struct DebFacts {
 
 impl DebFacts {
     /// What the specification alone says: all there is to know of upstream and local sources. `None`: rpm, or made from
-    /// other sources (then it is published like the first of them).
+    /// other sources (components and architectures are in the snapshot then).
     pub fn of_spec(spec: &SourceSpec) -> Option<DebFacts> {
         if spec.format != Format::Deb {
             return None;

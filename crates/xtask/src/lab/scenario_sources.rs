@@ -159,14 +159,16 @@ fn attach(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
     fleet.hosts.iter().try_for_each(|host| lives_on_drydock(host))
 }
 
-/// Reads the repositories as an operator at the host would; everything that is printed.
+/// Reads the repositories as an operator at the host would; everything that is printed. An additive host still has its
+/// own repositories, whose server is away for most of this scenario: its package manager says so and fails.
 fn refresh(host: &Host) -> Result<String> {
-    host.sh(match manager(host) {
+    let command = match manager(host) {
         PackageManager::Apt => "apt-get update 2>&1",
         PackageManager::Dnf4 => "dnf --refresh makecache 2>&1",
         PackageManager::Dnf5 => "dnf5 --refresh makecache 2>&1",
         PackageManager::Zypper => "zypper --non-interactive refresh --force 2>&1",
-    })
+    };
+    if is_additive(host) { host.sh(&format!("{command} || true")) } else { host.sh(command) }
 }
 
 /// With the upstream away, a package is removed and installed again, and the banner is seen.
@@ -213,7 +215,7 @@ fn offered(host: &Host) -> Result<String> {
         PackageManager::Dnf4 => "dnf -q --disablerepo='*' --enablerepo='drydock-*' repoquery dd-alpha 2>/dev/null",
         PackageManager::Dnf5 => "dnf5 -q --disablerepo='*' --enablerepo='drydock-*' repoquery dd-alpha 2>/dev/null",
         PackageManager::Zypper => {
-            "zypper --non-interactive --no-refresh search --details --match-exact dd-alpha | grep -F drydock || true"
+            "zypper --non-interactive --no-refresh search --details --match-exact dd-alpha | grep -v 'System Packages' || true"
         }
     })
 }

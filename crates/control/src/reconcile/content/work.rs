@@ -153,7 +153,12 @@ async fn derived(
     }
     drop(c);
     sink.report("derive", 0, None);
-    let request = DeriveRequest { from: roots, selection: source.spec.selection.clone(), format: source.spec.format };
+    let request = DeriveRequest {
+        from: roots,
+        selection: source.spec.selection.clone(),
+        format: source.spec.format,
+        name: source.spec.name.clone(),
+    };
     let content = part.content().clone();
     let made = blocking("derive a snapshot", move || {
         let root = derive(content.objects(), &request)?;

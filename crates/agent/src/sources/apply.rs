@@ -19,9 +19,11 @@ use drydock_pkgmgr::run::{CommandSpec, Runner};
 use super::disk::{Disk, DiskError};
 use super::journal::{Kept, RpmKey};
 use super::plugin;
-use super::render::{Rendered, finding};
+use super::render::{CONTENT_DIR, KEYS_DIR, Rendered, finding};
 use super::takeover::{self, Places};
 
+/// Files looked at in one directory, count.
+const OWN_FILES_MAX: usize = 10_000;
 /// Reading or changing the keys of the rpm database.
 const RPM_LIMIT: Duration = Duration::from_secs(120);
 
@@ -92,8 +94,49 @@ fn mend(site: &Site<'_>, kept: &mut Kept, places: Places, findings: &mut Vec<Fin
             format!("the journal of the sources could not be believed ({why}); it was rebuilt from the names of the files");
         findings.push(finding("journal", &message));
         takeover::rebuild(site.disk, kept, places)?;
+        let found = own_files(site.disk);
+        let dirs = [CONTENT_DIR.to_owned(), KEYS_DIR.to_owned(), format!("{CONTENT_DIR}/ca")];
+        kept.update(site.disk, |j| {
+            j.files.extend(found);
+            j.dirs.extend(dirs);
+        })?;
     }
     Ok(())
+}
+
+/// Files that can only be ours, by their names. A plugin's file lies where only the package manager knows; applying a
+/// document finds it again.
+fn own_files(disk: &Disk) -> Vec<String> {
+    let places = [
+        ("/etc/yum.repos.d", "drydock.repo"),
+        ("/etc/zypp/repos.d", "drydock-"),
+        ("/etc/apt/sources.list.d", "drydock.sources"),
+        ("/etc/apt/apt.conf.d", "50drydock"),
+        ("/etc/apt/preferences.d", "50drydock.pref"),
+        ("/etc/apt/keyrings", "drydock.gpg"),
+        ("/etc/dnf/plugins", "drydock.conf"),
+        ("/etc/dnf/repos.override.d", "99-drydock.repo"),
+        ("/etc/dnf/libdnf5-plugins/actions.d", "drydock.actions"),
+        ("/etc/yum/pluginconf.d", "drydock.conf"),
+        (CONTENT_DIR, ""),
+        (KEYS_DIR, ""),
+        ("/etc/drydock-agent/content/ca", ""),
+    ];
+    let mut out = Vec::new();
+    for (dir, start) in places {
+        for entry in std::fs::read_dir(disk.host(dir)).into_iter().flatten().flatten().take(OWN_FILES_MAX) {
+            let is_file = entry.file_type().is_ok_and(|t| t.is_file());
+            // What was set aside is somebody else's, whatever it was called.
+            if let Ok(name) = entry.file_name().into_string()
+                && is_file
+                && name.starts_with(start)
+                && !name.contains(takeover::BACKUP)
+            {
+                out.push(format!("{dir}/{name}"));
+            }
+        }
+    }
+    out
 }
 
 /// Writes `rendered` and removes what earlier documents had beyond it.

@@ -192,3 +192,17 @@ fn a_lost_journal_does_not_lose_the_hosts_repositories() {
     assert_eq!(fs::read(dir.path().join("etc/yum.repos.d/base.repo")).expect("back"), b"[base]\n");
     assert!(!dir.path().join("etc/yum.repos.d/drydock.repo").exists());
 }
+
+#[test]
+fn unregister_with_a_lost_journal_leaves_only_what_nobody_can_name() {
+    let dir = host();
+    let before = picture(dir.path());
+    round(&Disk::new(dir.path()), dir.path(), &document(1, SourcesMode::Exclusive, &["a"]));
+    fs::write(dir.path().join("var/state/journal"), "torn").expect("written");
+    give_back(&Disk::new(dir.path()), dir.path()).expect("given back");
+    let mut after = picture(dir.path());
+    assert!(after.remove(&format!("{}/drydock.py", &PLUGINS[1..])).is_some(), "its place is dnf's secret");
+    after.remove("etc/dnf/plugins");
+    after.remove("etc/dnf");
+    assert_eq!(after, before);
+}

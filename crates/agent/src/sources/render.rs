@@ -164,7 +164,7 @@ pub fn render(input: &Input<'_>) -> Rendered {
     match input.facts.manager {
         ManagerKind::Apt => apt::render(input, &sources, &repository_keys, &mut out),
         ManagerKind::Zypper => rpm::render_zypper(input, &sources, &repository_files, &mut out),
-        ManagerKind::Dnf | ManagerKind::Dnf5 | ManagerKind::Yum => rpm::render_yum(input, &sources, &repository_files, &mut out),
+        ManagerKind::Dnf | ManagerKind::Dnf5 | ManagerKind::Yum => rpm::render_yum(input, &sources, &mut out),
     }
     plugin::render(input.facts, input.document.mode == SourcesMode::Exclusive, &mut out);
     out

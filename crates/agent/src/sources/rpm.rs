@@ -22,24 +22,22 @@ fn yes(value: bool) -> u8 {
 }
 
 /// yum and dnf: one file.
-pub fn render_yum(input: &Input<'_>, sources: &[Source<'_>], repository_keys: &[String], out: &mut Rendered) {
-    // yum 3 verifies with the gpg of its day, which may not know the kind of our keys; TLS protects the metadata.
-    let repo_gpgcheck = input.facts.manager != ManagerKind::Yum;
+pub fn render_yum(input: &Input<'_>, sources: &[Source<'_>], out: &mut Rendered) {
+    // TLS, pinned to the server's own CA, protects the metadata. A check of its signature would have dnf ask for the key
+    // again after each cleaned cache, and fail where nobody answers; yum 3's gpg may not know the kind of our keys.
     let mut text = HEAD.to_owned();
     for source in sources {
-        let keys = repository_keys.iter().filter(|_| repo_gpgcheck).chain(&source.keys);
         let _ = write!(
             text,
             "\n[drydock-{name}]\nname={display}\nbaseurl={url}\nenabled=1\nsslverify=1\nsslcacert={CA_FILE}\n\
-             sslclientcert={CLIENT_FILE}\nsslclientkey={CLIENT_FILE}\ngpgcheck={gpgcheck}\nrepo_gpgcheck={repo}\n\
+             sslclientcert={CLIENT_FILE}\nsslclientkey={CLIENT_FILE}\ngpgcheck={gpgcheck}\nrepo_gpgcheck=0\n\
              metadata_expire={METADATA_EXPIRE_SECS}\n",
             name = source.source.name,
             display = source.display,
             url = source.url,
             gpgcheck = yes(source.source.gpgcheck),
-            repo = yes(repo_gpgcheck),
         );
-        text.push_str(&key_lines(keys));
+        text.push_str(&key_lines(source.keys.iter()));
         if let Some(priority) = source.source.priority {
             let _ = writeln!(text, "priority={priority}");
         }

@@ -8,11 +8,12 @@ use std::path::Path;
 
 use drydock_domain::limits::SCRIPT_MAX_BYTES;
 use drydock_domain::patch::filter::InstanceFilter;
+use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::spec::{Concurrency, PatchConfig, PatchJobSpec, RebootConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::args::spec::{HostArgs, SpecArgs, StepArgs, UpdateArgs};
+use crate::args::spec::{HostArgs, PackageArgs, SpecArgs, StepArgs, UpdateArgs};
 use crate::failure::Failure;
 use crate::world::World;
 
@@ -35,6 +36,15 @@ const FLAGS: &[(&str, &str)] = &[
     ("concurrency", "--concurrency"),
     ("patchConfig.rebootConfig", "--reboot"),
     ("patchConfig.strictRepositories", "--strict-repositories"),
+    ("patchConfig.packages.install", "--install"),
+    ("patchConfig.packages.remove", "--remove"),
+    ("patchConfig.packages.update", "--update"),
+    ("patchConfig.packages", "--install, --remove, --update"),
+    ("patchConfig.updateTypes", "--type"),
+    ("patchConfig.advisories", "--advisory"),
+    ("patchConfig.cves", "--cve"),
+    ("patchConfig.downloadOnly", "--download-only"),
+    ("patchConfig.fromCache", "--from-cache"),
     ("patchConfig.apt.type", "--apt-dist"),
     ("patchConfig.apt.security", "--security, --apt-security"),
     ("patchConfig.apt.excludes", "--exclude, --apt-exclude"),
@@ -94,6 +104,7 @@ pub fn build(args: &SpecArgs, dry_run: bool, world: &mut World) -> Result<PatchJ
     set("patchConfig.strictRepositories", args.strict_repositories.then_some(Value::Bool(true)));
     hosts(&args.hosts, &mut set);
     updates(&args.updates, &mut set);
+    packages(&args.packages, &mut set);
     step(&args.pre.step(), "patchConfig.preStep.linuxExecStepConfig", &mut set, world)?;
     step(&args.post.step(), "patchConfig.postStep.linuxExecStepConfig", &mut set, world)?;
 
@@ -163,6 +174,18 @@ fn updates(args: &UpdateArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("patchConfig.zypper.severities", list(&args.zypper_severities));
     set("patchConfig.zypper.excludes", with_all(&args.zypper_excludes));
     set("patchConfig.zypper.exclusivePatches", list(&args.zypper_exclusive));
+}
+
+fn packages(args: &PackageArgs, set: &mut impl FnMut(&str, Option<Value>)) {
+    set("patchConfig.packages.install", list(&args.install));
+    set("patchConfig.packages.remove", list(&args.remove));
+    set("patchConfig.packages.update", list(&args.update));
+    let types: Vec<UpdateType> = args.types.iter().map(|t| UpdateType::from(*t)).collect();
+    set("patchConfig.updateTypes", (!types.is_empty()).then(|| json!(types)));
+    set("patchConfig.advisories", list(&args.advisories));
+    set("patchConfig.cves", list(&args.cves));
+    set("patchConfig.downloadOnly", flag(args.download_only));
+    set("patchConfig.fromCache", flag(args.from_cache));
 }
 
 fn step(args: &StepArgs<'_>, at: &str, set: &mut impl FnMut(&str, Option<Value>), world: &mut World) -> Result<(), Failure> {

@@ -66,6 +66,29 @@ fn exclusive_packages_and_security_reach_every_manager() {
 }
 
 #[test]
+fn package_flags_reach_their_fields() {
+    let spec =
+        read("--all --install nginx --install vim=9.1-1 --remove nano.x86_64 --update curl --from-cache", None).expect("a spec");
+    let packages = spec.patch_config.packages.expect("named packages");
+    assert_eq!(
+        (packages.install, packages.remove, packages.update),
+        (vec!["nginx".to_owned(), "vim=9.1-1".to_owned()], vec!["nano.x86_64".to_owned()], vec!["curl".to_owned()],)
+    );
+    assert!(spec.patch_config.from_cache);
+    let spec = read("--all --type bugfix --type other --advisory ELSA-2026-1 --cve CVE-2026-0001 --download-only", None);
+    let config = spec.expect("a spec").patch_config;
+    assert_eq!(config.update_types, [UpdateType::Bugfix, UpdateType::Other]);
+    assert_eq!((config.advisories, config.cves), (vec!["ELSA-2026-1".to_owned()], vec!["CVE-2026-0001".to_owned()]));
+    assert!(config.download_only && config.packages.is_none());
+    assert!(read("--all --download-only --from-cache", None).is_err());
+    let added = read("--all --remove b", Some("patchConfig: {packages: {install: [a]}}")).expect("a spec");
+    let packages = added.patch_config.packages.expect("named packages");
+    assert_eq!((packages.install, packages.remove), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    assert_eq!(flag_of("patchConfig.packages.remove[0]"), Some("--remove"));
+    assert_eq!(flag_of("patchConfig.packages"), Some("--install, --remove, --update"));
+}
+
+#[test]
 fn labels_are_anded_and_groups_ored() {
     let spec = read("--label a=1 --label b=2", None).expect("a spec");
     assert_eq!(spec.instance_filter.group_labels.len(), 1);

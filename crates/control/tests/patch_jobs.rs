@@ -58,6 +58,7 @@ async fn a_job_goes_from_request_to_the_last_report() {
         actions: vec![action.clone()],
         skipped: vec![skipped],
         patches: vec![],
+        requested: vec![],
         findings: vec![],
     }];
     let outcome = PackageOutcome::Applied;

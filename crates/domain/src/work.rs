@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{InstanceId, JobId, TaskId};
 use crate::patch::spec::PatchConfig;
 
-/// Version of [`WorkOrder`]'s form. An agent refuses a higher one and says so.
-pub const WORK_VERSION: u32 = 1;
+/// Highest version of [`WorkOrder`]'s form. An agent refuses a higher one and says so. An order carries the lowest that
+/// says all of it ([`PatchConfig::work_version`]), so that older agents go on taking what they understand whole.
+pub const WORK_VERSION: u32 = 2;
 
 /// What an order's signature covers in front of the order's bytes: a signature made for anything else never fits.
 pub const ORDER_SIGNATURE_CONTEXT: &[u8] = b"drydock-work-order-v1\n";
@@ -22,7 +23,7 @@ pub fn signed_bytes(order: &[u8]) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkOrder {
-    /// [`WORK_VERSION`] of the sender.
+    /// The lowest form that says all of it; at most [`WORK_VERSION`].
     pub version: u32,
     /// The only instance that may act on it.
     pub instance: InstanceId,
@@ -158,6 +159,9 @@ mod tests {
         assert!(matches!(order.accept(InstanceId(id(9)), 4, at(150)), Err(OrderRefused::Address { .. })));
         assert!(matches!(order.accept(own, 5, at(150)), Err(OrderRefused::Number { .. })));
         assert!(matches!(order.accept(own, 4, at(201)), Err(OrderRefused::Late { .. })));
-        assert!(matches!(WorkOrder { version: 2, ..order }.accept(own, 4, at(150)), Err(OrderRefused::Version { .. })));
+        assert!(matches!(
+            WorkOrder { version: WORK_VERSION + 1, ..order }.accept(own, 4, at(150)),
+            Err(OrderRefused::Version { .. })
+        ));
     }
 }

@@ -60,6 +60,10 @@ fn run(backend: &Backend, runner: &dyn Runner, verb: &str, argument: &str) -> Re
         }
         "reboot" => json!(backend.reboot_hint(runner, booted_at()?)?),
         "plan" => json!(backend.plan(runner, &serde_json::from_str(argument)?)?),
+        "download" => {
+            let outcome = backend.download(runner, &backend.plan(runner, &serde_json::from_str(argument)?)?)?;
+            json!({"success": outcome.success, "message": outcome.message, "output": outcome.output})
+        }
         "apply" => {
             let plan: Plan = match argument.strip_prefix('@') {
                 Some(path) => serde_json::from_slice(&std::fs::read(path)?)?,

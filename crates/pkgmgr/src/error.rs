@@ -99,6 +99,22 @@ pub enum PkgError {
         /// Which entry.
         details: String,
     },
+    /// The tool, or what protects the host, says no to what a job asks for. Nothing was changed.
+    #[error("{tool} refuses: {details}")]
+    Refused {
+        /// Which tool.
+        tool: String,
+        /// Its own words, where it has any.
+        details: String,
+    },
+    /// This host's package manager cannot choose updates in the way the job asks for.
+    #[error("{} cannot choose updates so: {details}", manager.as_str())]
+    CannotChoose {
+        /// Whose.
+        manager: ManagerKind,
+        /// What it cannot know.
+        details: String,
+    },
     /// An exclude pattern cannot be used.
     #[error("exclude pattern {details}")]
     BadPattern {

@@ -19,6 +19,7 @@ pub mod run;
 mod solve;
 pub mod testing;
 mod verify;
+mod wish;
 mod yum;
 mod zypper;
 

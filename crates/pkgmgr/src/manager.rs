@@ -51,6 +51,25 @@ pub struct ApplyOutcome {
 }
 
 impl ApplyOutcome {
+    /// How a download ended; `count` packages were to come.
+    pub(crate) fn downloaded(finished: &Finished, tool: &str, count: usize) -> Self {
+        let success = finished.success();
+        let packages = if count == 1 { "1 package".to_owned() } else { format!("{count} packages") };
+        let message = if success {
+            format!("{tool} downloaded {packages}; nothing was installed")
+        } else {
+            format!("{tool} could not download ({}): {}", finished.describe_end(), crate::exec::last_words(finished))
+        };
+        ApplyOutcome {
+            exit: ExitSummary::from(finished),
+            output: finished.output(),
+            success,
+            message: crate::exec::cut(&message),
+            failed_packages: Vec::new(),
+            reboot_suggested: false,
+        }
+    }
+
     /// Everything was already there.
     pub(crate) fn nothing_to_do() -> Self {
         ApplyOutcome {
@@ -98,6 +117,9 @@ pub trait PackageManager {
     fn updates(&self, runner: &dyn Runner) -> Result<UpdateSet, PkgError>;
     /// The tool's own dry run under these settings, frozen to exact versions. Changes nothing, refreshes nothing.
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError>;
+    /// Downloads what `plan` installs into the tool's own cache, where [`PackageManager::apply`] finds it; installs
+    /// nothing. Refuses as `apply` does.
+    fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError>;
     /// Does exactly `plan` or refuses with [`PkgError::WorldMoved`]. What is already done of it is not done again.
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError>;
     /// Mends what an interrupted transaction left behind.
@@ -162,6 +184,10 @@ impl PackageManager for Backend {
 
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
         self.inner().apply(runner, plan)
+    }
+
+    fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
+        self.inner().download(runner, plan)
     }
 
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {

@@ -215,3 +215,115 @@ fn one_failing_package_is_told_from_the_rest() {
         insta::assert_snapshot!(format!("apply-{distro}"), text);
     }
 }
+
+/// Named packages of every kind at once, with a held one and one that is not there.
+const NAMED: &str =
+    r#"{"packages":{"install":["dd-new","dd-alpha=1.1-1"],"remove":["dd-slow"],"update":["dd-beta","dd-held","nope"]}}"#;
+const FAMILIES: [&str; 4] = ["debian12", "ol8", "fedora42", "leap15"];
+
+#[test]
+fn named_packages_are_planned_with_all_that_they_take_along() {
+    for distro in FAMILIES {
+        let plan = plan(distro, "named", NAMED);
+        let has = |name: &str, to: Option<&str>| plan.actions.iter().any(|a| a.name == name && a.to.as_deref() == to);
+        assert!(has("dd-alpha", Some("1.1-1")), "{distro}: the exact version, although 1.2 is offered");
+        assert!(has("dd-beta", Some("1:1.1-1")) && has("dd-new", Some("2.0-1")) && has("dd-slow", None), "{distro}");
+        assert_eq!(plan.actions.len(), 5, "{distro}: and dd-old, which dd-new replaces; nothing else: {plan:?}");
+        insta::assert_snapshot!(format!("{distro}-named"), plan_text(&plan));
+    }
+}
+
+#[test]
+fn what_the_tool_refuses_is_refused_in_its_words() {
+    for (distro, unknown, protected, name) in [
+        ("debian12", "Unable to locate package nope", "Essential packages were removed", "hostname"),
+        ("ol8", "no repository of this host offers nope", "removing the following protected packages: dd-conf", "dd-conf"),
+        ("fedora42", "No match for argument: nope", "removing the following protected packages: dd-conf", "dd-conf"),
+        ("leap15", "No provider of 'nope' found.", "dd-held is locked by zypper addlock", "dd-held"),
+    ] {
+        let refused = |story: &str, config: &str| {
+            let config = serde_json::from_str(config).expect("settings");
+            manager(distro).plan(&chain(&format!("{distro}.{story}")), &config).expect_err("refused").to_string()
+        };
+        let error = refused("named-unknown", r#"{"packages":{"install":["nope"]}}"#);
+        assert!(error.contains(unknown), "{distro}: {error}");
+        let error = refused("named-protected", &format!(r#"{{"packages":{{"remove":["{name}"]}}}}"#));
+        assert!(error.contains(protected), "{distro}: {error}");
+    }
+}
+
+#[test]
+fn updates_are_chosen_by_type_advisory_and_cve_alike_everywhere() {
+    const SECURITY_TOO: [&str; 2] = ["dd-beta 1:1.1-1", "dd-reboot 1.1-1"];
+    let plain = ["dd-alpha 1.2-1", "dd-beta 1:1.1-1", "dd-conf 1.1-1", "dd-service 1.1-1", "dd-slow 1.1-1"];
+    let taken = |plan: &Plan| -> Vec<String> {
+        plan.actions.iter().map(|a| format!("{} {}", a.name, a.to.as_deref().unwrap_or("gone"))).collect()
+    };
+    for distro in ["ol8", "fedora42", "leap15"] {
+        assert_eq!(taken(&plan(distro, "types", r#"{"updateTypes":["BUGFIX","ENHANCEMENT"]}"#)), plain, "{distro}");
+        assert!(taken(&plan(distro, "types-other", r#"{"updateTypes":["OTHER"]}"#)).is_empty(), "{distro}");
+        let by_id = plan(
+            distro,
+            "advisories",
+            r#"{"advisories":["LABBA-2026:0003","LABBA-1999:0001"],"cves":["CVE-2026-0007","CVE-1999-0001"]}"#,
+        );
+        assert_eq!(taken(&by_id), SECURITY_TOO, "{distro}");
+        for id in ["LABBA-1999:0001", "CVE-1999-0001"] {
+            let said = by_id.skipped.iter().find(|s| s.name == id).unwrap_or_else(|| panic!("{distro}: {id} is not told"));
+            assert!(said.reason.contains("no available update"), "{distro}");
+        }
+        assert!(!by_id.skipped.iter().any(|s| s.name == "CVE-2026-0007"), "{distro}");
+    }
+    for distro in ["ol8", "fedora42"] {
+        let minimal = plan(distro, "advisories-minimal", r#"{"advisories":["LABSA-2026:0001"],"yum":{"minimal":true}}"#);
+        assert_eq!(taken(&minimal), ["dd-alpha 1.1-1"], "{distro}");
+    }
+    let others = plan("debian12", "types-others", r#"{"updateTypes":["BUGFIX","ENHANCEMENT","OTHER"]}"#);
+    assert_eq!(taken(&others), plain[1..], "apt: whatever no security archive has");
+    assert!(others.skipped.iter().any(|s| s.name == "dd-alpha" && s.reason.starts_with("a security update")));
+}
+
+#[test]
+fn apt_says_what_its_archives_cannot_tell() {
+    for (config, words) in [
+        (r#"{"advisories":["DSA-1"]}"#, "name the packages instead"),
+        (r#"{"cves":["CVE-2026-0001"]}"#, "name the packages instead"),
+        (r#"{"updateTypes":["BUGFIX"]}"#, "choose SECURITY, or the other three together"),
+        (r#"{"updateTypes":["SECURITY","OTHER"]}"#, "choose SECURITY, or the other three together"),
+    ] {
+        let config = serde_json::from_str(config).expect("settings");
+        let error = manager("debian12").plan(&ScriptedRunner::new(), &config).expect_err("refused").to_string();
+        assert!(error.starts_with("apt cannot choose updates so") && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn downloading_installs_nothing_and_applying_makes_exactly_the_plan() {
+    for distro in FAMILIES {
+        let manager = manager(distro);
+        let config = serde_json::from_str(NAMED).expect("settings");
+        let runner = chain(&format!("{distro}.named-download"));
+        let plan = manager.plan(&runner, &config).expect("a plan");
+        let outcome = manager.download(&runner, &plan).expect("an outcome");
+        assert!(outcome.success && outcome.message.ends_with("nothing was installed"), "{distro}: {}", outcome.message);
+        assert!(runner.seen().iter().all(|c| !c.mutates || c.args.iter().any(|a| a == "--assumeno")), "{distro}");
+
+        let runner = chain(&format!("{distro}.named-apply"));
+        let plan = manager.plan(&runner, &config).expect("a plan");
+        let before = PackageSet::new(manager.installed(&runner).expect("packages"));
+        let outcome = manager.apply(&runner, &plan).expect("an outcome");
+        let after = PackageSet::new(manager.installed(&runner).expect("packages"));
+        let broken = manager.broken(&runner).expect("a list");
+        assert!(outcome.success, "{distro}: {}", outcome.message);
+        let results = verify_with(&plan, &before, &after, &broken, &outcome.failed_packages);
+        assert_eq!(results.len(), 5, "{distro}");
+        for r in &results {
+            assert_eq!(r.outcome, PackageOutcome::Applied, "{distro}: {}", result_text(r));
+        }
+        if distro == "debian12" {
+            // What a person asked for is no dependency; no new package came as one, so nothing is marked.
+            let marked = runner.seen().iter().any(|c| c.program == "apt-mark" && c.args.iter().any(|a| a == "auto"));
+            assert!(!marked, "dd-new would be taken away by the next autoremove");
+        }
+    }
+}

@@ -24,7 +24,7 @@ fn action(kind: ActionKind, name: &str, from: Option<&str>, to: Option<&str>) ->
 }
 
 fn plan(manager: ManagerKind, actions: Vec<PlannedAction>) -> Plan {
-    Plan { manager, actions, skipped: Vec::new(), patches: Vec::new(), findings: Vec::new() }
+    Plan { manager, actions, skipped: Vec::new(), patches: Vec::new(), requested: Vec::new(), findings: Vec::new() }
 }
 
 fn set(packages: &[(&str, &str)]) -> PackageSet {
@@ -265,4 +265,33 @@ fn yum_3_plans_from_its_tables_and_applies_exact_names() {
     );
     assert_eq!(a.advisories, ["ELSA-2020-5566"]);
     assert!(manager.apply(&runner, &plan).expect("applied").success);
+}
+
+/// As above: documented output only.
+#[test]
+fn yum_3_removes_with_what_depends_and_never_mixes_removing_with_installing() {
+    let row = |name: &str| format!("{name}\u{1f}noarch\u{1f}\u{1f}1.0\u{1f}1\u{1f}{name}.src.rpm\u{1f}5\n");
+    let both = row("lib") + &row("app");
+    let table = "\nDependencies Resolved\n\n====\n Package  Arch  Version  Repository  Size\n====\nRemoving:\n lib   noarch   1.0-1   @ol7   1 k\n\
+        Removing for dependencies:\n app   noarch   1.0-1   @ol7   1 k\n\nTransaction Summary\n====\nRemove  1 Package\n";
+    let yum = "yum --color=never --setopt=exit_on_lock=1 --setopt=*.skip_if_unavailable=1";
+    let keep = "--setopt=clean_requirements_on_remove=0";
+    let runner = ScriptedRunner::new()
+        .expect("rpm --eval %{_dbpath}", "/var/lib/rpm\n")
+        .expect("rpm -qa *", &both)
+        .expect_end(&format!("{yum} -C --assumeno {keep} remove lib"), End::Exited(1), table, "")
+        .expect("rpm -qa *", &both)
+        .expect_end(&format!("{yum} -C --assumeno {keep} remove app-1.0-1.noarch lib-1.0-1.noarch"), End::Exited(1), table, "")
+        .expect(&format!("{yum} -y {keep} remove app-1.0-1.noarch lib-1.0-1.noarch"), "Complete!\n")
+        .expect("rpm -qa *", &both);
+    let manager = Yum::new(Path::new("/nowhere"), &runner);
+    let config = serde_json::from_str(r#"{"packages":{"remove":["lib"]}}"#).expect("settings");
+    let mut plan = manager.plan(&runner, &config).expect("a plan");
+    plan.actions.sort();
+    let gone: Vec<_> = plan.actions.iter().map(|a| (a.action, a.name.as_str())).collect();
+    assert_eq!(gone, [(ActionKind::Remove, "app"), (ActionKind::Remove, "lib")], "the plan tells what depends on it");
+    assert!(manager.apply(&runner, &plan).expect("applied").success);
+    let mixed = serde_json::from_str(r#"{"packages":{"remove":["lib"],"install":["new"]}}"#).expect("settings");
+    let error = manager.plan(&runner, &mixed).expect_err("refused").to_string();
+    assert!(error.contains("submit two jobs"), "{error}");
 }

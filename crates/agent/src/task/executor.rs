@@ -180,6 +180,7 @@ impl<H: Host> Executor<'_, H> {
             State::Repair { then } => self.repair(&place, &then, resumed),
             State::Refresh => self.refresh(entry, &place, resumed),
             State::Plan => self.plan(entry),
+            State::Download => self.download(entry, &place, resumed),
             State::Apply { .. } => self.apply(entry, &place, resumed),
             State::Verify { ending } => self.verify(entry, &ending),
             State::Finished { .. } => Acted { silent: true, ..Acted::done("") },
@@ -265,6 +266,9 @@ impl<H: Host> Executor<'_, H> {
         if resumed && let Err(trouble) = self.host.settle(place) {
             return Acted::trouble(trouble);
         }
+        if entry.order.task.config.from_cache {
+            return Acted::done("the job asks for no refresh: the metadata that is there is used");
+        }
         match self.host.refresh(place) {
             Ok(None) => Acted::done("this host is read-only: the metadata that is there is used"),
             Ok(Some(findings)) => {
@@ -296,7 +300,7 @@ impl<H: Host> Executor<'_, H> {
         let skipped: usize = plans.iter().map(|p| p.skipped.len()).sum();
         entry.round_from = entry.report.plans.len();
         entry.failed_packages.clear();
-        if changes > 0 && !entry.order.task.dry_run {
+        if changes > 0 && !entry.order.task.dry_run && !entry.order.task.config.download_only {
             let kept = match self.host.installed() {
                 Ok(before) => self.host.keep_before(entry.round_from, &before),
                 Err(trouble) => return Acted::trouble(trouble),
@@ -309,6 +313,29 @@ impl<H: Host> Executor<'_, H> {
         entry.report.plans.extend(plans);
         let message = format!("planned {}, skipped {}", plural(changes, "change"), plural(skipped, "update"));
         Acted::with(Event::Planned(changes), StepOutcome::Succeeded, message)
+    }
+
+    fn download(&mut self, entry: &mut Entry, place: &str, resumed: bool) -> Acted {
+        if resumed && let Err(trouble) = self.host.settle(place) {
+            return Acted::trouble(trouble);
+        }
+        let plans = entry.report.plans.get(entry.round_from..).unwrap_or_default().to_vec();
+        let mut last = Acted::done("nothing to download");
+        for (i, plan) in plans.iter().enumerate().filter(|(_, p)| !p.actions.is_empty()) {
+            match self.host.download(&format!("{place}/plan-{i}"), plan) {
+                Ok(outcome) if outcome.success => {
+                    last = Acted::done(outcome.message).output(outcome.output, outcome.exit.exit_code);
+                }
+                Ok(outcome) => {
+                    let event = Event::Failed(outcome.message.clone());
+                    return Acted::with(event, StepOutcome::Failed, outcome.message)
+                        .output(outcome.output, outcome.exit.exit_code);
+                }
+                Err(Trouble::Interrupted(why)) => return Acted::trouble(Trouble::Failed(why)),
+                Err(trouble) => return Acted::trouble(trouble),
+            }
+        }
+        last
     }
 
     fn apply(&mut self, entry: &mut Entry, place: &str, resumed: bool) -> Acted {
@@ -382,6 +409,7 @@ fn rules(entry: &Entry) -> Rules {
     let linux = |step: &Option<ExecStep>| step.as_ref().is_some_and(|s| s.linux_exec_step_config.is_some());
     Rules {
         dry_run: task.dry_run,
+        download_only: task.config.download_only,
         pre_step: linux(&task.config.pre_step),
         post_step: linux(&task.config.post_step),
         reboot: task.config.reboot_config,
@@ -444,6 +472,7 @@ fn doing(state: &State) -> &'static str {
         State::Repair { .. } => "looking for an interrupted transaction",
         State::Refresh => "reading the repositories",
         State::Plan => "planning",
+        State::Download => "downloading",
         State::Apply { .. } => "applying the plan",
         State::Verify { .. } => "verifying",
         State::PostStep { .. } => "running the post-step",

@@ -42,6 +42,8 @@ struct World {
     /// Dying takes the host along.
     power_loss: bool,
     kill_in_apply: Option<Control>,
+    downloads: Vec<String>,
+    refreshes: u32,
 }
 
 impl World {
@@ -162,6 +164,7 @@ impl Host for Paper {
 
     fn refresh(&mut self, _: &str) -> Result<Option<Vec<Finding>>, Trouble> {
         let mut world = self.world();
+        world.refreshes += 1;
         world.act();
         let told = |subject: &str| Finding { subject: subject.into(), message: "connection refused".into() };
         Ok(Some(world.broken_repository.map(told).into_iter().collect()))
@@ -172,7 +175,32 @@ impl Host for Paper {
         world.act();
         let due = world.available.iter().filter(|(n, v)| world.installed.get(*n) != Some(v));
         let actions = due.map(|(n, _)| action(n)).collect();
-        Ok(vec![Plan { manager: ManagerKind::Apt, actions, skipped: vec![], patches: vec![], requested: vec![], findings: vec![] }])
+        Ok(vec![Plan {
+            manager: ManagerKind::Apt,
+            actions,
+            skipped: vec![],
+            patches: vec![],
+            requested: vec![],
+            findings: vec![],
+        }])
+    }
+
+    fn download(&mut self, _: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble> {
+        let mut world = self.world();
+        world.act();
+        if world.fails == Some("mirror") {
+            return Err(Trouble::Failed("connection refused".into()));
+        }
+        world.downloads.extend(plan.actions.iter().map(|a| a.name.clone()));
+        world.act();
+        Ok(ApplyOutcome {
+            exit: ExitSummary { exit_code: Some(0), end: End::Exited(0), wall: Duration::ZERO },
+            output: Output::default(),
+            success: true,
+            message: "downloaded".into(),
+            failed_packages: vec![],
+            reboot_suggested: false,
+        })
     }
 
     fn apply(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble> {
@@ -420,6 +448,44 @@ fn a_dry_run_changes_nothing() {
     assert!(world.scripts.is_empty() && world.installs.is_empty() && world.reboots == 0);
 }
 
+fn staging(e: &mut crate::ledger::Entry) {
+    let config = &mut e.order.task.config;
+    (config.download_only, config.pre_step, config.post_step) = (true, None, None);
+}
+
+#[test]
+fn a_download_stages_and_installs_nothing_wherever_it_is_killed() {
+    quiet_panics();
+    for die_at in [None, Some(1), Some(2), Some(3), Some(4)] {
+        for power_loss in [false, true] {
+            let world = World { asks_reboot: true, die_at, power_loss, ..World::new() };
+            let case = Case::new(world, staging);
+            let report = case.finish(None);
+            assert_eq!(report.state, TaskState::Succeeded, "killed in action {die_at:?}: {}", report.message);
+            assert!(report.message.starts_with("staged"), "{}", report.message);
+            let steps: Vec<StepKind> = report.steps.iter().map(|s| s.step).collect();
+            assert_eq!(steps, [StepKind::Refresh, StepKind::Plan, StepKind::Download]);
+            let world = case.world();
+            assert!(world.installs.is_empty() && world.scripts.is_empty() && world.reboots == 0);
+            assert!(["kernel", "libc"].iter().all(|n| world.downloads.iter().any(|d| d == n)), "{:?}", world.downloads);
+        }
+    }
+    let case = Case::new(World { fails: Some("mirror"), ..World::new() }, staging);
+    let report = case.finish(None);
+    assert_eq!(report.state, TaskState::Failed);
+    assert!(report.message.contains("could not be downloaded: connection refused"), "{}", report.message);
+}
+
+#[test]
+fn from_the_cache_no_repository_is_read() {
+    quiet_panics();
+    let case = Case::new(World::new(), |e| e.order.task.config.from_cache = true);
+    let report = case.finish(None);
+    assert_eq!((report.state, case.world().refreshes), (TaskState::Succeeded, 0));
+    let refresh = report.steps.iter().find(|s| s.step == StepKind::Refresh).expect("told");
+    assert!(refresh.message.contains("no refresh"), "{}", refresh.message);
+}
+
 #[test]
 fn a_broken_repository_is_told_by_each_rounds_plan_and_the_others_are_used() {
     quiet_panics();
@@ -434,7 +500,14 @@ fn a_broken_repository_is_told_by_each_rounds_plan_and_the_others_are_used() {
 #[test]
 fn a_repository_that_the_plan_names_itself_is_not_told_twice() {
     let finding = |subject: &str| Finding { subject: subject.into(), message: "gone".into() };
-    let plan = |findings| Plan { manager: ManagerKind::Zypper, actions: vec![], skipped: vec![], patches: vec![], requested: vec![], findings };
+    let plan = |findings| Plan {
+        manager: ManagerKind::Zypper,
+        actions: vec![],
+        skipped: vec![],
+        patches: vec![],
+        requested: vec![],
+        findings,
+    };
     let mut plans = [plan(vec![]), plan(vec![finding("a")])];
     tell_broken(&mut plans, &[finding("a"), finding("b")]);
     assert_eq!((&plans[0].findings, &plans[1].findings), (&vec![finding("b")], &vec![finding("a")]));

@@ -58,6 +58,8 @@ pub trait Host {
     fn refresh(&mut self, place: &str) -> Result<Option<Vec<Finding>>, Trouble>;
     /// One plan per package manager.
     fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble>;
+    /// Downloads what a plan would install.
+    fn download(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble>;
     /// Applies what is not yet true of a plan.
     fn apply(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble>;
     /// Everything installed.

@@ -7,7 +7,7 @@
 //!                          REBOOT(before)              │                  REPAIR          REBOOT(after)
 //!                                                      └────────────────────────────────────┘
 //! ```
-//! Absent: clocks, processes, the ledger. The executor saves the state it gets from here before it acts on it.
+//! A task that only downloads goes ACCEPTED ─> REFRESH ─> PLAN ─> DOWNLOAD ─> FINISHED. Absent: clocks, processes, the ledger. The executor saves the state it gets from here before it acts on it.
 
 use drydock_domain::limits::REBOOTS_MAX;
 use drydock_domain::patch::report::StepKind;
@@ -90,6 +90,8 @@ pub enum State {
     Refresh,
     /// The dry run.
     Plan,
+    /// Downloading the newest plans' packages, installing nothing.
+    Download,
     /// Installing the newest plans.
     Apply {
         /// Which try.
@@ -160,6 +162,8 @@ pub enum StopReason {
 pub struct Rules {
     /// Plan only.
     pub dry_run: bool,
+    /// Plan, then only download.
+    pub download_only: bool,
     /// There is a pre-step.
     pub pre_step: bool,
     /// There is a post-step.
@@ -192,6 +196,7 @@ impl State {
             State::Repair { .. } => Some(StepKind::Repair),
             State::Refresh => Some(StepKind::Refresh),
             State::Plan => Some(StepKind::Plan),
+            State::Download => Some(StepKind::Download),
             State::Apply { .. } => Some(StepKind::Apply),
             State::Verify { .. } => Some(StepKind::Verify),
             State::PostStep { .. } => Some(StepKind::PostStep),
@@ -208,6 +213,7 @@ impl State {
             State::Repair { .. } => "REPAIR",
             State::Refresh => "REFRESH",
             State::Plan => "PLAN",
+            State::Download => "DOWNLOAD",
             State::Apply { .. } => "APPLY",
             State::Verify { .. } => "VERIFY",
             State::PostStep { .. } => "POST_STEP",
@@ -224,6 +230,7 @@ impl State {
             | State::Verify { .. }
             | State::Repair { then: AfterRepair::Apply { .. } | AfterRepair::Verify { .. } } => TaskState::ApplyingPatches,
             State::PostStep { .. } => TaskState::RunningPostPatchStep,
+            State::Download => TaskState::DownloadingPatches,
             State::Finished { state, .. } => *state,
             State::Accepted | State::Check { .. } | State::Repair { .. } | State::Refresh | State::Plan => TaskState::Started,
         }
@@ -260,11 +267,11 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
     Ok(match (state, event) {
         (s, E::Stop(reason)) if s.may_stop() => stopped(&s, reason),
         (s, E::CannotSave(why)) if !s.is_finished() => cannot_save(&s, &why),
-        (S::Accepted, E::Begin) if rules.dry_run => S::Refresh,
+        (S::Accepted, E::Begin) if rules.dry_run || rules.download_only => S::Refresh,
         (S::Accepted, E::Begin) if rules.pre_step => S::PreStep,
         (S::Accepted, E::Begin) | (S::PreStep, E::Done) => S::Check { phase: Phase::Before },
         (S::PreStep, E::Failed(why)) => failed(format!("the pre-step failed: {why}; nothing was patched")),
-        (s @ (S::PreStep | S::Repair { then: AfterRepair::Refresh } | S::Refresh | S::Plan), E::Killed) => {
+        (s @ (S::PreStep | S::Repair { then: AfterRepair::Refresh } | S::Refresh | S::Plan | S::Download), E::Killed) => {
             finished(TaskState::Canceled, format!("killed on request during {}", s.label()))
         }
         (S::PreStep, E::Interrupted) => failed("the pre-step was interrupted and is never run twice; nothing was patched"),
@@ -289,6 +296,10 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         (S::Plan, E::Planned(n)) if rules.dry_run => {
             finished(TaskState::Succeeded, format!("dry run: {} planned, nothing was changed", updates(n)))
         }
+        (S::Plan, E::Planned(0)) if rules.download_only => finished(TaskState::Succeeded, "nothing to download"),
+        (S::Plan, E::Planned(_)) if rules.download_only => S::Download,
+        (S::Download, E::Done) => finished(TaskState::Succeeded, "staged: the packages are downloaded, nothing was installed"),
+        (S::Download, E::Failed(why)) => failed(format!("the packages could not be downloaded: {why}; nothing was installed")),
         (S::Plan, E::Planned(0)) => S::Check { phase: Phase::After },
         (S::Plan, E::Planned(_)) => S::Apply { tries: 1 },
         (S::Plan, E::Failed(why)) => failed(format!("no plan could be made: {why}")),
@@ -384,6 +395,7 @@ mod tests {
     fn rules() -> Rules {
         Rules {
             dry_run: false,
+            download_only: false,
             pre_step: true,
             post_step: true,
             reboot: RebootConfig::Default,
@@ -393,7 +405,7 @@ mod tests {
     }
 
     fn states() -> Vec<State> {
-        let mut all = vec![State::Accepted, State::PreStep, State::Refresh, State::Plan];
+        let mut all = vec![State::Accepted, State::PreStep, State::Refresh, State::Plan, State::Download];
         all.extend([Phase::Before, Phase::After].map(|phase| State::Check { phase }));
         all.extend([Phase::Before, Phase::After].map(|phase| State::Reboot { phase, boot: "b".into() }));
         let endings = [Ending::Good, Ending::Failed { message: "m".into() }, Ending::Killed];
@@ -467,6 +479,7 @@ ACCEPTED: 0>PRE_STEP 12>CANC 13>FAIL
 PRE_STEP: 1>CHECK.Before 2>FAIL 3>FAIL 4>CANC 12>CANC 13>FAIL
 REFRESH: 1>PLAN 2>FAIL 4>CANC 12>CANC 13>FAIL
 PLAN: 2>FAIL 4>CANC 5>CHECK.After 6>APPLY1 12>CANC 13>FAIL
+DOWNLOAD: 1>SUCC 2>FAIL 4>CANC 12>CANC 13>FAIL
 CHECK.Before: 9>REPAIR.refresh 10>REBOOT.Before 12>CANC 13>FAIL
 CHECK.After: 9>POST_STEP 10>REBOOT.After 12>CANC 13>FAIL
 REBOOT.Before: 2>FAIL 11>CHECK.Before 12>CANC 13>FAIL
@@ -492,6 +505,18 @@ SUCC: ";
         assert_eq!(step(State::Accepted, Event::Begin, rules), Ok(State::Refresh));
         let end = step(State::Plan, Event::Planned(3), rules).expect("known");
         assert!(matches!(end, State::Finished { state: TaskState::Succeeded, message } if message.contains("3 changes")));
+    }
+
+    #[test]
+    fn a_download_ends_before_anything_is_installed() {
+        let rules = Rules { download_only: true, ..rules() };
+        assert_eq!(step(State::Accepted, Event::Begin, rules), Ok(State::Refresh), "no step, no repair, no reboot");
+        assert_eq!(step(State::Plan, Event::Planned(2), rules), Ok(State::Download));
+        assert_eq!(State::Download.task_state(), TaskState::DownloadingPatches);
+        let end = step(State::Download, Event::Done, rules).expect("known");
+        assert!(matches!(end, State::Finished { state: TaskState::Succeeded, message } if message.starts_with("staged")));
+        let none = step(State::Plan, Event::Planned(0), rules).expect("known");
+        assert_eq!(none.task_state(), TaskState::Succeeded);
     }
 
     #[test]

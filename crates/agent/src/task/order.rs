@@ -37,10 +37,18 @@ pub enum NotTaken {
     Ledger(#[from] LedgerError),
 }
 
-/// Only the version: an order of a newer form may have other fields everywhere else.
+/// What every form has: an order of a newer one may have other fields everywhere else. The task lets the server end the
+/// task that waits for it.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
+    #[serde(default)]
+    task: Option<Addressed>,
+}
+
+#[derive(Deserialize)]
+struct Addressed {
+    task: Option<TaskId>,
 }
 
 /// Who takes orders.
@@ -67,9 +75,9 @@ pub fn take(
     let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, taker.work_key);
     key.verify(&signed_bytes(&signed.order), &signed.signature).map_err(|_| (None, NotTaken::Signature))?;
     let unreadable = |e: serde_json::Error| (None, NotTaken::Unreadable(e.to_string()));
-    let version = serde_json::from_slice::<Versioned>(&signed.order).map_err(unreadable)?.version;
+    let Versioned { version, task } = serde_json::from_slice(&signed.order).map_err(unreadable)?;
     if version > drydock_domain::work::WORK_VERSION {
-        return Err((None, OrderRefused::Version { given: version }.into()));
+        return Err((task.and_then(|t| t.task), OrderRefused::Version { given: version }.into()));
     }
     let order: WorkOrder = serde_json::from_slice(&signed.order).map_err(unreadable)?;
     let task = order.task.task;
@@ -160,6 +168,10 @@ pub(crate) mod tests {
         let newer = sign(&pair, br#"{"version":9,"strange":true}"#);
         let refused = take(&newer, now).expect_err("refused");
         assert!(refused.1.to_string().contains("form version 9"), "{}", refused.1);
+        let mut named = serde_json::to_value(order(5)).expect("json");
+        named["version"] = (drydock_domain::work::WORK_VERSION + 1).into();
+        let refused = take(&sign(&pair, named.to_string().as_bytes()), now).expect_err("refused");
+        assert_eq!(refused.0, Some(order(5).task.task), "the server learns which task waits in vain");
         let late = take(&good, Timestamp::from_second(201).expect("in range")).expect_err("late");
         assert_eq!(late.0, Some(order(5).task.task));
 

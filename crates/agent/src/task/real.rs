@@ -74,6 +74,11 @@ impl RealHost {
         self.dir.join(format!("before-{round}.json"))
     }
 
+    fn backend_of(&self, plan: &Plan) -> Result<&Backend, Trouble> {
+        let backend = self.managers()?.iter().find(|b| b.kind() == plan.manager);
+        backend.ok_or_else(|| Trouble::Failed(format!("{} is not on this host any more", plan.manager.as_str())))
+    }
+
     /// A host without a known manager must not succeed with an empty plan.
     fn managers(&self) -> Result<&[Backend], Trouble> {
         if self.backends.is_empty() {
@@ -151,12 +156,22 @@ impl Host for RealHost {
         plans
     }
 
+    fn download(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble> {
+        // What an earlier agent began there ended or is gone: the tools keep what came and fetch only the rest.
+        self.enter_anew(place).map_err(|e| Trouble::Failed(format!("what an earlier download left cannot be removed: {e}")))?;
+        self.runner.arm(true);
+        let outcome = self.backend_of(plan)?.download(&self.runner, plan);
+        self.runner.arm(false);
+        match outcome {
+            Ok(outcome) if outcome.exit.end == End::Killed => Err(Trouble::Killed),
+            Ok(outcome) => Ok(outcome),
+            Err(e) => Err(self.trouble(&e)),
+        }
+    }
+
     fn apply(&mut self, place: &str, plan: &Plan) -> Result<ApplyOutcome, Trouble> {
         self.enter(place, true);
-        let backend = self.managers()?.iter().find(|b| b.kind() == plan.manager);
-        let backend =
-            backend.ok_or_else(|| Trouble::Failed(format!("{} is not on this host any more", plan.manager.as_str())))?;
-        let outcome = backend.apply(&self.runner, plan);
+        let outcome = self.backend_of(plan)?.apply(&self.runner, plan);
         self.runner.arm(false);
         match outcome {
             Ok(outcome) if outcome.exit.end == End::Killed => Err(Trouble::Killed),

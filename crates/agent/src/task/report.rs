@@ -199,6 +199,7 @@ mod tests {
             actions: vec![],
             skipped: vec![skipped; 20_000],
             patches: vec![],
+            requested: vec![],
             findings: vec![],
         });
         report.packages = vec![result("a", PackageOutcome::Applied); 1000];

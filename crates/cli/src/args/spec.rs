@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::spec::{Concurrency, RebootConfig};
 
 use crate::text::{parse_duration, parse_pair};
@@ -38,6 +39,9 @@ pub struct SpecArgs {
     /// Which updates.
     #[command(flatten)]
     pub updates: UpdateArgs,
+    /// Named packages instead.
+    #[command(flatten)]
+    pub packages: PackageArgs,
     /// Before patching.
     #[command(flatten)]
     pub pre: PreArgs,
@@ -122,6 +126,60 @@ pub struct UpdateArgs {
     /// zypper: install only these patches
     #[arg(long = "zypper-exclusive", value_name = "PATCH")]
     pub zypper_exclusive: Vec<String>,
+}
+
+/// Named packages instead of general updates, and what is done with the plan.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Packages")]
+pub struct PackageArgs {
+    /// Install this package, and do nothing but what these flags name: name, name.arch (rpm) or name:arch (deb), each with =VERSION for an exact one
+    #[arg(long, value_name = "PACKAGE")]
+    pub install: Vec<String>,
+    /// Remove this package, with what depends on it
+    #[arg(long, value_name = "PACKAGE")]
+    pub remove: Vec<String>,
+    /// Update this package where it is installed, to the newest version or to =VERSION
+    #[arg(long, value_name = "PACKAGE")]
+    pub update: Vec<String>,
+    /// Only updates of this type; repeated, and with --advisory and --cve: those that any of them choose
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    pub types: Vec<Type>,
+    /// Only updates that this advisory names (not on apt hosts)
+    #[arg(long = "advisory", value_name = "ID")]
+    pub advisories: Vec<String>,
+    /// Only updates that close this CVE (not on apt hosts)
+    #[arg(long = "cve", value_name = "CVE")]
+    pub cves: Vec<String>,
+    /// Download the packages of the plan and install nothing; a later job finds them
+    #[arg(long)]
+    pub download_only: bool,
+    /// Do not read the repositories again: use the metadata and the downloaded packages on the hosts
+    #[arg(long, conflicts_with = "download_only")]
+    pub from_cache: bool,
+}
+
+/// `--type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Type {
+    /// A security advisory names it; on apt hosts: a security archive has it
+    Security,
+    /// A bugfix advisory names it
+    Bugfix,
+    /// An enhancement advisory names it
+    Enhancement,
+    /// No advisory names it
+    Other,
+}
+
+impl From<Type> for UpdateType {
+    fn from(this: Type) -> UpdateType {
+        match this {
+            Type::Security => UpdateType::Security,
+            Type::Bugfix => UpdateType::Bugfix,
+            Type::Enhancement => UpdateType::Enhancement,
+            Type::Other => UpdateType::Other,
+        }
+    }
 }
 
 /// One step in flags; [`PreArgs`] and [`PostArgs`] differ in their flags' names only.

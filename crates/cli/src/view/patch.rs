@@ -204,6 +204,7 @@ fn step_name(step: StepKind) -> &'static str {
         StepKind::Repair => "REPAIR",
         StepKind::Refresh => "REFRESH",
         StepKind::Plan => "PLAN",
+        StepKind::Download => "DOWNLOAD",
         StepKind::Apply => "APPLY",
         StepKind::Reboot => "REBOOT",
         StepKind::Verify => "VERIFY",

@@ -5,7 +5,7 @@ use drydock_domain::inventory::PackageChange;
 use drydock_domain::limits::TASK_REPORT_MAX_BYTES;
 use drydock_domain::patch::report::{PackageOutcome, TaskReport};
 use drydock_domain::patch::task::{TaskEvent, TaskState, step};
-use drydock_domain::work::{Directive, PatchOrder, WORK_VERSION, WorkOrder};
+use drydock_domain::work::{Directive, PatchOrder, WorkOrder};
 use drydock_store::records::{HistoryRecord, JobRecord, TaskRecord};
 use drydock_store::{Tx, commit, history, instances, patch_jobs, patch_tasks};
 use jiff::{SignedDuration, Timestamp};
@@ -154,7 +154,7 @@ impl Control {
         };
         let latest = ctx.now.saturating_add(SignedDuration::from_secs(ORDER_START_WITHIN_SECS)).unwrap_or(Timestamp::MAX);
         let order = WorkOrder {
-            version: WORK_VERSION,
+            version: job.spec.patch_config.work_version(),
             instance: task.instance,
             number,
             issued_at: ctx.now,

@@ -85,6 +85,9 @@ pub struct Plan {
     /// zypper: names of the patches this plan completes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<String>,
+    /// Names of packages that the job asks to install: kept as wanted by a person, never taken for a dependency.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requested: Vec<String>,
     /// Broken repositories seen while planning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -135,6 +138,8 @@ pub enum StepKind {
     Refresh,
     /// The package manager's dry run.
     Plan,
+    /// Downloading the plan's packages, installing nothing.
+    Download,
     /// Installing the plan.
     Apply,
     /// Rebooting.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::filter::InstanceFilter;
+use super::operation::{PackageChanges, UpdateType};
 use super::pattern::Pattern;
 use crate::limits::{
     DESCRIPTION_MAX_BYTES, DISPLAY_NAME_MAX_BYTES, JOB_DURATION_MAX_SECS, JOB_DURATION_MIN_SECS, PATTERNS_MAX, SCRIPT_MAX_BYTES,
@@ -73,6 +74,24 @@ pub struct PatchConfig {
     pub post_step: Option<ExecStep>,
     /// *Ours*: a repository that cannot be refreshed fails the task instead of being reported (default `false`).
     pub strict_repositories: bool,
+    /// *Ours*: named packages to install, remove or update, instead of general updates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<PackageChanges>,
+    /// *Ours*: only updates of these types; together with `advisories` and `cves`: those that any of the three choose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub update_types: Vec<UpdateType>,
+    /// *Ours*: only updates that these advisories name. apt cannot tell and refuses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advisories: Vec<String>,
+    /// *Ours*: only updates whose advisories close these CVEs. apt cannot tell and refuses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cves: Vec<String>,
+    /// *Ours*: plan, then download the packages into the package manager's cache; nothing is installed, no step runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub download_only: bool,
+    /// *Ours*: the repositories are not read again: the metadata and downloaded packages on the host are used.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_cache: bool,
 }
 
 /// When a host reboots. At most five times a task.
@@ -243,6 +262,7 @@ impl PatchJobSpec {
 
 impl PatchConfig {
     fn check(&self, at: &str, problems: &mut Problems) {
+        self.check_operations(at, problems);
         check_patterns(&format!("{at}.apt.excludes"), &self.apt.excludes, problems);
         check_patterns(&format!("{at}.yum.excludes"), &self.yum.excludes, problems);
         check_patterns(&format!("{at}.zypper.excludes"), &self.zypper.excludes, problems);

@@ -21,7 +21,16 @@ pub(crate) const CONFFILE_OPTIONS: [&str; 2] = ["--force-confdef", "--force-conf
 
 /// The command for exactly these actions.
 pub(crate) fn spec(actions: &[PlannedAction], native: &Native) -> Result<CommandSpec, PkgError> {
-    let mut spec = CommandSpec::new("apt-get", "apt-get install", APPLY_TIME_LIMIT)
+    Ok(command(actions, native, "apt-get install", &["install"])?.mutating())
+}
+
+/// Only downloads what [`spec`] would install.
+pub(crate) fn download(actions: &[PlannedAction], native: &Native) -> Result<CommandSpec, PkgError> {
+    command(actions, native, "apt-get --download-only install", &["--download-only", "install"])
+}
+
+fn command(actions: &[PlannedAction], native: &Native, label: &str, verb: &[&str]) -> Result<CommandSpec, PkgError> {
+    let mut spec = CommandSpec::new("apt-get", label, APPLY_TIME_LIMIT)
         .args(["-y", "-q", "-o", "APT::Color=0", "-o", "Dpkg::Use-Pty=0"])
         .args(["-o".to_owned(), format!("DPkg::Lock::Timeout={}", LOCK_WAIT_LIMIT.as_secs())]);
     for option in CONFFILE_OPTIONS {
@@ -34,7 +43,7 @@ pub(crate) fn spec(actions: &[PlannedAction], native: &Native) -> Result<Command
     if !has(actions, ActionKind::Remove) {
         spec = spec.args(["--no-remove"]);
     }
-    Ok(spec.args(["install", "--"]).args(words(actions, native)?).mutating())
+    Ok(spec.args(verb.iter().copied()).args(["--"]).args(words(actions, native)?))
 }
 
 /// Does the plan hold such an action?

@@ -13,13 +13,19 @@ fn mark(verb: &str, names: &[String]) -> CommandSpec {
     CommandSpec::new("apt-mark", format!("apt-mark {verb}"), QUERY_TIME_LIMIT).args([verb, "--"]).args(names.iter().cloned())
 }
 
-/// The packages of the plan that have to be marked automatic afterwards: those that are now, and new ones, which
-/// only come as dependencies.
-pub(super) fn automatic(runner: &dyn Runner, actions: &[PlannedAction], native: &Native) -> Result<Vec<String>, PkgError> {
+/// The packages of the plan that have to be marked automatic afterwards: those that are now, and new ones that nobody
+/// `requested`, which only come as dependencies.
+pub(super) fn automatic(
+    runner: &dyn Runner,
+    actions: &[PlannedAction],
+    requested: &[String],
+    native: &Native,
+) -> Result<Vec<String>, PkgError> {
     let words = |new: bool| -> Vec<String> {
         actions
             .iter()
             .filter(|a| a.action != ActionKind::Remove && (a.action == ActionKind::Install) == new)
+            .filter(|a| !new || !requested.contains(&a.name))
             .map(|a| native.word(&a.name, &a.arch))
             .collect()
     };

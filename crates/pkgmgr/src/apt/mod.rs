@@ -3,6 +3,7 @@
 mod dpkg_query;
 mod install;
 mod marks;
+mod named;
 mod plan;
 mod policy;
 mod repair;
@@ -256,7 +257,25 @@ impl PackageManager for Apt {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
-        plan::plan(self, runner, &config.apt)
+        match &config.packages {
+            Some(packages) => named::plan(self, runner, packages),
+            None => plan::plan(self, runner, &config.apt, plan::Choice::of(config)?),
+        }
+    }
+
+    fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
+        if plan.manager != ManagerKind::Apt {
+            return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Apt });
+        }
+        let database = Database::read(runner)?;
+        let todo = remaining(plan, &PackageSet::new(database.installed()));
+        if todo.is_empty() {
+            return Ok(ApplyOutcome::nothing_to_do());
+        }
+        self.check_unmoved(runner, &database, &todo)?;
+        let finished = run_waiting(runner, &install::download(&todo, &database.native)?, update::locked)?;
+        let arriving = todo.iter().filter(|a| a.to.is_some()).count();
+        Ok(ApplyOutcome::downloaded(&finished, "apt-get", arriving))
     }
 
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
@@ -269,7 +288,7 @@ impl PackageManager for Apt {
             return Ok(ApplyOutcome::nothing_to_do());
         }
         self.check_unmoved(runner, &database, &todo)?;
-        let automatic = marks::automatic(runner, &todo, &database.native)?;
+        let automatic = marks::automatic(runner, &todo, &plan.requested, &database.native)?;
         let spec = install::spec(&todo, &database.native)?;
         let finished = run_waiting(runner, &spec, update::locked)?;
         // `install NAME=VERSION` makes apt forget that a package came as a dependency; autoremove would then never

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use drydock_domain::inventory::ManagerKind;
+use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::report::{Plan, SkippedUpdate};
-use drydock_domain::patch::spec::{AptSettings, AptType};
+use drydock_domain::patch::spec::{AptSettings, AptType, PatchConfig};
 
 use super::simulate::{Inst, Request, Simulation};
 use super::{Apt, Database, HELD, Offers, Reasons, actions_of};
@@ -49,14 +50,48 @@ impl Rules<'_> {
     }
 }
 
-pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings) -> Result<Plan, PkgError> {
+/// Which updates, by the archives that have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Every one.
+    All,
+    /// Those of a security archive.
+    Security,
+    /// Those that no security archive has.
+    Others,
+}
+
+impl Choice {
+    /// What a job's settings mean to apt. An archive tells security updates from others, and nothing more.
+    pub(super) fn of(config: &PatchConfig) -> Result<Self, PkgError> {
+        let refused = |details: &str| Err(PkgError::CannotChoose { manager: ManagerKind::Apt, details: details.to_owned() });
+        if !config.advisories.is_empty() || !config.cves.is_empty() {
+            return refused("apt archives do not say which package belongs to an advisory or CVE; name the packages instead");
+        }
+        let has = |t| config.update_types.contains(&t);
+        let others = [UpdateType::Bugfix, UpdateType::Enhancement, UpdateType::Other];
+        let known = others.into_iter().filter(|t| has(*t)).count();
+        match (has(UpdateType::Security) || config.apt.security, known) {
+            (false, 0) => Ok(Choice::All),
+            (true, 0) => Ok(Choice::Security),
+            (true, 3) => Ok(Choice::All),
+            (false, 3) => Ok(Choice::Others),
+            _ => refused(
+                "apt archives tell security updates from others, but not BUGFIX, ENHANCEMENT and OTHER from each other; \
+                 choose SECURITY, or the other three together",
+            ),
+        }
+    }
+}
+
+pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings, choice: Choice) -> Result<Plan, PkgError> {
     let database = Database::read(runner)?;
     let excludes = Excludes::new(&settings.excludes)?;
     let everything = apt.simulate(runner, &Request::Everything)?;
     let available: Vec<&Inst> = everything.install.iter().filter(|i| i.from.is_some()).collect();
     let words: Vec<String> = available.iter().map(|i| database.native.word(&i.name, &i.arch)).collect();
     let offers = apt.offers(runner, &words)?;
-    let mut planner = Planner { apt, runner, database: &database, offers: &offers, reasons: Reasons::new() };
+    let mut planner = Planner { apt, runner, choice, database: &database, offers: &offers, reasons: Reasons::new() };
     let simulation = if settings.exclusive_packages.is_empty() {
         planner.by_settings(settings, &excludes, &available)?
     } else {
@@ -73,12 +108,13 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings) -> Re
         skipped.push(SkippedUpdate { name: inst.name.clone(), arch: inst.arch.clone(), version: inst.to.clone(), reason });
     }
     skipped.sort();
-    Ok(Plan { manager: ManagerKind::Apt, actions, skipped, patches: Vec::new(), findings: Vec::new() })
+    Ok(Plan { manager: ManagerKind::Apt, actions, skipped, patches: Vec::new(), requested: Vec::new(), findings: Vec::new() })
 }
 
 struct Planner<'a> {
     apt: &'a Apt,
     runner: &'a dyn Runner,
+    choice: Choice,
     database: &'a Database,
     offers: &'a Offers,
     /// Why requests were dropped.
@@ -90,8 +126,13 @@ impl Planner<'_> {
         let dist = settings.upgrade_type == AptType::Dist;
         let base = self.apt.simulate(self.runner, if dist { &Request::DistUpgrade } else { &Request::Upgrade })?;
         let mut rules = Rules { database: self.database, excludes, install: dist, removals: BTreeSet::new() };
-        let wanted: Vec<Wanted> = if settings.security {
+        let wanted: Vec<Wanted> = if self.choice == Choice::Security {
             available.iter().filter_map(|inst| self.security_version(inst, excludes)).collect()
+        } else if self.choice == Choice::Others {
+            let free = available.iter().filter(|i| {
+                !self.is_security(i) && !self.database.is_held(&i.name, &i.arch) && excludes.matching(&i.name).is_none()
+            });
+            free.map(|i| self.wanted(i, &i.to)).collect()
         } else {
             rules.removals = base.remove.iter().map(|r| r.name.clone()).collect();
             if rules.objection(&base).is_none() {
@@ -120,6 +161,11 @@ impl Planner<'_> {
         let word = format!("{}={version}", self.database.native.word(&inst.name, &inst.arch));
         let source = self.database.find(&inst.name, Some(&inst.arch)).map(|e| e.package.source.clone()).unwrap_or_default();
         Wanted { word, name: inst.name.clone(), arch: inst.arch.clone(), source }
+    }
+
+    fn is_security(&self, inst: &Inst) -> bool {
+        let word = self.database.native.word(&inst.name, &inst.arch);
+        self.offers.newest_security(&word, inst.from.as_deref().unwrap_or_default(), &inst.to).is_some()
     }
 
     fn security_version(&self, inst: &Inst, excludes: &Excludes) -> Option<Wanted> {
@@ -152,7 +198,6 @@ impl Planner<'_> {
     /// Why an available update is not in the plan.
     fn reason(&self, inst: &Inst, settings: &AptSettings, excludes: &Excludes) -> String {
         let word = self.database.native.word(&inst.name, &inst.arch);
-        let from = inst.from.as_deref().unwrap_or_default();
         let exclusive = !settings.exclusive_packages.is_empty();
         if exclusive && !settings.exclusive_packages.contains(&inst.name) {
             return "not among the exclusive packages".to_owned();
@@ -163,8 +208,11 @@ impl Planner<'_> {
         if self.database.is_held(&inst.name, &inst.arch) {
             return HELD.to_owned();
         }
-        if settings.security && self.offers.newest_security(&word, from, &inst.to).is_none() {
+        if self.choice == Choice::Security && !self.is_security(inst) {
             return "not a security update".to_owned();
+        }
+        if self.choice == Choice::Others && self.is_security(inst) {
+            return "a security update, which the job does not choose".to_owned();
         }
         if let Some(why) = self.reasons.get(&(inst.name.clone(), inst.arch.clone())) {
             return why.clone();
@@ -194,7 +242,7 @@ impl Planner<'_> {
 
 /// The telling line of apt's explanation of unmet dependencies:
 /// ` dd-app : Depends: dd-lib (>= 3.0) but 2.0-1 is to be installed`.
-fn unmet(message: &str) -> String {
+pub(super) fn unmet(message: &str) -> String {
     let line = message.lines().find(|l| l.contains(" : ")).or_else(|| message.lines().find(|l| l.starts_with("E: ")));
     format!("its dependencies cannot be met: {}", cut(line.unwrap_or("apt gives no reason").trim()))
 }

@@ -30,6 +30,13 @@ pub(crate) enum Request {
         /// The plan goes back to an older version somewhere.
         downgrade: bool,
     },
+    /// As `Exact`, with apt's own refusals: essential and held packages.
+    Named {
+        /// `name:arch=version`, `name`, `name-`.
+        words: Vec<String>,
+        /// Older versions were named.
+        downgrade: bool,
+    },
 }
 
 /// A package that would be installed.
@@ -73,7 +80,8 @@ pub(crate) fn spec(request: &Request) -> CommandSpec {
         Request::Everything => spec.args(["-o", "APT::Get::Always-Include-Phased-Updates=1", "--ignore-hold", "dist-upgrade"]),
         Request::Upgrade => spec.args(["upgrade"]),
         Request::DistUpgrade => spec.args(["dist-upgrade"]),
-        Request::Exact { words, downgrade } => {
+        Request::Exact { words, downgrade } | Request::Named { words, downgrade } => {
+            let spec = if matches!(request, Request::Named { .. }) { spec.args(["-y"]) } else { spec };
             let spec = if *downgrade { spec.args(["--allow-downgrades"]) } else { spec };
             // Recommends stay out: a plan names everything it wants.
             spec.args(["--no-install-recommends", "install", "--"]).args(words.iter().cloned())

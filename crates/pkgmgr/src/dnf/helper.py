@@ -248,16 +248,126 @@ def targets(base, security, minimal):
     return out
 
 
+def word_query(query, word, with_version=True):
+    """Packages that a word means."""
+    query = query.filter(name=word['name'])
+    if word['arch']:
+        query = query.filter(arch=word['arch'])
+    if with_version and word['version']:
+        query = query.filter(pkg=[p for p in query if evr(p) == word['version']])
+    return query
+
+
+def shown(word):
+    return word['name'] + ('.' + word['arch'] if word['arch'] else '') + ('=' + word['version'] if word['version'] else '')
+
+
+def offered_for(base, word):
+    """Offered packages that a word means, of this machine's architecture where none is named."""
+    query = word_query(base.sack.query().available(), word)
+    if not word['arch']:
+        own = query.filter(arch=[base.conf.arch, base.conf.basearch, 'noarch'])
+        query = own if own else query
+    if not query:
+        hidden = word_query(base.sack.query(flags=hawkey.IGNORE_REGULAR_EXCLUDES).available(), word)
+        if hidden:
+            raise Refused('%s is offered, but hidden from dnf: %s' % (shown(word), why_hidden(base, hidden[0])))
+        raise Refused('no repository of this host offers %s' % shown(word))
+    return query
+
+
+def plan_named(base, findings, named):
+    """Exactly the named packages, with what they need and what needs them."""
+    unmet = {}
+    for word in named['remove']:
+        for pkg in word_query(base.sack.query().installed(), word):
+            base.package_remove(pkg)
+    for word in named['install']:
+        query = offered_for(base, word)
+        selector = dnf.selector.Selector(base.sack)
+        selector.set(pkg=query if word['version'] else query.latest())
+        base._goal.install(select=selector)
+    visible = upgrades_of(base, hawkey.APPLY_EXCLUDES)
+    hidden = upgrades_of(base, hawkey.IGNORE_REGULAR_EXCLUDES)
+    for word in named['update']:
+        keys = [(p.name, p.arch) for p in word_query(base.sack.query().installed(), word, False)]
+        if word['version']:
+            selector = dnf.selector.Selector(base.sack)
+            selector.set(pkg=offered_for(base, word).filter(arch=[k[1] for k in keys]))
+            base._goal.install(select=selector)
+            continue
+        for key in keys:
+            if key in visible:
+                want_upgrade(base, visible[key])
+            elif key in hidden:
+                unmet[key[0]] = why_hidden(base, hidden[key])
+    try:
+        base.resolve(allow_erasing=bool(named['remove']))
+    except dnf.exceptions.DepsolveError as e:
+        raise Refused(' '.join(str(e).split()))
+    actions = transaction_rows(base)
+    rows = [{'name': w['name'], 'arch': p.arch, 'to': evr(p), 'held': ''} for w in named['update']
+            for k, p in visible.items() if k[0] == w['name'] and not w['version']]
+    for key, words in left_out(base, rows, actions).items():
+        unmet.setdefault(key.rsplit('.', 1)[0], 'its dependencies cannot be met: ' + words)
+    return {'actions': actions, 'findings': findings, 'unmet': unmet}
+
+
+def chosen_targets(base, choose, minimal):
+    """As `targets`, for advisories of chosen types, ids and CVEs, and for updates without any advisory (OTHER).
+    Also the ids and CVEs that met an update."""
+    types = {t.lower() for t in choose['types']}
+    ids, cves = set(choose['advisories']), set(choose['cves'])
+    offered = base.sack.query().available()
+    newest = newest_installed(base)
+    out, met = {}, set()
+    for key, latest in upgrades_of(base, hawkey.APPLY_EXCLUDES).items():
+        installed = newest.get(key)
+        if installed is None:
+            continue
+        known, closing = False, []
+        for adv in installed.get_advisories(hawkey.GT):
+            evrs = [p.evr for p in adv.packages if p.name == key[0] and p.arch == key[1]
+                    and base.sack.evr_cmp(p.evr, evr(installed)) > 0 and base.sack.evr_cmp(p.evr, evr(latest)) <= 0]
+            if not evrs:
+                continue
+            kind = TYPES.get(adv.type)
+            known = known or kind is not None
+            reasons = {adv.id} & ids | {r.id for r in adv.references if r.type == hawkey.REFERENCE_CVE} & cves
+            met |= reasons
+            if reasons or kind in types:
+                closing += evrs
+        if not closing:
+            if 'other' in types and not known:
+                out[key] = latest
+            continue
+        out[key] = latest
+        if minimal:
+            named = [p for p in offered.filter(name=key[0], arch=key[1])
+                     if any(base.sack.evr_cmp(evr(p), e) == 0 for e in closing)]
+            for pkg in named:
+                if out[key] is latest or base.sack.evr_cmp(evr(pkg), evr(out[key])) > 0:
+                    out[key] = pkg
+    return out, met
+
+
 def plan(request):
     base = open_base(True)
     findings = fill(base)
+    if request.get('named'):
+        return plan_named(base, findings, request['named'])
     before = available(base)
     names = set(request.get('excludedNames') or [])
     if names:
         base.sack.add_excludes(base.sack.query().available().filter(name=sorted(names)))
     exclusive = request.get('exclusive') or []
-    missing = []
-    if exclusive:
+    choose = request.get('choose')
+    missing, met, picked = [], set(), {}
+    if choose:
+        picked, met = chosen_targets(base, choose, request.get('minimal'))
+        for pkg in picked.values():
+            want_upgrade(base, pkg)
+    elif exclusive:
         newest = newest_installed(base)
         for name in exclusive:
             if not any(key[0] == name for key in newest):
@@ -277,9 +387,9 @@ def plan(request):
     except dnf.exceptions.DepsolveError as e:
         raise Refused('dnf finds no consistent set of updates: %s' % e)
     actions = transaction_rows(base)
-    whole = not (exclusive or request.get('security') or request.get('minimal'))
-    return {'actions': actions, 'available': before, 'findings': findings, 'missing': missing,
-            'problems': left_out(base, before, actions) if whole else {}}
+    whole = not (choose or exclusive or request.get('security') or request.get('minimal'))
+    return {'actions': actions, 'available': before, 'findings': findings, 'missing': missing, 'met': sorted(met),
+            'problems': left_out(base, [r for r in before if whole or (r['name'], r['arch']) in picked], actions)}
 
 
 def left_out(base, rows, actions):
@@ -341,8 +451,8 @@ def check_signatures(base):
             raise Refused('signature of %s: %s' % (pkg, message))
 
 
-def ask_for(base, rows, everything):
-    """Puts the plan into the goal. New packages that only come as dependencies are not asked for by name unless
+def ask_for(base, rows, requested, everything):
+    """Puts the plan into the goal. New packages that nobody requested are not asked for by name unless
     `everything` is set: dnf would note them as wanted by a person, and autoremove would keep them for ever."""
     lost = []
     for row in rows:
@@ -355,12 +465,12 @@ def ask_for(base, rows, everything):
             lost.append('%s-%s.%s is not offered any more' % (row['name'], row['to'], row['arch']))
             continue
         pkg = ([p for p in found if p.reponame == row.get('repository')] or found)[0]
-        if everything or row['from'] is not None or pkg.obsoletes or is_install_only(base, pkg):
+        if everything or row['from'] is not None or row['name'] in requested or pkg.obsoletes or is_install_only(base, pkg):
             base.package_install(pkg)
     return lost
 
 
-def resolve_exactly(base, rows):
+def resolve_exactly(base, rows, requested):
     """Resolves to exactly the plan; otherwise says what is different."""
     key = lambda r: (r['name'], r['arch'], r['from'] or '', r['to'] or '')
     answer = {}
@@ -368,7 +478,7 @@ def resolve_exactly(base, rows):
         base.reset(goal=True)
         base._goal = dnf.goal.Goal(base.sack)
         base._goal.protect_running_kernel = base.conf.protect_running_kernel
-        lost = ask_for(base, rows, everything)
+        lost = ask_for(base, rows, requested, everything)
         if lost:
             return {'moved': lost}
         try:
@@ -387,7 +497,7 @@ def apply(request):
     base = open_base(True)
     fill(base)
     rows = request['actions']
-    different = resolve_exactly(base, rows)
+    different = resolve_exactly(base, rows, request.get('requested') or [])
     if different:
         return different
     will = transaction_rows(base)
@@ -408,6 +518,19 @@ def apply(request):
         failure = '; '.join(stopped)
     wanted = {(i, r['name']) for r in will for i in r['advisories']}
     return {'failure': failure, 'errors': display.errors, 'rebootSuggested': bool(wanted and wanted & suggesting(base))}
+
+
+def download(request):
+    """Only downloads; dnf itself keeps the files until a transaction has succeeded."""
+    base = open_base(True)
+    fill(base)
+    different = resolve_exactly(base, request['actions'], request.get('requested') or [])
+    if different:
+        return different
+    packages = list(base.transaction.install_set)
+    base.download_packages(packages)
+    check_signatures(base)
+    return {'downloaded': len(packages)}
 
 
 def suggesting(base):
@@ -463,11 +586,14 @@ def repair(request):
 
 def main(request):
     logging.getLogger('dnf').addHandler(logging.NullHandler())
-    actions = {'refresh': refresh, 'updates': updates, 'plan': plan, 'apply': apply, 'reboot': reboot, 'repair': repair}
+    actions = {'refresh': refresh, 'updates': updates, 'plan': plan, 'apply': apply,
+               'download': download, 'reboot': reboot, 'repair': repair}
     try:
         result = actions[request['action']](request)
     except dnf.exceptions.LockError as e:
         result = {'locked': str(e)}
-    except (Refused, dnf.exceptions.Error) as e:
+    except Refused as e:
+        result = {'refused' if request.get('named') else 'error': str(e)}
+    except dnf.exceptions.Error as e:
         result = {'error': str(e)}
     print('DRYDOCK-RESULT ' + json.dumps(result), flush=True)

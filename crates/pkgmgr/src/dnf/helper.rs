@@ -6,14 +6,16 @@
 //! DRYDOCK-RESULT {"failure": null, "errors": [], "rebootSuggested": false}
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drydock_domain::inventory::{Finding, Update};
+use drydock_domain::patch::operation::{PackageWord, UpdateType};
 use drydock_domain::patch::report::{Output, PlannedAction};
 use serde::{Deserialize, Serialize};
 
 use crate::run::{Captured, CommandSpec, Finished};
+use crate::wish::Wishes;
 
 const SOURCE: &str = include_str!("helper.py");
 const MARK: &str = "DRYDOCK-RESULT ";
@@ -29,6 +31,15 @@ pub(crate) struct Request {
     pub exclusive: Vec<String>,
     pub security: bool,
     pub minimal: bool,
+    /// plan: exactly these packages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<Named>,
+    /// plan: updates that any of these choose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choose: Option<Choose>,
+    /// apply: names that are no dependencies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requested: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<PlannedAction>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -37,12 +48,54 @@ pub(crate) struct Request {
     pub booted_at: Option<i64>,
 }
 
+/// A package word.
+#[derive(Debug, Serialize)]
+pub(crate) struct Word {
+    name: String,
+    arch: Option<String>,
+    version: Option<String>,
+}
+
+/// Named packages.
+#[derive(Debug, Serialize)]
+pub(crate) struct Named {
+    install: Vec<Word>,
+    remove: Vec<Word>,
+    update: Vec<Word>,
+}
+
+impl From<&Wishes> for Named {
+    fn from(wishes: &Wishes) -> Self {
+        let words = |list: &[PackageWord]| {
+            let word = |w: &PackageWord| Word { name: w.name.clone(), arch: w.arch.clone(), version: w.version.clone() };
+            list.iter().map(word).collect()
+        };
+        Named { install: words(&wishes.install), remove: words(&wishes.remove), update: words(&wishes.update) }
+    }
+}
+
+/// Which updates.
+#[derive(Debug, Serialize)]
+pub(crate) struct Choose {
+    pub types: Vec<UpdateType>,
+    pub advisories: Vec<String>,
+    pub cves: Vec<String>,
+}
+
 /// What it answers: the fields of the action that was asked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Answer {
     /// It could not do it; for people.
     pub error: Option<String>,
+    /// plan: dnf says no to what was named.
+    pub refused: Option<String>,
+    /// plan: why named updates are not in it, by name.
+    pub unmet: BTreeMap<String, String>,
+    /// plan: advisories and CVEs that chose something.
+    pub met: BTreeSet<String>,
+    /// download: how many packages came or were there.
+    pub downloaded: usize,
     /// Another dnf holds a lock.
     pub locked: Option<String>,
     pub findings: Vec<Finding>,

@@ -2,6 +2,7 @@
 //! the interpreter of the host's dnf; plugins (versionlock, subscription-manager) work as they do for dnf itself.
 
 mod helper;
+mod named;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, RebootReason, UpdateSet};
 use drydock_domain::patch::report::{Plan, PlannedAction, SkippedUpdate};
-use drydock_domain::patch::spec::{PatchConfig, YumSettings};
+use drydock_domain::patch::spec::PatchConfig;
 use jiff::Timestamp;
 
 use crate::error::PkgError;
@@ -22,8 +23,9 @@ use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, R
 use crate::rpm;
 use crate::run::{Finished, Runner};
 use crate::verify::{difference, remaining};
+use crate::wish::unmatched;
 pub(crate) use helper::failures;
-use helper::{Answer, Request};
+use helper::{Answer, Choose, Request};
 
 /// Rounds of planning until no excluded package is pulled in; each hides the ones found before.
 const EXCLUDE_ROUNDS_MAX: usize = 10;
@@ -55,10 +57,35 @@ impl Dnf {
             Err(_) if !finished.success() => return Err(failed(&spec, &finished)),
             Err(what) => return Err(PkgError::Parse { label, what }),
         };
+        if let Some(details) = answer.refused {
+            return Err(PkgError::Refused { tool: "dnf".to_owned(), details: cut(&details) });
+        }
         match answer.error {
             Some(message) => Err(PkgError::Failed { label, end: finished.describe_end(), message: cut(&message) }),
             None => Ok((answer, finished)),
         }
+    }
+}
+
+impl Dnf {
+    /// Asks for an action on exactly this transaction.
+    fn exactly(
+        &self,
+        runner: &dyn Runner,
+        action: &'static str,
+        todo: &[PlannedAction],
+        requested: &[String],
+    ) -> Result<(Answer, Finished), PkgError> {
+        let request = Request { action, actions: todo.to_vec(), requested: requested.to_vec(), ..Default::default() };
+        let (answer, finished) = self.ask(runner, &request, APPLY_TIME_LIMIT)?;
+        if !answer.moved.is_empty() {
+            return Err(PkgError::WorldMoved { details: cut(&answer.moved.join("; ")) });
+        }
+        if let Some(would) = &answer.would {
+            let details = difference(todo, would).unwrap_or_else(|| "another transaction".to_owned());
+            return Err(PkgError::WorldMoved { details });
+        }
+        Ok((answer, finished))
     }
 }
 
@@ -85,10 +112,11 @@ fn locked(finished: &Finished) -> Option<Option<String>> {
 pub(crate) fn skipped(
     available: &[drydock_domain::inventory::Update],
     actions: &[PlannedAction],
-    settings: &YumSettings,
+    config: &PatchConfig,
     excludes: &Excludes,
     problems: &BTreeMap<String, String>,
 ) -> Vec<SkippedUpdate> {
+    let settings = &config.yum;
     let mut out = Vec::new();
     for update in available {
         let taken = actions.iter().any(|a| a.name == update.name && a.arch == update.arch && a.to.as_deref() == Some(&update.to));
@@ -108,6 +136,8 @@ pub(crate) fn skipped(
             "not a security update".to_owned()
         } else if settings.minimal && update.kind == drydock_domain::inventory::UpdateKind::Unknown {
             "no security, bugfix or enhancement advisory names it".to_owned()
+        } else if config.chooses() && !problems.contains_key(&format!("{}.{}", update.name, update.arch)) {
+            "not among the chosen types, advisories and CVEs".to_owned()
         } else {
             let words = problems.get(&format!("{}.{}", update.name, update.arch));
             words.map_or_else(
@@ -160,6 +190,9 @@ impl PackageManager for Dnf {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if let Some(packages) = &config.packages {
+            return named::plan(self, runner, packages, config.strict_repositories);
+        }
         let settings = &config.yum;
         let excludes = Excludes::new(&settings.excludes)?;
         let mut hidden: BTreeSet<String> = BTreeSet::new();
@@ -170,6 +203,11 @@ impl PackageManager for Dnf {
                 exclusive: settings.exclusive_packages.clone(),
                 security: settings.security,
                 minimal: settings.minimal,
+                choose: config.chooses().then(|| Choose {
+                    types: config.update_types.clone(),
+                    advisories: config.advisories.clone(),
+                    cves: config.cves.clone(),
+                }),
                 ..Default::default()
             };
             let (mut answer, _) = self.ask(runner, &request, SOLVE_TIME_LIMIT)?;
@@ -185,14 +223,16 @@ impl PackageManager for Dnf {
                 continue;
             }
             answer.actions.sort();
-            let mut left = skipped(&answer.available, &answer.actions, settings, &excludes, &answer.problems);
+            let mut left = skipped(&answer.available, &answer.actions, config, &excludes, &answer.problems);
             left.extend(not_installed(&answer.missing));
+            left.extend(unmatched(config.advisories.iter().chain(&config.cves), &answer.met));
             left.sort();
             return Ok(Plan {
                 manager: ManagerKind::Dnf,
                 actions: answer.actions,
                 skipped: left,
                 patches: Vec::new(),
+                requested: Vec::new(),
                 findings: answer.findings,
             });
         }
@@ -201,6 +241,19 @@ impl PackageManager for Dnf {
             end: format!("{EXCLUDE_ROUNDS_MAX} rounds"),
             message: "excluded packages are still pulled in by others; exclude those as well".to_owned(),
         })
+    }
+
+    fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
+        if plan.manager != ManagerKind::Dnf {
+            return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Dnf });
+        }
+        let installed = PackageSet::new(self.installed(runner)?);
+        let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
+        if todo.is_empty() {
+            return Ok(ApplyOutcome::nothing_to_do());
+        }
+        let (answer, finished) = self.exactly(runner, "download", &todo, &plan.requested)?;
+        Ok(ApplyOutcome { output: helper::people(&finished), ..ApplyOutcome::downloaded(&finished, "dnf", answer.downloaded) })
     }
 
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
@@ -212,15 +265,7 @@ impl PackageManager for Dnf {
         if todo.is_empty() {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        let request = Request { action: "apply", actions: todo.clone(), ..Default::default() };
-        let (answer, finished) = self.ask(runner, &request, APPLY_TIME_LIMIT)?;
-        if !answer.moved.is_empty() {
-            return Err(PkgError::WorldMoved { details: cut(&answer.moved.join("; ")) });
-        }
-        if let Some(would) = &answer.would {
-            let details = difference(&todo, would).unwrap_or_else(|| "another transaction".to_owned());
-            return Err(PkgError::WorldMoved { details });
-        }
+        let (answer, finished) = self.exactly(runner, "apply", &todo, &plan.requested)?;
         let failed_packages = helper::failures(&answer.errors.join("\n"));
         let success = answer.failure.is_none();
         let message = match &answer.failure {

@@ -156,17 +156,54 @@ impl DryRun<'_> {
     }
 }
 
+/// Advisories with newer versions that close one of these CVEs.
+pub(crate) fn closing_cves(cves: &[String]) -> CommandSpec {
+    advisories().args([format!("--cves={}", cves.join(","))])
+}
+
+/// Packages that stay although nothing needs them any more: a plan removes what it names and what depends on it.
+const KEEP_UNUSED: &str = "--setopt=clean_requirements_on_remove=0";
+
+/// What installing, removing and updating these words would do, in one transaction. Several verbs at once need `do`,
+/// which older dnf5 does not have; one verb is asked for by its own command.
+pub(crate) fn named(install: &[String], remove: &[String], update: &[String], downgrade: bool) -> CommandSpec {
+    let mut spec = cached("dnf5 --assumeno", SOLVE_TIME_LIMIT).args(["--assumeno", KEEP_UNUSED]);
+    spec.merge_stderr = true;
+    let lists = [("install", install), ("remove", remove), ("upgrade", update)];
+    let used: Vec<_> = lists.into_iter().filter(|(_, words)| !words.is_empty()).collect();
+    let back = if downgrade { vec!["--allow-downgrade"] } else { Vec::new() };
+    if let [(verb, words)] = used[..] {
+        let back = if verb == "install" { back } else { Vec::new() };
+        return spec.args([verb]).args(back).args(words.iter().cloned());
+    }
+    spec = spec.args(["do"]).args(back);
+    for (verb, words) in used {
+        spec = spec.args([format!("--action={verb}")]).args(words.iter().cloned());
+    }
+    spec
+}
+
+/// Only downloads these exact packages into dnf5's cache, where a replay finds them.
+pub(crate) fn download(packages: &[String]) -> CommandSpec {
+    cached("dnf5 install --downloadonly", APPLY_TIME_LIMIT)
+        .args(["-y", "install", "--allow-downgrade", "--downloadonly"])
+        .args(packages.iter().cloned())
+}
+
 /// What replaying a stored transaction would do. It changes nothing, but dnf5 asks first whether it may write to /usr:
 /// it has to run where the replay itself will.
-pub(crate) fn replay_dry_run(directory: &Path) -> CommandSpec {
+pub(crate) fn replay_dry_run(directory: &Path, removes: bool) -> CommandSpec {
     let mut spec = cached("dnf5 replay --assumeno", SOLVE_TIME_LIMIT);
     spec.merge_stderr = true;
+    let spec = if removes { spec.args([KEEP_UNUSED]) } else { spec };
     spec.args(["--assumeno", "replay"]).args([directory.to_string_lossy()]).mutating()
 }
 
 /// Replays a stored transaction; dnf5 itself refuses when anything else would be pulled in.
-pub(crate) fn replay(directory: &Path) -> CommandSpec {
-    cached("dnf5 replay", APPLY_TIME_LIMIT).args(["-y", "replay"]).args([directory.to_string_lossy()]).mutating()
+pub(crate) fn replay(directory: &Path, removes: bool) -> CommandSpec {
+    let spec = cached("dnf5 replay", APPLY_TIME_LIMIT);
+    let spec = if removes { spec.args([KEEP_UNUSED]) } else { spec };
+    spec.args(["-y", "replay"]).args([directory.to_string_lossy()]).mutating()
 }
 
 /// Reads [`upgrades`]: the newest version of each (name, arch), sorted.

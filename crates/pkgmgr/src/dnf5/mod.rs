@@ -2,6 +2,7 @@
 //! chosen formats and JSON, dry runs by their table, applying as a stored transaction.
 
 mod command;
+mod named;
 mod stored;
 mod table;
 
@@ -22,7 +23,7 @@ use crate::rpm;
 use crate::run::{CommandSpec, End, Finished, RunError, Runner};
 use crate::verify::{difference, remaining};
 use command::DryRun;
-pub(crate) use command::{AdvisoryLine, Offered};
+pub(crate) use command::{AdvisoryLine, Offered, split_nevra};
 use table::Table;
 
 /// Rounds of planning until no excluded package is pulled in; each hides the ones found before.
@@ -191,24 +192,32 @@ impl PackageManager for Dnf5 {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if let Some(packages) = &config.packages {
+            return named::plan(self, runner, packages);
+        }
         let settings = &config.yum;
         let excludes = Excludes::new(&settings.excludes)?;
         let available = self.available(runner)?;
         let installed = PackageSet::new(self.installed(runner)?);
-        let (names, missing) = exclusive(settings, &available, &installed);
+        let (mut names, missing) = exclusive(settings, &available, &installed);
         let only = !settings.exclusive_packages.is_empty();
+        let mut unmet = Vec::new();
+        if config.chooses() {
+            (names, unmet) = named::chosen_words(runner, config, &available, &excludes)?;
+        }
+        // The chosen words say their versions themselves.
+        let minimal = settings.minimal && !config.chooses();
         let mut hidden: BTreeSet<String> = BTreeSet::new();
         if !only {
             hidden.extend(available.iter().map(|u| u.name.clone()).filter(|n| excludes.matching(n).is_some()));
         }
         let mut table = Table::default();
         for round in 0..=EXCLUDE_ROUNDS_MAX {
-            if only && names.is_empty() {
+            if (only || config.chooses()) && names.is_empty() {
                 break;
             }
             let excluded: Vec<String> = hidden.iter().cloned().collect();
-            let spec =
-                DryRun { security: settings.security, minimal: settings.minimal, excluded: &excluded, names: &names }.spec();
+            let spec = DryRun { security: settings.security, minimal, excluded: &excluded, names: &names }.spec();
             table = Self::dry_run(runner, &spec)?.map_err(|finished| failed(&spec, &finished))?;
             let known = hidden.len();
             if !only {
@@ -233,38 +242,35 @@ impl PackageManager for Dnf5 {
             }
         }
         self.advise_older(runner, &mut table.actions, &available)?;
-        let mut left = skipped(&available, &table.actions, settings, &excludes, &problems_by_package(&table, &available));
+        let mut left = skipped(&available, &table.actions, config, &excludes, &problems_by_package(&table, &available));
         left.extend(not_installed(&missing));
+        left.extend(unmet);
         left.sort();
-        Ok(Plan { manager: ManagerKind::Dnf5, actions: table.actions, skipped: left, patches: Vec::new(), findings: Vec::new() })
+        Ok(Plan {
+            manager: ManagerKind::Dnf5,
+            actions: table.actions,
+            skipped: left,
+            patches: Vec::new(),
+            requested: Vec::new(),
+            findings: Vec::new(),
+        })
+    }
+
+    fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
+        let Some(todo) = self.todo(runner, plan)? else { return Ok(ApplyOutcome::nothing_to_do()) };
+        self.stored(runner, plan, &todo)?;
+        let words: Vec<String> = todo.iter().filter_map(|a| Some(format!("{}-{}.{}", a.name, a.to.as_ref()?, a.arch))).collect();
+        if words.is_empty() {
+            return Ok(ApplyOutcome::nothing_to_do());
+        }
+        let finished = run_waiting(runner, &command::download(&words), command::locked)?;
+        Ok(ApplyOutcome::downloaded(&finished, "dnf5", words.len()))
     }
 
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
-        if plan.manager != ManagerKind::Dnf5 {
-            return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Dnf5 });
-        }
-        let installed = PackageSet::new(self.installed(runner)?);
-        let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
-        if todo.is_empty() {
-            return Ok(ApplyOutcome::nothing_to_do());
-        }
-        if let Some(bad) = todo.iter().find(|a| !is_package_name(&a.name)) {
-            return Err(PkgError::BadPlan { details: format!("{:?} is no package name", bad.name) });
-        }
-        let reasons = command::parse_reasons(&Self::text(runner, &command::reasons())?);
-        let stored = stored::Stored::write(&todo, &reasons).map_err(|source| PkgError::Run {
-            label: "dnf5 replay".to_owned(),
-            source: RunError::Plumbing { program: "dnf5".to_owned(), what: "stored transaction", source },
-        })?;
-        match Self::dry_run(runner, &command::replay_dry_run(stored.directory()))? {
-            Err(finished) => return Err(PkgError::WorldMoved { details: refusal(&finished) }),
-            Ok(table) => {
-                if let Some(details) = difference(&todo, &table.actions) {
-                    return Err(PkgError::WorldMoved { details });
-                }
-            }
-        }
-        let finished = run_waiting(runner, &command::replay(stored.directory()), command::locked)?;
+        let Some(todo) = self.todo(runner, plan)? else { return Ok(ApplyOutcome::nothing_to_do()) };
+        let stored = self.stored(runner, plan, &todo)?;
+        let finished = run_waiting(runner, &command::replay(stored.directory(), removes(&todo)), command::locked)?;
         let failures = command::parse_failures(&finished.stdout.text());
         // A plugin that fails after the transaction (5.4: the "local" one) makes dnf5 end with 1 although everything is
         // installed: the database decides.
@@ -328,6 +334,42 @@ impl Dnf5 {
         }
         Ok(())
     }
+}
+
+impl Dnf5 {
+    /// What of the plan is left to do, as one transaction; `None` when nothing is.
+    fn todo(&self, runner: &dyn Runner, plan: &Plan) -> Result<Option<Vec<PlannedAction>>, PkgError> {
+        if plan.manager != ManagerKind::Dnf5 {
+            return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Dnf5 });
+        }
+        let installed = PackageSet::new(self.installed(runner)?);
+        let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
+        if let Some(bad) = todo.iter().find(|a| !is_package_name(&a.name)) {
+            return Err(PkgError::BadPlan { details: format!("{:?} is no package name", bad.name) });
+        }
+        Ok((!todo.is_empty()).then_some(todo))
+    }
+
+    /// The transaction as dnf5 stores one, checked: it would do exactly this.
+    fn stored(&self, runner: &dyn Runner, plan: &Plan, todo: &[PlannedAction]) -> Result<stored::Stored, PkgError> {
+        let reasons = command::parse_reasons(&Self::text(runner, &command::reasons())?);
+        let stored = stored::Stored::write(todo, &reasons, &plan.requested).map_err(|source| PkgError::Run {
+            label: "dnf5 replay".to_owned(),
+            source: RunError::Plumbing { program: "dnf5".to_owned(), what: "stored transaction", source },
+        })?;
+        match Self::dry_run(runner, &command::replay_dry_run(stored.directory(), removes(todo)))? {
+            Err(finished) => Err(PkgError::WorldMoved { details: refusal(&finished) }),
+            Ok(table) => match difference(todo, &table.actions) {
+                Some(details) => Err(PkgError::WorldMoved { details }),
+                None => Ok(stored),
+            },
+        }
+    }
+}
+
+/// Does something go without being replaced?
+fn removes(actions: &[PlannedAction]) -> bool {
+    actions.iter().any(|a| a.to.is_none())
 }
 
 /// dnf5's last line.

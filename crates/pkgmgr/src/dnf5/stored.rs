@@ -16,8 +16,12 @@ const PLACES: [&str; 3] = ["/run/drydock-agent", "/run", "/tmp"];
 pub(crate) struct Stored(PathBuf);
 
 impl Stored {
-    /// Writes the transaction. `reasons`: why installed packages are there.
-    pub(crate) fn write(actions: &[PlannedAction], reasons: &BTreeMap<(String, String), String>) -> std::io::Result<Self> {
+    /// Writes the transaction. `reasons`: why installed packages are there; `requested`: new ones that a person wants.
+    pub(crate) fn write(
+        actions: &[PlannedAction],
+        reasons: &BTreeMap<(String, String), String>,
+        requested: &[String],
+    ) -> std::io::Result<Self> {
         static COUNTER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("drydock-transaction-{}-{number}", std::process::id());
@@ -27,7 +31,7 @@ impl Stored {
             match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => {
                     let stored = Stored(directory);
-                    std::fs::write(stored.0.join("transaction.json"), document(actions, reasons).to_string())?;
+                    std::fs::write(stored.0.join("transaction.json"), document(actions, reasons, requested).to_string())?;
                     return Ok(stored);
                 }
                 Err(e) => last = e,
@@ -49,12 +53,13 @@ impl Drop for Stored {
     }
 }
 
-fn document(actions: &[PlannedAction], reasons: &BTreeMap<(String, String), String>) -> Value {
+fn document(actions: &[PlannedAction], reasons: &BTreeMap<(String, String), String>, requested: &[String]) -> Value {
     // A new package that replaces another one must not look like a dependency, or autoremove takes it away one day.
     let replaces = actions.iter().any(|a| a.action == ActionKind::Remove);
     let reason = |a: &PlannedAction| {
         let own = reasons.get(&(a.name.clone(), a.arch.clone())).cloned();
-        own.unwrap_or_else(|| if a.action == ActionKind::Install && !replaces { "Dependency" } else { "User" }.to_owned())
+        let dependency = a.action == ActionKind::Install && !replaces && !requested.contains(&a.name);
+        own.unwrap_or_else(|| if dependency { "Dependency" } else { "User" }.to_owned())
     };
     let mut rpms = Vec::new();
     for a in actions {
@@ -97,7 +102,7 @@ mod tests {
         let actions =
             [action(ActionKind::Upgrade, "a", Some("1-1"), Some("1:2-1")), action(ActionKind::Install, "b", None, Some("1-1"))];
         let reasons = BTreeMap::from([(("a".to_owned(), "noarch".to_owned()), "Dependency".to_owned())]);
-        let stored = Stored::write(&actions, &reasons).expect("written");
+        let stored = Stored::write(&actions, &reasons, &[]).expect("written");
         let path = stored.directory().to_owned();
         let text = std::fs::read_to_string(path.join("transaction.json")).expect("readable");
         let document: Value = serde_json::from_str(&text).expect("json");

@@ -56,6 +56,31 @@ pub(crate) fn advisories() -> CommandSpec {
     yum("yum updateinfo list", SOLVE_TIME_LIMIT).args(["-q", "-C", "updateinfo", "list", "updates"])
 }
 
+/// Advisories of the updates that close this CVE.
+pub(crate) fn closing_cve(cve: &str) -> CommandSpec {
+    advisories().args(["--cve", cve])
+}
+
+/// What removing exactly these would do.
+pub(crate) fn remove_dry_run(words: &[String]) -> CommandSpec {
+    yum("yum remove --assumeno", SOLVE_TIME_LIMIT)
+        .args(["-C", "--assumeno", "--setopt=clean_requirements_on_remove=0", "remove"])
+        .args(words.iter().cloned())
+}
+
+/// Removes exactly these.
+pub(crate) fn remove(words: &[String]) -> CommandSpec {
+    yum("yum remove", APPLY_TIME_LIMIT)
+        .args(["-y", "--setopt=clean_requirements_on_remove=0", "remove"])
+        .args(words.iter().cloned())
+        .mutating()
+}
+
+/// Only downloads these (built in since Enterprise Linux 7).
+pub(crate) fn download(words: &[String]) -> CommandSpec {
+    yum("yum install --downloadonly", APPLY_TIME_LIMIT).args(["-y", "--downloadonly", "install"]).args(words.iter().cloned())
+}
+
 /// What an update would do.
 pub(crate) fn dry_run(security: bool, minimal: bool, excluded: &[String], names: &[String]) -> CommandSpec {
     let mut spec = yum("yum update --assumeno", SOLVE_TIME_LIMIT).args(["-C", "--assumeno", "--skip-broken"]);

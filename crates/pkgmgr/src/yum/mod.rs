@@ -2,6 +2,7 @@
 //! command that changes the host is checked by a dry run first, as with the other managers.
 
 mod command;
+mod named;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,9 +83,40 @@ impl Yum {
     }
 }
 
+impl Yum {
+    /// What of the plan is left to do and the words for it, after a dry run that would do exactly this; `None` when
+    /// nothing is left.
+    fn checked(&self, runner: &dyn Runner, plan: &Plan) -> Result<Option<(Vec<PlannedAction>, Vec<String>)>, PkgError> {
+        if plan.manager != ManagerKind::Yum {
+            return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Yum });
+        }
+        let installed = PackageSet::new(self.installed(runner)?);
+        let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
+        if todo.is_empty() {
+            return Ok(None);
+        }
+        let words = words(&todo)?;
+        let spec = if only_removes(&todo) { command::remove_dry_run(&words) } else { command::install_dry_run(&words) };
+        match Self::dry_run(runner, &spec, &installed)? {
+            Err(details) => Err(PkgError::WorldMoved { details }),
+            Ok(actions) => match difference(&todo, &actions) {
+                Some(details) => Err(PkgError::WorldMoved { details }),
+                None => Ok(Some((todo, words))),
+            },
+        }
+    }
+}
+
+/// Does nothing arrive?
+fn only_removes(actions: &[PlannedAction]) -> bool {
+    actions.iter().all(|a| a.to.is_none())
+}
+
 /// The words that ask for exactly the arriving packages; what leaves is implied by them and checked by the dry run.
+/// Where nothing arrives, the words for what leaves.
 fn words(actions: &[PlannedAction]) -> Result<Vec<String>, PkgError> {
-    let arriving = actions.iter().filter_map(|a| Some((a, a.to.as_ref()?)));
+    let leaving = only_removes(actions);
+    let arriving = actions.iter().filter_map(|a| Some((a, if leaving { a.from.as_ref()? } else { a.to.as_ref()? })));
     let word = |(a, to): (&PlannedAction, &String)| {
         let safe = is_package_name(&a.name) && to.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-_:~^".contains(&b));
         // yum 3 wants the epoch in front of the name.
@@ -128,23 +160,32 @@ impl PackageManager for Yum {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if let Some(packages) = &config.packages {
+            return named::plan(self, runner, packages);
+        }
         let settings = &config.yum;
         let excludes = Excludes::new(&settings.excludes)?;
         let installed = PackageSet::new(self.installed(runner)?);
         let available = Self::available(runner, &installed)?;
-        let (names, missing) = exclusive(settings, &available, &installed);
+        let (mut names, missing) = exclusive(settings, &available, &installed);
         let only = !settings.exclusive_packages.is_empty();
+        let mut unmet = Vec::new();
+        if config.chooses() {
+            (names, unmet) = named::chosen_words(runner, config, &available, &excludes)?;
+        }
+        // The chosen words say their versions themselves.
+        let minimal = settings.minimal && !config.chooses();
         let mut hidden: BTreeSet<String> = BTreeSet::new();
         if !only {
             hidden.extend(available.iter().map(|u| u.name.clone()).filter(|n| excludes.matching(n).is_some()));
         }
         let mut actions = Vec::new();
         for round in 0..=EXCLUDE_ROUNDS_MAX {
-            if only && names.is_empty() {
+            if (only || config.chooses()) && names.is_empty() {
                 break;
             }
             let excluded: Vec<String> = hidden.iter().cloned().collect();
-            let spec = command::dry_run(settings.security, settings.minimal, &excluded, &names);
+            let spec = command::dry_run(settings.security, minimal, &excluded, &names);
             let error = |end: String, message: String| PkgError::Failed { label: spec.label.clone(), end, message };
             actions = Self::dry_run(runner, &spec, &installed)?.map_err(|words| error("dry run".to_owned(), words))?;
             let known = hidden.len();
@@ -166,31 +207,34 @@ impl PackageManager for Yum {
                 (action.advisories, action.kind) = (ids, kind);
             }
         }
-        let mut left = skipped(&available, &actions, settings, &excludes, &BTreeMap::new());
+        let mut left = skipped(&available, &actions, config, &excludes, &BTreeMap::new());
         left.extend(not_installed(&missing));
+        left.extend(unmet);
         left.sort();
-        Ok(Plan { manager: ManagerKind::Yum, actions, skipped: left, patches: Vec::new(), findings: Vec::new() })
+        Ok(Plan {
+            manager: ManagerKind::Yum,
+            actions,
+            skipped: left,
+            patches: Vec::new(),
+            requested: Vec::new(),
+            findings: Vec::new(),
+        })
+    }
+
+    fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
+        match self.checked(runner, plan)? {
+            Some((todo, words)) if !only_removes(&todo) => {
+                let finished = run_waiting(runner, &command::download(&words), command::locked)?;
+                Ok(ApplyOutcome::downloaded(&finished, "yum", words.len()))
+            }
+            _ => Ok(ApplyOutcome::nothing_to_do()),
+        }
     }
 
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
-        if plan.manager != ManagerKind::Yum {
-            return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Yum });
-        }
-        let installed = PackageSet::new(self.installed(runner)?);
-        let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
-        if todo.is_empty() {
-            return Ok(ApplyOutcome::nothing_to_do());
-        }
-        let words = words(&todo)?;
-        match Self::dry_run(runner, &command::install_dry_run(&words), &installed)? {
-            Err(details) => return Err(PkgError::WorldMoved { details }),
-            Ok(actions) => {
-                if let Some(details) = difference(&todo, &actions) {
-                    return Err(PkgError::WorldMoved { details });
-                }
-            }
-        }
-        let finished = run_waiting(runner, &command::install(&words), command::locked)?;
+        let Some((todo, words)) = self.checked(runner, plan)? else { return Ok(ApplyOutcome::nothing_to_do()) };
+        let spec = if only_removes(&todo) { command::remove(&words) } else { command::install(&words) };
+        let finished = run_waiting(runner, &spec, command::locked)?;
         let success = finished.success();
         let message = if success {
             format!("yum made {}", planned_changes(todo.len()))

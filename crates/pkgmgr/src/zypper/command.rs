@@ -47,6 +47,31 @@ pub(crate) fn list_patches() -> CommandSpec {
     xml("zypper list-patches", SOLVE_TIME_LIMIT).args(["list-patches", "--with-optional"])
 }
 
+/// Needed and optional patches that close a CVE.
+pub(crate) fn patches_for_cve(cve: &str) -> CommandSpec {
+    list_patches().args([format!("--cve={cve}")])
+}
+
+/// What installing and removing named packages would do; `removes`: also what depends on the removed ones goes, as with
+/// `zypper remove`.
+pub(crate) fn named_dry_run(words: &[String], downgrade: bool, removes: bool) -> CommandSpec {
+    let spec = xml("zypper install --dry-run", SOLVE_TIME_LIMIT).args(["install", "--dry-run"]);
+    let spec = if removes { spec.args(["--force-resolution"]) } else { spec };
+    options(spec, downgrade).args(["--"]).args(words.iter().cloned())
+}
+
+/// Only downloads what [`install`] would install.
+pub(crate) fn download(words: &[String], downgrade: bool) -> CommandSpec {
+    let spec = CommandSpec::new("zypper", "zypper install --download-only", APPLY_TIME_LIMIT).args([
+        "--non-interactive",
+        "--no-refresh",
+        "--no-color",
+        "install",
+        "--download-only",
+    ]);
+    options(spec, downgrade).args(["--"]).args(words.iter().cloned())
+}
+
 /// Newer packages, also those that locks or dependencies keep.
 pub(crate) fn list_updates() -> CommandSpec {
     xml("zypper list-updates", SOLVE_TIME_LIMIT).args(["list-updates", "--all"])

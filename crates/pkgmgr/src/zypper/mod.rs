@@ -1,6 +1,7 @@
 //! zypper. Lists and dry runs come as XML; a plan asks for exact editions, so that applying cannot bring newer ones.
 
 mod command;
+mod named;
 mod plan;
 mod xml;
 
@@ -259,7 +260,32 @@ impl PackageManager for Zypper {
         if config.strict_repositories && !world.findings.is_empty() {
             return Err(PkgError::BrokenRepository { details: join_findings(&world.findings) });
         }
-        plan::plan(self, runner, &config.zypper, world)
+        match &config.packages {
+            Some(packages) => named::plan(self, runner, packages, world),
+            None => plan::plan(self, runner, config, world),
+        }
+    }
+
+    fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
+        if plan.manager != ManagerKind::Zypper {
+            return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Zypper });
+        }
+        let installed = PackageSet::new(self.installed(runner)?);
+        let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
+        if todo.is_empty() {
+            return Ok(ApplyOutcome::nothing_to_do());
+        }
+        let downgrade = self.check_unmoved(runner, &todo, &words(&todo, &plan.patches)?)?.0;
+        let finished = run_waiting(runner, &command::download(&words(&todo, &plan.patches)?, downgrade), command::locked)?;
+        let arriving = todo.iter().filter(|a| a.to.is_some()).count();
+        let outcome = ApplyOutcome::downloaded(&finished, "zypper", arriving);
+        // zypper's other good exit codes tell of reboots and skipped repositories.
+        let message = if is_good(&finished) && !outcome.success {
+            format!("zypper downloaded {arriving} packages; nothing was installed")
+        } else {
+            outcome.message.clone()
+        };
+        Ok(ApplyOutcome { success: is_good(&finished), message, ..outcome })
     }
 
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
@@ -357,17 +383,24 @@ struct Round {
 }
 
 impl Zypper {
-    /// Checks that the transaction is still the planned one and runs it.
-    fn apply_once(&self, runner: &dyn Runner, todo: &[PlannedAction], patches: &[String]) -> Result<Round, PkgError> {
+    /// Asks for exactly `todo`; anything else that would happen is a moved world. Does it go back to older versions, and
+    /// what zypper answered.
+    fn check_unmoved(&self, runner: &dyn Runner, todo: &[PlannedAction], words: &[String]) -> Result<(bool, Answer), PkgError> {
         let downgrade = todo.iter().any(|a| a.action == ActionKind::Downgrade);
-        let words = words(todo, patches)?;
-        let (answer, finished) = self.ask(runner, &command::dry_run(&words, downgrade))?;
+        let (answer, finished) = self.ask(runner, &command::dry_run(words, downgrade))?;
         if !is_good(&finished) {
             return Err(PkgError::WorldMoved { details: refusal(&answer, &finished) });
         }
-        if let Some(details) = difference(todo, &actions_of(&answer, None)) {
-            return Err(PkgError::WorldMoved { details });
+        match difference(todo, &actions_of(&answer, None)) {
+            Some(details) => Err(PkgError::WorldMoved { details }),
+            None => Ok((downgrade, answer)),
         }
+    }
+
+    /// Checks that the transaction is still the planned one and runs it.
+    fn apply_once(&self, runner: &dyn Runner, todo: &[PlannedAction], patches: &[String]) -> Result<Round, PkgError> {
+        let words = words(todo, patches)?;
+        let (downgrade, answer) = self.check_unmoved(runner, todo, &words)?;
         let finished = run_waiting(runner, &command::install(&words, downgrade), command::locked)?;
         let failures = command::parse_failures(&finished.stdout.text());
         Ok(Round { finished, failures, wants_reboot: answer.need_reboot })

@@ -1,11 +1,12 @@
 //! Planning with zypper: selected patches, and with `with_update` every newer package, as exact words of one
 //! `zypper install --dry-run`; what would touch an excluded or locked package is dropped and named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drydock_domain::inventory::ManagerKind;
+use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::report::{Plan, SkippedUpdate};
-use drydock_domain::patch::spec::ZypperSettings;
+use drydock_domain::patch::spec::PatchConfig;
 
 use super::xml::{Answer, Listed};
 use super::{LOCKED, World, Zypper, actions_of, command, is_good, refusal};
@@ -13,13 +14,16 @@ use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::run::Runner;
 use crate::solve::{Wanted, solve};
+use crate::wish::{type_of, unmatched};
 
-pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, settings: &ZypperSettings, world: World) -> Result<Plan, PkgError> {
+pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, world: World) -> Result<Plan, PkgError> {
+    let settings = &config.zypper;
+    let (ids, met) = chosen_ids(zypper, runner, config, &world)?;
     let excludes = Excludes::new(&settings.excludes)?;
     let mut skipped = Vec::new();
     let mut wanted = Vec::new();
     for patch in &world.patches {
-        match patch_refused(patch, settings, &excludes, &world) {
+        match patch_refused(patch, config, &ids, &excludes, &world) {
             Some(reason) => skipped.push(skip(patch, reason)),
             None => wanted.push(wish(patch, format!("patch:{}", patch.name))),
         }
@@ -29,6 +33,11 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, settings: &ZypperSettin
         let free =
             world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
         wanted.extend(free.map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))));
+    } else if config.update_types.contains(&UpdateType::Other) {
+        let unnamed = |p: &&Listed| world.patches_of(&p.name, &p.arch, &p.edition_old, &p.edition).0.is_empty();
+        let free =
+            world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
+        wanted.extend(free.filter(unnamed).map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))));
     }
     let mut attempt = |wanted: &[Wanted]| -> Result<Result<Answer, String>, PkgError> {
         let words: Vec<String> = wanted.iter().map(|w| w.word.clone()).collect();
@@ -75,14 +84,42 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, settings: &ZypperSettin
         version: String::new(),
         reason: "no such patch is needed on this host".to_owned(),
     }));
+    skipped.extend(unmatched(config.advisories.iter().chain(&config.cves), &met));
     skipped.sort();
     let mut patches: Vec<String> = answer.solvables.iter().filter(|s| s.kind == "patch").map(|s| s.name.clone()).collect();
     patches.sort();
-    Ok(Plan { manager: ManagerKind::Zypper, actions, skipped, patches, findings: world.findings })
+    Ok(Plan { manager: ManagerKind::Zypper, actions, skipped, patches, requested: Vec::new(), findings: world.findings })
 }
 
-/// Why the settings leave a patch out.
-fn patch_refused(patch: &Listed, settings: &ZypperSettings, excludes: &Excludes, world: &World) -> Option<String> {
+/// The patches that the job's advisories and CVEs mean, and which of the two met a patch of this host.
+fn chosen_ids(
+    zypper: &Zypper,
+    runner: &dyn Runner,
+    config: &PatchConfig,
+    world: &World,
+) -> Result<(BTreeSet<String>, BTreeSet<String>), PkgError> {
+    let mut ids: BTreeSet<String> = config.advisories.iter().cloned().collect();
+    let mut met: BTreeSet<String> = world.patches.iter().map(|p| p.name.clone()).collect();
+    for cve in &config.cves {
+        let answer = zypper.list(runner, &command::patches_for_cve(cve))?;
+        let closing: Vec<String> = answer.listed.into_iter().filter(|p| met.contains(&p.name)).map(|p| p.name).collect();
+        if !closing.is_empty() {
+            met.insert(cve.clone());
+        }
+        ids.extend(closing);
+    }
+    Ok((ids, met))
+}
+
+/// Why the settings leave a patch out. `ids`: patches that the job's advisories and CVEs mean.
+fn patch_refused(
+    patch: &Listed,
+    config: &PatchConfig,
+    ids: &BTreeSet<String>,
+    excludes: &Excludes,
+    world: &World,
+) -> Option<String> {
+    let settings = &config.zypper;
     let any = |list: &[String], word: &str| list.is_empty() || list.iter().any(|w| w.eq_ignore_ascii_case(word));
     if !settings.exclusive_patches.is_empty() {
         let named = settings.exclusive_patches.contains(&patch.name);
@@ -91,7 +128,12 @@ fn patch_refused(patch: &Listed, settings: &ZypperSettings, excludes: &Excludes,
     if let Some(pattern) = excludes.matching(&patch.name) {
         return Some(format!("excluded by {pattern}"));
     }
-    if patch.status == "optional" && !settings.with_optional {
+    let kind = type_of(&patch.category);
+    let by_type = kind != UpdateType::Other && config.update_types.contains(&kind);
+    if config.chooses() && !by_type && !ids.contains(&patch.name) {
+        return Some("not among the chosen types, advisories and CVEs".to_owned());
+    }
+    if patch.status == "optional" && !config.chooses() && !settings.with_optional {
         return Some("optional, and with-optional is off".to_owned());
     }
     if !any(&settings.categories, &patch.category) {

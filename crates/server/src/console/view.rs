@@ -192,6 +192,7 @@ pub fn step_name(step: StepKind) -> &'static str {
         StepKind::Repair => "Repair",
         StepKind::Refresh => "Refresh repositories",
         StepKind::Plan => "Plan",
+        StepKind::Download => "Download",
         StepKind::Apply => "Apply",
         StepKind::Reboot => "Reboot",
         StepKind::Verify => "Verify",

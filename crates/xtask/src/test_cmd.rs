@@ -3,13 +3,15 @@
 //! It installs what is missing (as root on Debian), checks form and lints, runs every test of the workspace, builds the
 //! shipped agent and checks it against the oldest glibc, patches the lab's real hosts, lets them live on managed sources
 //! (also while the server is killed) and walks README.md in one.
-//! `--quick` leaves out everything from the shipped agent on; `--long` adds the faults on real hosts
-//! and ten minutes of killed servers. Absent: benchmarks;
-//! they are not assertions.
+//! `--quick` leaves out everything from the shipped agent on; `--long` adds the faults on real hosts, damaged metadata and
+//! ten minutes of killed servers. Absent: benchmarks; they are not assertions.
 
 use anyhow::{Context as _, Result};
 
 use crate::{lab, release, setup, sh};
+
+/// How long `--long` gives each parser of hostile input, seconds.
+const FUZZ_SECONDS: &str = "60";
 
 /// Which parts to run.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -17,7 +19,8 @@ pub struct Options {
     /// Leave out the shipped agent and the lab's runs
     #[arg(long, conflicts_with = "long")]
     quick: bool,
-    /// Also the faults on real hosts: two minutes of full disks, held locks, power cuts and endless scripts
+    /// Also the faults on real hosts (two minutes of full disks, held locks, power cuts and endless scripts), three minutes
+    /// of damaged metadata, and ten minutes of package managers while the server is killed
     #[arg(long)]
     long: bool,
 }
@@ -46,8 +49,14 @@ pub fn run(options: Options) -> Result<()> {
     }
     let agent = release::agent()?;
     lab::run_scenario(lab::Scenario::Patch, Some(agent.clone()), false).context("the lab's patch run")?;
+    lab::run_scenario(lab::Scenario::Sources, Some(agent.clone()), false).context("the lab's sources run")?;
+    lab::run_scenario(lab::Scenario::Torn, Some(agent.clone()), options.long).context("the lab's torn run")?;
     lab::run_scenario(lab::Scenario::Walk, Some(agent.clone()), false).context("the lab's walk through README.md")?;
     if options.long {
+        for target in ["rpm", "deb", "upstream"] {
+            let fuzz = ["run", "--locked", "--release", "--package", "drydock-content", "--example", "content-fuzz", "--"];
+            cargo(&[&fuzz[..], &[target, FUZZ_SECONDS]].concat()).context("damaged metadata")?;
+        }
         lab::run_scenario(lab::Scenario::Faults, Some(agent), true).context("the lab's faults run")?;
     }
     Ok(())

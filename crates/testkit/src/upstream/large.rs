@@ -295,7 +295,7 @@ pub fn large_yum(extra: u32) -> Result<PathBuf> {
 
 /// One stanza of the large Debian suite.
 fn stanza(index: u32) -> String {
-    let mut numbers = Numbers(u64::from(index) ^ 0x6465_62);
+    let mut numbers = Numbers(u64::from(index) ^ 0x0064_6562);
     let name = name_of(index);
     let version = format!("{}.{}-{}", 1 + index % 9, numbers.below(30), 1 + numbers.below(5));
     let arch = if index.is_multiple_of(3) { "all" } else { "amd64" };

@@ -312,8 +312,9 @@ fn unregister(fleet: &Fleet, drydock: &Drydock, before: &BTreeMap<&str, String>)
         host.sh("rm -f /etc/yum.repos.d/foreign.repo*")?;
         let after = definitions(host)?;
         ensure!(after == before[name], "{name}: before enrolment\n{}\nafter unregister\n{after}", before[name]);
-        let left =
-            host.sh("find /etc /usr/lib /usr/share /var/lib -name '*drydock*' 2>/dev/null | grep -v -e dd-release -e drydock-lab || true")?;
+        let left = host.sh(
+            "find /etc /usr/lib /usr/share /var/lib -name '*drydock*' 2>/dev/null | grep -v -e dd-release -e drydock-lab || true",
+        )?;
         ensure!(left.trim().is_empty(), "{name}: unregister left\n{left}");
         let printed = refresh(host)?;
         ensure!(!printed.contains(BANNER), "{name}: the banner is still there:\n{printed}");

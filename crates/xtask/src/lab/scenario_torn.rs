@@ -123,6 +123,14 @@ fn run_loops(fleet: &Fleet, drydock: &mut Drydock, dir: &Path, length: Duration)
         }
         churned
     })?;
+    for host in &fleet.hosts {
+        // What was refreshed is ours.
+        let offered = host.sh(match host.root().kind.manager() {
+            PackageManager::Apt => "apt-cache madison dd-churn | grep -F /content/prod/",
+            _ => "dnf -q repoquery --qf '%{name} %{reponame}' dd-churn | grep -F drydock-churn-rpm",
+        })?;
+        ensure!(offered.contains("dd-churn"), "{}: nothing of ours is offered", host.hostname());
+    }
     let refreshes = refreshes.load(Ordering::SeqCst);
     eprintln!("  {refreshes} refreshes, {moves} moves of pointers, {kills} kills of the server: 0 client errors");
     ensure!(refreshes > 10 && moves > 10 && kills > 1, "too little happened to prove anything");

@@ -15,6 +15,31 @@ use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState as T;
 use drydock_domain::work::Directive;
 
+/// An older agent ignores fields it does not know: it must not take an order that means something else without them.
+#[tokio::test]
+async fn only_orders_with_package_operations_ask_for_a_newer_agent() {
+    let w = World::new().await;
+    let host = w.hosts(1).await.remove(0);
+    let operator = w.person(Role::Operator).await;
+    for (config, version) in [
+        (r#"{"yum":{"security":true}}"#, 1),
+        (r#"{"packages":{"remove":["nano"]}}"#, 2),
+        (r#"{"downloadOnly":true}"#, 2),
+        (r#"{"cves":["CVE-2026-0001"]}"#, 2),
+    ] {
+        let spec = format!(r#"{{"instanceFilter":{{"all":true}},"patchConfig":{config}}}"#);
+        let spec: PatchJobSpec = serde_json::from_str(&spec).expect("a spec");
+        let job = w.control.create_patch_job(&operator, spec.clone(), None).await.expect("created").record.id;
+        w.settle().await;
+        let order = host.take(&w).await;
+        assert_eq!((order.version, &order.task.config), (version, &spec.patch_config), "{config}");
+        assert!(go_on(host.report(&w, order.task.task, 1, T::Started).await));
+        host.report(&w, order.task.task, 2, T::Succeeded).await;
+        w.settle().await;
+        assert_eq!(w.states(job).await, ["SUCCEEDED"]);
+    }
+}
+
 #[tokio::test]
 async fn a_job_goes_from_request_to_the_last_report() {
     let w = World::new().await;

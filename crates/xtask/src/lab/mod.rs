@@ -7,6 +7,7 @@ mod fleet;
 mod job;
 mod keeper;
 mod scenario_faults;
+mod scenario_packages;
 mod scenario_patch;
 mod scenario_sources;
 mod scenario_torn;
@@ -67,6 +68,8 @@ pub enum Command {
 pub enum Scenario {
     /// One patch job over hosts of every kind
     Patch,
+    /// Named packages, chosen updates and staged downloads on hosts of every kind
+    Packages,
     /// Hosts of every kind live on managed software sources
     Sources,
     /// Package managers refresh in loops while snapshots move and the server is killed
@@ -105,6 +108,7 @@ pub fn run(command: Command) -> Result<()> {
 pub fn run_scenario(name: Scenario, agent: Option<PathBuf>, is_long: bool) -> Result<()> {
     match name {
         Scenario::Patch => scenario_patch::run(agent),
+        Scenario::Packages => scenario_packages::run(agent),
         Scenario::Sources => scenario_sources::run(agent),
         Scenario::Torn => scenario_torn::run(agent, is_long),
         Scenario::Walk => scenario_walk::run(agent),

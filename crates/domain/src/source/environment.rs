@@ -178,8 +178,8 @@ pub fn may_enter(
 /// Where a rollback leads: the snapshot the environment had before the present one. `moves`: (from, to), oldest first.
 ///
 /// A move back to an earlier snapshot undoes what came after it, so that rolling back twice goes back two promotions
-/// instead of there and back again.
-pub fn rollback_target<S: Copy + PartialEq>(moves: &[(Option<S>, S)]) -> Option<S> {
+/// instead of there and back again. Snapshots are ordered by age.
+pub fn rollback_target<S: Copy + Ord>(moves: &[(Option<S>, S)]) -> Option<S> {
     let mut stack: Vec<S> = Vec::new();
     for (from, to) in moves {
         // The history is cut at its old end: there a move may come from something unknown.
@@ -191,7 +191,11 @@ pub fn rollback_target<S: Copy + PartialEq>(moves: &[(Option<S>, S)]) -> Option<
             None => stack.push(*to),
         }
     }
-    stack.iter().rev().nth(1).copied()
+    // A history that is cut in the middle of going there and back says nothing of what came before the present snapshot:
+    // then back is the older snapshot where the environment was last.
+    let present = moves.last().map(|(_, to)| *to);
+    let last_older = || moves.iter().rev().flat_map(|(from, to)| [Some(*to), *from]).flatten().find(|s| Some(*s) < present);
+    stack.iter().rev().nth(1).copied().or_else(last_older)
 }
 
 /// A snapshot as retention sees it.
@@ -309,6 +313,9 @@ mod tests {
             // The beginning of the history is forgotten.
             (vec![(Some(7), 8)], Some(7)),
             (vec![(Some(7), 8), (Some(8), 9), (Some(9), 8)], Some(7)),
+            // It is cut between two ways there and back.
+            (vec![(Some(8), 7), (Some(7), 8)], Some(7)),
+            (vec![(Some(8), 7)], None),
         ] {
             assert_eq!(rollback_target(&moves), target, "{moves:?}");
         }

@@ -182,20 +182,17 @@ pub fn may_enter(
 pub fn rollback_target<S: Copy + Ord>(moves: &[(Option<S>, S)]) -> Option<S> {
     let mut stack: Vec<S> = Vec::new();
     for (from, to) in moves {
-        // The history is cut at its old end: there a move may come from something unknown.
-        if let (true, Some(from)) = (stack.is_empty(), from) {
-            stack.push(*from);
+        // The history is cut at its old end: there a move may come from something unknown. One from a newer snapshot is
+        // a way back, and what it undid is gone.
+        if let (true, Some(from)) = (stack.is_empty(), from.filter(|from| from < to)) {
+            stack.push(from);
         }
         match stack.iter().position(|s| s == to) {
             Some(at) => stack.truncate(at + 1),
             None => stack.push(*to),
         }
     }
-    // A history that is cut in the middle of going there and back says nothing of what came before the present snapshot:
-    // then back is the older snapshot where the environment was last.
-    let present = moves.last().map(|(_, to)| *to);
-    let last_older = || moves.iter().rev().flat_map(|(from, to)| [Some(*to), *from]).flatten().find(|s| Some(*s) < present);
-    stack.iter().rev().nth(1).copied().or_else(last_older)
+    stack.iter().rev().nth(1).copied()
 }
 
 /// A snapshot as retention sees it.

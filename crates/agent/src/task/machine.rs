@@ -293,15 +293,9 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         }
         (S::Refresh, E::Done) => S::Plan,
         (S::Refresh, E::Failed(why)) => failed(format!("the repositories could not be read: {why}")),
-        (S::Plan, E::Planned(n)) if rules.dry_run => {
-            finished(TaskState::Succeeded, format!("dry run: {} planned, nothing was changed", updates(n)))
-        }
-        (S::Plan, E::Planned(0)) if rules.download_only => finished(TaskState::Succeeded, "nothing to download"),
-        (S::Plan, E::Planned(_)) if rules.download_only => S::Download,
+        (S::Plan, E::Planned(n)) => planned(n, rules),
         (S::Download, E::Done) => finished(TaskState::Succeeded, "staged: the packages are downloaded, nothing was installed"),
         (S::Download, E::Failed(why)) => failed(format!("the packages could not be downloaded: {why}; nothing was installed")),
-        (S::Plan, E::Planned(0)) => S::Check { phase: Phase::After },
-        (S::Plan, E::Planned(_)) => S::Apply { tries: 1 },
         (S::Plan, E::Failed(why)) => failed(format!("no plan could be made: {why}")),
         (S::Apply { .. }, E::Done) => S::Verify { ending: Ending::Good },
         (S::Apply { .. }, E::Failed(message)) => S::Verify { ending: Ending::Failed { message } },
@@ -373,6 +367,16 @@ fn checked(phase: Phase, asks: bool, boot: String, rules: Rules) -> State {
         Phase::Before => State::Repair { then: AfterRepair::Refresh },
         Phase::After if rules.post_step => State::PostStep { reboot_wanted: asks },
         Phase::After => success(asks),
+    }
+}
+
+fn planned(changes: usize, rules: Rules) -> State {
+    match changes {
+        n if rules.dry_run => finished(TaskState::Succeeded, format!("dry run: {} planned, nothing was changed", updates(n))),
+        0 if rules.download_only => finished(TaskState::Succeeded, "nothing to download"),
+        _ if rules.download_only => State::Download,
+        0 => State::Check { phase: Phase::After },
+        _ => State::Apply { tries: 1 },
     }
 }
 

@@ -129,6 +129,10 @@ fn planned(action: ActionKind, name: &str, from: Option<&str>, to: Option<&str>)
     }
 }
 
+fn plan(actions: Vec<PlannedAction>, skipped: SkippedUpdate, findings: Vec<Finding>) -> Plan {
+    Plan { manager: ManagerKind::Apt, actions, skipped: vec![skipped], patches: vec![], requested: vec![], findings }
+}
+
 /// What host `web-1` reports at the end of a job that went wrong for one package.
 pub fn detail(task: PatchTask) -> PatchTaskDetail {
     let actions = vec![
@@ -179,24 +183,7 @@ pub fn detail(task: PatchTask) -> PatchTaskDetail {
             step(StepKind::Plan, StepOutcome::Succeeded, None, "planned 4 updates, skipped 1", ""),
             apply,
         ],
-        plans: vec![
-            Plan {
-                manager: ManagerKind::Apt,
-                actions,
-                skipped: vec![skipped.clone()],
-                patches: vec![],
-                requested: vec![],
-                findings,
-            },
-            Plan {
-                manager: ManagerKind::Apt,
-                actions: vec![],
-                skipped: vec![skipped],
-                patches: vec![],
-                requested: vec![],
-                findings: vec![],
-            },
-        ],
+        plans: vec![plan(actions, skipped.clone(), findings), plan(vec![], skipped, vec![])],
         packages,
         reboots: 1,
         reboot_reasons: vec!["kernel 6.1.31 is installed, 6.1.30 runs".into()],

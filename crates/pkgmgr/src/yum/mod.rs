@@ -86,7 +86,7 @@ impl Yum {
 impl Yum {
     /// What of the plan is left to do and the words for it, after a dry run that would do exactly this; `None` when
     /// nothing is left.
-    fn checked(&self, runner: &dyn Runner, plan: &Plan) -> Result<Option<(Vec<PlannedAction>, Vec<String>)>, PkgError> {
+    fn checked(&self, runner: &dyn Runner, plan: &Plan) -> Result<Option<Asked>, PkgError> {
         if plan.manager != ManagerKind::Yum {
             return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Yum });
         }
@@ -106,6 +106,9 @@ impl Yum {
         }
     }
 }
+
+/// Actions, and the words that ask for exactly them.
+type Asked = (Vec<PlannedAction>, Vec<String>);
 
 /// Does nothing arrive?
 fn only_removes(actions: &[PlannedAction]) -> bool {

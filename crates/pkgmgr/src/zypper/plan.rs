@@ -28,17 +28,7 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
             None => wanted.push(wish(patch, format!("patch:{}", patch.name))),
         }
     }
-    let all_packages = settings.with_update && settings.exclusive_patches.is_empty();
-    if all_packages {
-        let free =
-            world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
-        wanted.extend(free.map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))));
-    } else if config.update_types.contains(&UpdateType::Other) {
-        let unnamed = |p: &&Listed| world.patches_of(&p.name, &p.arch, &p.edition_old, &p.edition).0.is_empty();
-        let free =
-            world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
-        wanted.extend(free.filter(unnamed).map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))));
-    }
+    wanted.extend(package_wishes(config, &excludes, &world));
     let mut attempt = |wanted: &[Wanted]| -> Result<Result<Answer, String>, PkgError> {
         let words: Vec<String> = wanted.iter().map(|w| w.word.clone()).collect();
         let (answer, finished) = zypper.ask(runner, &command::dry_run(&words, false))?;
@@ -89,6 +79,17 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
     let mut patches: Vec<String> = answer.solvables.iter().filter(|s| s.kind == "patch").map(|s| s.name.clone()).collect();
     patches.sort();
     Ok(Plan { manager: ManagerKind::Zypper, actions, skipped, patches, requested: Vec::new(), findings: world.findings })
+}
+
+/// Packages asked for beside patches: every newer one, or those that no needed patch names (OTHER).
+fn package_wishes(config: &PatchConfig, excludes: &Excludes, world: &World) -> Vec<Wanted> {
+    let settings = &config.zypper;
+    let all = settings.with_update && settings.exclusive_patches.is_empty();
+    let unnamed = |p: &Listed| world.patches_of(&p.name, &p.arch, &p.edition_old, &p.edition).0.is_empty();
+    let others = config.update_types.contains(&UpdateType::Other);
+    let free = world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
+    let asked = free.filter(|p| all || (others && unnamed(p)));
+    asked.map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))).collect()
 }
 
 /// The patches that the job's advisories and CVEs mean, and which of the two met a patch of this host.

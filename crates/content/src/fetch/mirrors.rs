@@ -5,6 +5,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use reqwest::Url;
 
+use super::request::is_link_local;
 use crate::digest::Digest;
 
 /// Largest list, bytes; Fedora's longest is 80 KiB.
@@ -59,8 +60,10 @@ fn plain(text: &str) -> Mirrors {
 }
 
 fn add(urls: &mut Vec<Url>, url: Option<Url>) {
+    // A list is a stranger's: see [`is_link_local`].
     if let Some(url) = url
         && urls.len() < MIRRORS_MAX
+        && !is_link_local(&url)
         && !urls.contains(&url)
     {
         urls.push(url);
@@ -222,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_plain_list_keeps_usable_lines() {
-        let text = "# comment\nhttp://a/x\n\nhttps://user:pw@b/y/\nftp://c/\nhttp://d/$basearch/\nhttp://a/x/\nnonsense\n";
+        let text = "# comment\nhttp://a/x\n\nhttps://user:pw@b/y/\nftp://c/\nhttp://d/$basearch/\nhttp://a/x/\nnonsense\n\
+                    http://169.254.169.254/opc/\nhttp://[fe80::1]/\n";
         let urls: Vec<String> = parse(text).unwrap().urls.iter().map(Url::to_string).collect();
         assert_eq!(urls, ["http://a/x/", "https://user:pw@b/y/"]);
         let many: String = (0..100).map(|i| format!("http://m{i}/\n")).collect();

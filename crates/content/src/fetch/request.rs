@@ -1,5 +1,6 @@
 //! One request to one mirror: redirects followed by our rules, and a body that must keep coming.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,7 +46,7 @@ impl Default for Limits {
     }
 }
 
-/// Sends a GET and follows redirects: http and https only, never from https to http.
+/// Sends a GET and follows redirects: http and https only, never from https to http, never to a link-local address.
 pub(super) async fn send(client: &Client, url: &Url, headers: &HeaderMap, limits: &Limits) -> Result<Response, Problem> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS_MAX {
@@ -69,9 +70,25 @@ pub(super) async fn send(client: &Client, url: &Url, headers: &HeaderMap, limits
             ("https", "http") => return refused("from https to http is never followed"),
             _ => return refused("only http and https are followed"),
         }
+        if is_link_local(&next) && !is_link_local(&url) {
+            return refused("an upstream elsewhere never leads to a link-local address");
+        }
         url = next;
     }
     Err(Problem::Redirect { to: public(&url), problem: "more than 5 redirects (a loop?)" })
+}
+
+/// Does the URL name a link-local address? Clouds answer there with credentials of this machine; an upstream that sends
+/// us there is not a mirror. Names that resolve to such an address are not looked at.
+pub(super) fn is_link_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_unicast_link_local() || address.to_ipv4_mapped().is_some_and(|mapped| mapped.is_link_local())
+        }
+        Err(_) => false,
+    }
 }
 
 /// A body that is watched.

@@ -257,13 +257,25 @@ async fn redirects_are_followed_within_bounds() {
             ("/repo/loop", _) => answer(wire, "302 Found", &[("Location", "loop")], b""),
             ("/repo/file", _) => answer(wire, "302 Found", &[("Location", "file:///etc/passwd")], b""),
             ("/repo/none", _) => answer(wire, "302 Found", &[], b""),
+            ("/repo/cloud", _) => answer(wire, "302 Found", &[("Location", "http://169.254.169.254/opc/v2/")], b""),
+            ("/repo/hidden", _) => answer(wire, "302 Found", &[("Location", "http://[::ffff:a9fe:a9fe]/")], b""),
+            ("/repo/six", _) => answer(wire, "302 Found", &[("Location", "http://[fe80::1]/")], b""),
+            ("/repo/number", _) => answer(wire, "302 Found", &[("Location", "http://2852039166/")], b""),
             (_, n) => answer(wire, "307 Temporary Redirect", &[("Location", &format!("/steps/{}", n + 1))], b""),
         }
     });
     let fetcher = bench.fetcher(&[server.url()]);
     assert_eq!(get(&fetcher).await.unwrap(), b"there", "five redirects are followed");
-    for (path, why) in [("loop", "more than 5 redirects"), ("file", "only http and https"), ("none", "without a usable Location")]
-    {
+    let local = "link-local";
+    for (path, why) in [
+        ("loop", "more than 5 redirects"),
+        ("file", "only http and https"),
+        ("none", "without a usable Location"),
+        ("cloud", local),
+        ("hidden", local),
+        ("six", local),
+        ("number", local),
+    ] {
         let error = fetcher.get(path, 100, None).await.unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }

@@ -6,7 +6,8 @@
 //! journal says which files and directories are coming ─> they are written, unchanged ones keep their time
 //!   ─> files of earlier documents are removed ─> exclusive mode: others' definitions are set aside ─> rpm keys
 //! ```
-//! Ours come before theirs go, so that there is no moment without repositories.
+//! Ours come before theirs go, so that there is no moment without repositories; when none of ours can be written, theirs
+//! stay.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -70,8 +71,12 @@ fn change(
         findings.extend(takeover::restore(site.disk, kept)?);
     }
     write(site.disk, kept, rendered)?;
-    if exclusive {
+    // Sources that cannot be written to this host must not leave it with no repository at all.
+    let in_place = document.sources.is_empty() || rendered.files.iter().any(|f| places.defines(&f.path));
+    if exclusive && in_place {
         takeover::take(site.disk, kept, places)?;
+    } else if exclusive {
+        findings.push(finding("sources", "none of them can be written to this host; its own definitions are not set aside"));
     }
     let restored = exclusive || kept.journal.taken.is_empty();
     Ok(keys(site, kept, &rendered.rpm_keys, findings)? && restored)

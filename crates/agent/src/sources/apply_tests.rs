@@ -93,6 +93,22 @@ fn give_back(disk: &Disk, root: &Path) -> Result<Vec<Finding>, DiskError> {
 }
 
 #[test]
+fn a_host_to_which_no_source_can_be_written_keeps_its_own() {
+    let dir = host();
+    let before = picture(dir.path());
+    let disk = Disk::new(dir.path());
+    let mut wrong = document(1, SourcesMode::Exclusive, &["a"]);
+    wrong.sources[0].format = Format::Deb;
+    let report = round(&disk, dir.path(), &wrong);
+    assert_eq!((report.state, report.taken_over.len()), (HostSourcesState::Failed, 0), "{report:?}");
+    assert!(report.findings.iter().any(|f| f.message.contains("not set aside")), "{report:?}");
+    assert_eq!(picture(dir.path()), before);
+    // Nothing attached is another thing: exclusive mode then means no repository.
+    let empty = round(&disk, dir.path(), &document(2, SourcesMode::Exclusive, &[]));
+    assert_eq!(empty.taken_over, ["/etc/yum.repos.d/base.repo"]);
+}
+
+#[test]
 fn sources_come_change_and_go_without_a_trace() {
     let dir = host();
     let before = picture(dir.path());

@@ -60,6 +60,14 @@ impl Places {
         [ManagerKind::Apt, ManagerKind::Dnf, ManagerKind::Zypper].into_iter().flat_map(|m| Places::of(m).watched()).collect()
     }
 
+    /// Would a manager read the file at `path` (`/etc/…`) as a definition?
+    pub fn defines(self, path: &str) -> bool {
+        let below =
+            |dir: &&str| path.strip_prefix(*dir).and_then(|rest| rest.strip_prefix('/')).is_some_and(|n| !n.contains('/'));
+        let ending = |e: &&str| path.strip_suffix(*e).is_some_and(|rest| rest.ends_with('.'));
+        self.files.contains(&path) || self.dirs.iter().any(below) && self.endings.iter().any(ending)
+    }
+
     /// The definitions there are now, sorted. Directories and special files are none.
     fn definitions(self, disk: &Disk) -> Vec<String> {
         let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_file() || m.is_symlink());

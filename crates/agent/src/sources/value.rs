@@ -7,8 +7,8 @@ use drydock_domain::source::host::HostSource;
 const PATH_MAX_BYTES: usize = 300;
 /// Longest name for people, characters.
 const DISPLAY_MAX_CHARS: usize = 200;
-/// Longest suite, component or architecture, bytes.
-const WORD_MAX_BYTES: usize = 100;
+/// Longest suite, component or architecture, bytes: as long as the server takes.
+const WORD_MAX_BYTES: usize = 128;
 /// Components or architectures of one source, count.
 const WORDS_MAX: usize = 100;
 /// Keys of one source, count.
@@ -66,12 +66,13 @@ fn is_path(path: &str) -> bool {
         && path.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-'))
 }
 
+/// What the server takes as a suite, component or architecture.
 fn is_word(word: &str) -> bool {
     word.len() <= WORD_MAX_BYTES
-        && word.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && word.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
         && !word.ends_with('/')
         && !word.contains("..")
-        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-' | b'+'))
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-' | b'+' | b'~'))
 }
 
 /// An ASCII-armoured public key and nothing that a line-based file could take for something else.
@@ -125,6 +126,16 @@ mod tests {
             change(&mut source);
             assert!(problem(&source).is_some(), "{source:?}");
         }
+    }
+
+    #[test]
+    fn words_that_the_server_takes_are_written() {
+        let mut source = source();
+        source.suite = "_rc~1/updates".into();
+        source.components = vec!["main+x".into(), "c".repeat(128)];
+        assert_eq!(problem(&source), None);
+        source.components = vec!["c".repeat(129)];
+        assert!(problem(&source).is_some());
     }
 
     #[test]

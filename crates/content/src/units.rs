@@ -3,7 +3,8 @@
 //!
 //! `units/<source>/<number>.seg`: immutable segments, records of fixed length sorted by digest, locations behind them.
 //! A sync adds one segment with what is new; a look-up asks the newest first, by binary search with positioned reads.
-//! More than [`SEGMENTS_MAX`] are merged into one.
+//! More than [`SEGMENTS_MAX`] are merged into one. Another process may add segments (an import while the server runs):
+//! the directory's time tells.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,6 +12,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use drydock_domain::ids::SourceId;
 
@@ -25,6 +27,11 @@ pub const SEGMENTS_MAX: usize = 8;
 pub const UNITS_MAX: usize = 4_000_000;
 /// Sources whose segments are kept open.
 const OPEN_MAX: usize = 128;
+/// Times of directories are no finer than some milliseconds: one that was listed sooner after its last change is listed
+/// again.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// Numbers tried for a new segment, count: others may take some at the same time.
+const NUMBERS_TRIED: u64 = 100;
 const MAGIC: &[u8; 8] = b"DDUNITS\x01";
 /// Magic and number of records.
 const HEADER_BYTES: u64 = 16;
@@ -49,8 +56,16 @@ pub struct UnitLocation {
 /// The index of all sources.
 pub struct UnitIndex {
     objects: ObjectStore,
-    /// Open segments, newest first. Also the lock of writers.
-    open: Mutex<HashMap<SourceId, Arc<Vec<Segment>>>>,
+    /// Open segments. Also the lock of this process's writers.
+    open: Mutex<HashMap<SourceId, Listed>>,
+}
+
+/// The segments of a source as they were listed.
+struct Listed {
+    /// Newest first.
+    segments: Arc<Vec<Segment>>,
+    /// When the directory had last changed; absent while that is too short ago to tell another change from it.
+    at: Option<SystemTime>,
 }
 
 struct Segment {
@@ -80,7 +95,7 @@ impl UnitIndex {
         self.objects.dir().join("units").join(source.to_string())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SourceId, Arc<Vec<Segment>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SourceId, Listed>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,9 +111,12 @@ impl UnitIndex {
         new.sort();
         let mut open = self.lock();
         let segments = self.segments(&mut open, source)?;
+        let mut moved = Vec::new();
         for segment in segments.iter() {
-            segment.drop_known(&mut new)?;
+            segment.drop_known(&mut new, &mut moved)?;
         }
+        new.records.append(&mut moved);
+        new.sort();
         if new.records.is_empty() {
             return Ok(());
         }
@@ -143,22 +161,29 @@ impl UnitIndex {
         }
     }
 
-    fn segments(&self, open: &mut HashMap<SourceId, Arc<Vec<Segment>>>, source: SourceId) -> ContentResult<Arc<Vec<Segment>>> {
-        if let Some(segments) = open.get(&source) {
-            return Ok(Arc::clone(segments));
-        }
+    fn segments(&self, open: &mut HashMap<SourceId, Listed>, source: SourceId) -> ContentResult<Arc<Vec<Segment>>> {
         let dir = self.dir(source);
-        let mut segments = Vec::new();
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
+        // Read before the listing: a change in between makes it outdated, never overlooked.
+        let changed = match fs::metadata(&dir).and_then(|meta| meta.modified()) {
+            Ok(changed) => changed,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Arc::default()),
-            Err(e) => return Err(ContentError::io("list", &dir)(e)),
+            Err(e) => return Err(ContentError::io("read", &dir)(e)),
         };
+        if let Some(listed) = open.get(&source).filter(|listed| listed.at == Some(changed)) {
+            return Ok(Arc::clone(&listed.segments));
+        }
+        let settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age >= SETTLED_AFTER);
+        let mut segments = Vec::new();
+        let entries = fs::read_dir(&dir).map_err(ContentError::io("list", &dir))?;
         for entry in entries {
             let path = entry.map_err(ContentError::io("list", &dir))?.path();
             let number = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".seg")?.parse().ok());
             if let Some(number) = number {
-                segments.push(Segment::open(path, number)?);
+                match Segment::open(path, number) {
+                    // Merged into another one meanwhile.
+                    Err(ContentError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                    opened => segments.push(opened?),
+                }
             }
         }
         segments.sort_by_key(|s| std::cmp::Reverse(s.number));
@@ -166,12 +191,12 @@ impl UnitIndex {
             open.clear();
         }
         let segments = Arc::new(segments);
-        open.insert(source, Arc::clone(&segments));
+        open.insert(source, Listed { segments: Arc::clone(&segments), at: settled.then_some(changed) });
         Ok(segments)
     }
 
     /// All segments become one. Killed in between, both are there, which only costs space.
-    fn merge(&self, open: &mut HashMap<SourceId, Arc<Vec<Segment>>>, source: SourceId) -> ContentResult<()> {
+    fn merge(&self, open: &mut HashMap<SourceId, Listed>, source: SourceId) -> ContentResult<()> {
         let segments = self.segments(open, source)?;
         let mut all = Table::default();
         // Oldest first: of equal digests the last one stays.
@@ -185,7 +210,7 @@ impl UnitIndex {
         self.write(&self.dir(source), number, &all)?;
         open.remove(&source);
         for segment in segments.iter() {
-            fs::remove_file(&segment.path).map_err(ContentError::io("remove", &segment.path))?;
+            crate::objects::remove_if_there(&segment.path)?;
         }
         Ok(())
     }
@@ -197,8 +222,16 @@ impl UnitIndex {
         table.write(&mut out).and_then(|()| out.flush()).map_err(failed())?;
         drop(out);
         file.as_file().sync_all().map_err(failed())?;
-        let path = dir.join(format!("{number:010}.seg"));
-        file.persist(&path).map_err(|e| ContentError::io("rename a file to", &path)(e.error))?;
+        let mut file = file;
+        let mut numbers = number..number.saturating_add(NUMBERS_TRIED);
+        loop {
+            let path = dir.join(format!("{:010}.seg", numbers.next().unwrap_or(number)));
+            match file.persist_noclobber(&path) {
+                Ok(_) => break,
+                Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists && !numbers.is_empty() => file = e.file,
+                Err(e) => return Err(ContentError::io("rename a file to", &path)(e.error)),
+            }
+        }
         File::open(dir).and_then(|d| d.sync_all()).map_err(ContentError::io("flush", dir))
     }
 }
@@ -310,15 +343,20 @@ impl Segment {
         Ok(bytes.chunks_exact(RECORD_BYTES).map(Record::of).collect())
     }
 
-    /// Takes out of `new` what this segment has already, the same.
-    fn drop_known(&self, new: &mut Table) -> ContentResult<()> {
+    /// Takes out of `new` what this segment has; what it has otherwise goes to `moved`: an older segment that has it the
+    /// same way is not asked any more.
+    fn drop_known(&self, new: &mut Table, moved: &mut Vec<Record>) -> ContentResult<()> {
         if new.records.is_empty() {
             return Ok(());
         }
         let known = self.records()?;
         new.records.retain(|record| {
-            let found = known.binary_search_by_key(&record.key, |k| k.key).map(|at| known[at]);
-            !found.is_ok_and(|k| (k.size, k.len, k.print) == (record.size, record.len, record.print))
+            let Ok(at) = known.binary_search_by_key(&record.key, |k| k.key) else { return true };
+            let k = known[at];
+            if (k.size, k.len, k.print) != (record.size, record.len, record.print) {
+                moved.push(*record);
+            }
+            false
         });
         Ok(())
     }
@@ -405,6 +443,12 @@ mod tests {
             assert_eq!(index.lookup(a, &unit(1000, "").digest).unwrap(), None);
             assert_eq!(index.lookup(b, &unit(7, "").digest).unwrap(), None, "another source's units are not its");
         }
+        // Back to where it was before.
+        index.add(a, [unit(7, "old")]).unwrap();
+        assert_eq!(index.lookup(a, &unit(7, "").digest).unwrap().unwrap(), unit(7, "old"));
+        assert_eq!(segments(&index, a), 3);
+        index.add(a, [unit(7, "old"), unit(8, "old")]).unwrap();
+        assert_eq!(segments(&index, a), 3, "nothing new, nothing written");
         index.remove_source(a).unwrap();
         assert_eq!(index.lookup(a, &unit(7, "").digest).unwrap(), None);
         index.remove_source(a).unwrap();

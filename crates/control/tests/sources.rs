@@ -542,3 +542,25 @@ async fn old_snapshots_go_and_what_is_needed_stays() {
         w.control.list_snapshots(&w.server(), "base", &LAST).await.expect("snapshots").items.iter().map(|s| s.number).collect();
     assert_eq!(left, [9, 8, 7, 6, 5, 2], "the newest, three moves before it, one free one, prod's");
 }
+
+#[tokio::test]
+async fn what_the_next_roll_back_leads_to_is_kept() {
+    let w = World::new().await;
+    let yum = Yum::new(1);
+    w.control.create_source(&w.server(), yum.spec("base", r#","keepSnapshots":1"#)).await.expect("a source");
+    w.environment("prod", 1).await;
+    for n in 1..=9u32 {
+        yum.publish(1, n, 0);
+        w.pass(60);
+        w.sync("base").await;
+        if n <= 4 {
+            w.promote("prod", r#"{"sources":["base"]}"#).await;
+        }
+        if n == 4 {
+            w.promote("prod", r#"{"rollback":true}"#).await;
+            assert_eq!(w.promote("prod", r#"{"rollback":true}"#).await.moves[0].to.number, 2);
+        }
+    }
+    w.run_jobs().await;
+    assert_eq!(w.promote("prod", r#"{"rollback":true}"#).await.moves[0].to.number, 1);
+}

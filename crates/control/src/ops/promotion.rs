@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use drydock_content::ProgressSink;
 use drydock_content::snapshot::{self, SnapshotDoc, SnapshotRoot};
 use drydock_domain::access::Permission;
-use drydock_domain::ids::{InstanceId, SnapshotId};
+use drydock_domain::ids::{EnvironmentId, InstanceId, SnapshotId, SourceId};
 use drydock_domain::inventory::{PackageSet, SectionKind};
 use drydock_domain::source::environment::{Candidate, Promotion, Rung, may_enter, next_below, rollback_target};
 use drydock_domain::source::unit::Format;
@@ -338,14 +338,23 @@ async fn target(
 /// The snapshot the environment had before the present one.
 async fn before(c: &mut Connection, environment: &EnvironmentRecord, source: &SourceRecord) -> Result<SnapshotRecord> {
     let (name, here) = (&source.spec.name, &environment.spec.name);
-    let moves = pointers::moves(c, Some(environment.id), source.id).await?;
-    let moves: Vec<(Option<SnapshotId>, SnapshotId)> = moves.iter().map(|m| (m.from.map(|f| f.0), m.to.0)).collect();
-    let Some(target) = rollback_target(&moves) else {
+    let Some(target) = rollback_leads_to(c, environment.id, source.id).await? else {
         let message = format!("{here} never had another snapshot of {name}; there is nothing to go back to");
         return Err(Error::conflict(message));
     };
     let found = snapshots::find(c, target).await?;
     found.ok_or_else(|| Error::conflict(format!("the snapshot of {name} that {here} had before is gone; promote another one")))
+}
+
+/// Where a rollback of an environment leads, as its history says.
+pub(crate) async fn rollback_leads_to(
+    c: &mut Connection,
+    environment: EnvironmentId,
+    source: SourceId,
+) -> Result<Option<SnapshotId>> {
+    let moves = pointers::moves(c, Some(environment), source).await?;
+    let moves: Vec<(Option<SnapshotId>, SnapshotId)> = moves.iter().map(|m| (m.from.map(|f| f.0), m.to.0)).collect();
+    Ok(rollback_target(&moves))
 }
 
 /// The time of a new head: whole seconds, later than the head before. apt compares seconds and refuses an older one,

@@ -15,7 +15,7 @@ use super::collection_due;
 use crate::Control;
 use crate::content_part::blocking;
 use crate::error::{Error, Result};
-use crate::ops::{UPLOADS, served};
+use crate::ops::{UPLOADS, rollback_leads_to, served};
 
 /// Jobs that ended are shown this long, days.
 const JOBS_KEPT_DAYS: i64 = 30;
@@ -47,6 +47,10 @@ async fn retire(control: &Control, source: SourceId) -> Result<()> {
     let mut needed = HashSet::new();
     for pointer in pointers::of_source(&mut c, source).await? {
         needed.extend(served(&mut c, &pointer).await?.into_iter().map(|s| s.id));
+        // After roll backs the next one leads further than the last moves.
+        if let Some(environment) = pointer.environment {
+            needed.extend(rollback_leads_to(&mut c, environment, source).await?);
+        }
     }
     drop(c);
     let seen = |u: &SnapshotUse| Retained {

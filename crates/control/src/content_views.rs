@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use drydock_content::serve::ServeView;
-use drydock_domain::ids::{ContentJobId, EnvironmentId, InstanceId, SnapshotId, SourceId};
+use drydock_domain::group::{GroupSpec, OsFamily};
+use drydock_domain::ids::{ContentJobId, EnvironmentId, GroupId, InstanceId, SnapshotId, SourceId};
+use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::Finding;
 use drydock_domain::source::environment::EnvironmentSpec;
 use drydock_domain::source::host::{HostSource, HostSourcesReport, SourcesMode};
@@ -268,8 +270,53 @@ pub struct UpgradeView {
 pub enum AttachTarget {
     /// An instance, by id or name.
     Instance(String),
+    /// A group, by name.
+    Group(String),
     /// A lifecycle environment, by name.
     Environment(String),
+}
+
+/// A managed instance group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupView {
+    /// Its id.
+    pub id: GroupId,
+    /// As made or last edited.
+    pub spec: GroupSpec,
+    /// What its members are; absent while it has none.
+    pub family: Option<OsFamily>,
+    /// Sources attached to it, by name.
+    pub attached: Vec<String>,
+    /// Its members, count.
+    pub instances: u64,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// What an edit of a group replaces; absent fields stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupEdit {
+    /// Free text.
+    pub description: Option<String>,
+    /// Name of a lifecycle environment; empty = none.
+    pub environment: Option<String>,
+}
+
+/// An instance as a member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMemberView {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// PENDING, ACTIVE …
+    pub state: InstanceState,
+    /// Its system, for people.
+    pub os: String,
+    /// It has become something else than the group is (a new major version, say), and how.
+    pub differs: Option<String>,
 }
 
 /// The sources of one instance, and how far its host is with them.
@@ -281,7 +328,7 @@ pub struct InstanceSourcesView {
     pub name: String,
     /// What becomes of repository definitions that were on the host before.
     pub mode: SourcesMode,
-    /// The environment it is in.
+    /// The environment it looks through: its own, else that of its group.
     pub environment: Option<String>,
     /// What it sees or should see, by source name.
     pub sources: Vec<InstanceSourceView>,

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod enrolment;
+pub mod group;
 pub mod ids;
 pub mod instance;
 pub mod inventory;

@@ -41,8 +41,7 @@ async fn hold(c: &mut AnyConnection, target: AttachedTo) -> StoreResult<bool> {
     let statement = match target {
         AttachedTo::Instance(_) => "UPDATE instances SET version = version WHERE id = $1",
         AttachedTo::Environment(_) => "UPDATE environments SET version = version WHERE id = $1",
-        // Groups have no table of their own yet.
-        AttachedTo::Group(_) => return Ok(true),
+        AttachedTo::Group(_) => "UPDATE instance_groups SET version = version WHERE id = $1",
     };
     sqlx::query(statement)
         .bind(target_id(target))
@@ -103,8 +102,8 @@ pub async fn all(c: &mut AnyConnection) -> StoreResult<Vec<AttachmentRecord>> {
     sql.fetch(c, "read all attachments").await?.iter().map(read).collect()
 }
 
-/// ACTIVE instances in an environment to which a source is attached, directly or by the environment; the first `limit`
-/// by name. Formats and architectures are not looked at.
+/// ACTIVE instances that look through an environment and to which a source is attached, directly, by their group or by
+/// the environment; the first `limit` by name. Formats and architectures are not looked at.
 pub async fn hosts_seeing(
     c: &mut AnyConnection,
     environment: EnvironmentId,
@@ -123,11 +122,12 @@ pub async fn hosts_seeing(
 }
 
 fn hosts(sql: &mut Sql, environment: EnvironmentId, source: SourceId) {
-    sql.push(" FROM instances i WHERE i.state = 'ACTIVE' AND i.environment_id = ").bind(environment.to_string());
+    sql.push(" FROM instances i LEFT JOIN instance_groups g ON g.id = i.group_id WHERE i.state = 'ACTIVE'");
+    sql.push(" AND COALESCE(i.environment_id, g.environment_id) = ").bind(environment.to_string());
     sql.push(" AND EXISTS (SELECT 1 FROM attachments a WHERE a.source_id = ").bind(source.to_string());
     sql.push(
-        " AND ((a.target_kind = 'INSTANCE' AND a.target_id = i.id) \
-         OR (a.target_kind = 'ENVIRONMENT' AND a.target_id = i.environment_id)))",
+        " AND ((a.target_kind = 'INSTANCE' AND a.target_id = i.id) OR (a.target_kind = 'GROUP' AND a.target_id = i.group_id) \
+         OR (a.target_kind = 'ENVIRONMENT' AND a.target_id = COALESCE(i.environment_id, g.environment_id))))",
     );
 }
 

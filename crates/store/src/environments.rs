@@ -70,12 +70,13 @@ pub async fn edit(c: &mut AnyConnection, environment: EnvironmentId, spec: &Envi
     .map_err(StoreError::query("edit a lifecycle environment"))
 }
 
-/// Deletes an environment with its pointers, their history and its attachments, if no instance is in it. `false`: an
-/// instance is, or it is gone. Of an instance put into it at the same moment the database refuses one: see
-/// [`StoreError::is_referenced`].
+/// Deletes an environment with its pointers, their history and its attachments, if no instance is in it and no group
+/// names it. `false`: one does, or it is gone. Of an instance put into it at the same moment the database refuses one:
+/// see [`StoreError::is_referenced`].
 pub async fn delete(c: &mut AnyConnection, environment: EnvironmentId) -> StoreResult<bool> {
     let gone = sqlx::query(
-        "DELETE FROM environments WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.environment_id = $1)",
+        "DELETE FROM environments WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.environment_id = $1) \
+         AND NOT EXISTS (SELECT 1 FROM instance_groups g WHERE g.environment_id = $1)",
     )
     .bind(environment.to_string())
     .execute(&mut *c)
@@ -98,12 +99,15 @@ pub async fn delete(c: &mut AnyConnection, environment: EnvironmentId) -> StoreR
     Ok(true)
 }
 
-/// Instances in each environment that has some, whatever their state.
+/// Instances in each environment that has some, by themselves or by their group, whatever their state.
 pub async fn instance_counts(c: &mut AnyConnection) -> StoreResult<BTreeMap<EnvironmentId, u64>> {
-    let sql =
-        Sql::new("SELECT environment_id, count(*) AS n FROM instances WHERE environment_id IS NOT NULL GROUP BY environment_id");
+    let sql = Sql::new(
+        "SELECT COALESCE(i.environment_id, g.environment_id) AS place, count(*) AS n FROM instances i \
+         LEFT JOIN instance_groups g ON g.id = i.group_id WHERE i.environment_id IS NOT NULL OR g.environment_id IS NOT NULL \
+         GROUP BY COALESCE(i.environment_id, g.environment_id)",
+    );
     let rows = sql.fetch(c, "count the instances of lifecycle environments").await?;
-    rows.iter().map(|r| Ok((id(r, "environment_id")?, big_count(r, "n")?))).collect()
+    rows.iter().map(|r| Ok((id(r, "place")?, big_count(r, "n")?))).collect()
 }
 
 /// The first instances of an environment by name, whatever their state.

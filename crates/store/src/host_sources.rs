@@ -98,12 +98,13 @@ pub async fn put_report(
     .map_err(StoreError::query("store a report on a host's sources"))
 }
 
-/// ACTIVE hosts that have a document, or may need one (anything attached, an environment, exclusive mode), after `last`
+/// ACTIVE hosts that have a document, or may need one (anything attached, an environment, a group, exclusive mode), after `last`
 /// by id: what decides about their documents. Hosts that nobody ever gave sources to are not among them.
 pub async fn inputs(c: &mut AnyConnection, last: Option<InstanceId>, limit: u32) -> StoreResult<Vec<HostInputs>> {
     let mut sql = Sql::new(INPUTS);
     sql.push(
-        " WHERE i.state = 'ACTIVE' AND (h.generation > 0 OR i.environment_id IS NOT NULL OR i.sources_mode <> 'additive' \
+        " WHERE i.state = 'ACTIVE' AND (h.generation > 0 OR i.environment_id IS NOT NULL OR i.group_id IS NOT NULL \
+         OR i.sources_mode <> 'additive' \
          OR EXISTS (SELECT 1 FROM attachments a WHERE a.target_kind = 'INSTANCE' AND a.target_id = i.id))",
     );
     if let Some(last) = last {
@@ -120,8 +121,9 @@ pub async fn inputs_of(c: &mut AnyConnection, instance: InstanceId) -> StoreResu
     sql.fetch(c, "read what decides about the sources of a host").await?.first().map(read_inputs).transpose()
 }
 
-const INPUTS: &str = "SELECT i.id, i.name, i.os, i.sources_mode, i.environment_id, h.generation, h.fingerprint \
-                      FROM instances i LEFT JOIN host_sources h ON h.instance_id = i.id";
+const INPUTS: &str = "SELECT i.id, i.name, i.os, i.sources_mode, i.environment_id, i.group_id, \
+                      g.environment_id AS group_environment_id, h.generation, h.fingerprint FROM instances i \
+                      LEFT JOIN instance_groups g ON g.id = i.group_id LEFT JOIN host_sources h ON h.instance_id = i.id";
 
 fn read_inputs(row: &AnyRow) -> StoreResult<HostInputs> {
     Ok(HostInputs {
@@ -130,6 +132,8 @@ fn read_inputs(row: &AnyRow) -> StoreResult<HostInputs> {
         os: opt_json(row, "os")?,
         mode: parsed(row, "sources_mode", SourcesMode::parse)?,
         environment: opt_id(row, "environment_id")?,
+        group: opt_id(row, "group_id")?,
+        group_environment: opt_id(row, "group_environment_id")?,
         generation: opt_int(row, "generation")?.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
         fingerprint: opt_text(row, "fingerprint")?.unwrap_or_default(),
     })

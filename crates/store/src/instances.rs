@@ -19,7 +19,9 @@ use crate::sql::{Sql, like_escaped};
 const COLUMNS: &str = "SELECT id, name, state, pending_reason, duplicate_of, reject_reason, profile_id, machine_id, \
      spki_sha256, previous_spki_sha256, certificate_serial, certificate_expires_at, created_at, last_seen, labels, zone, \
      compartment, os, packages, updates, security_updates, held_updates, reboot_required, findings, inventory_changed_at, \
-     sources_mode, environment_id, content_spki_sha256, previous_content_spki_sha256, version FROM instances";
+     sources_mode, environment_id, group_id, \
+     (SELECT g.environment_id FROM instance_groups g WHERE g.id = instances.group_id) AS group_environment_id, \
+     content_spki_sha256, previous_content_spki_sha256, version FROM instances";
 
 /// Adds an instance. A duplicate (see [`StoreError::is_duplicate`]) means its name or key was taken meanwhile.
 pub async fn insert(c: &mut AnyConnection, instance: &InstanceRecord) -> StoreResult<()> {
@@ -138,15 +140,22 @@ pub struct Target {
     pub zone: String,
     /// Its labels.
     pub labels: Labels,
+    /// Name of the group it is in.
+    pub group: Option<String>,
 }
 
 /// Every instance in this state, by name, with what filters look at. The whole fleet: some 10 MB for 50,000 hosts.
 pub async fn targets(c: &mut AnyConnection, state: InstanceState) -> StoreResult<Vec<Target>> {
-    let mut sql = Sql::new("SELECT id, name, zone, labels FROM instances WHERE state = ");
+    let mut sql = Sql::new(
+        "SELECT id, name, zone, labels, (SELECT g.name FROM instance_groups g WHERE g.id = instances.group_id) AS group_name \
+         FROM instances WHERE state = ",
+    );
     sql.bind(state.as_str()).push(" ORDER BY name");
     let rows = sql.fetch(c, "read the targets of a patch job").await?;
-    let read =
-        |r: &AnyRow| Ok(Target { id: id(r, "id")?, name: text(r, "name")?, zone: text(r, "zone")?, labels: json(r, "labels")? });
+    let read = |r: &AnyRow| {
+        let (id, name, zone) = (id(r, "id")?, text(r, "name")?, text(r, "zone")?);
+        Ok(Target { id, name, zone, labels: json(r, "labels")?, group: opt_text(r, "group_name")? })
+    };
     rows.iter().map(read).collect()
 }
 
@@ -436,6 +445,8 @@ fn read(row: &AnyRow) -> StoreResult<InstanceRecord> {
         inventory: changed_at.map(|_| summary),
         sources_mode: parsed(row, "sources_mode", SourcesMode::parse)?,
         environment: opt_id(row, "environment_id")?,
+        group: opt_id(row, "group_id")?,
+        group_environment: opt_id(row, "group_environment_id")?,
         content_spki_sha256: opt_text(row, "content_spki_sha256")?,
         previous_content_spki_sha256: opt_text(row, "previous_content_spki_sha256")?,
         version: int(row, "version")?,

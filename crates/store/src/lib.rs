@@ -16,6 +16,7 @@ mod db;
 pub mod environments;
 mod error;
 pub mod fleet;
+pub mod groups;
 pub mod history;
 pub mod host_sources;
 pub mod idempotency;

@@ -3,7 +3,7 @@
 
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
-use drydock_domain::ids::{AccessTokenId, EnvironmentId, InstanceId, JobId, ProfileId, TaskId};
+use drydock_domain::ids::{AccessTokenId, EnvironmentId, GroupId, InstanceId, JobId, ProfileId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
 use drydock_domain::inventory::{OsFacts, PackageChange, SectionKind};
 use drydock_domain::patch::admission::WaitingOn;
@@ -56,14 +56,25 @@ pub struct InstanceRecord {
     pub inventory: Option<InventorySummary>,
     /// What becomes of repository definitions that were on the host before.
     pub sources_mode: SourcesMode,
-    /// The lifecycle environment it is in.
+    /// Its own lifecycle environment.
     pub environment: Option<EnvironmentId>,
+    /// The group it is in.
+    pub group: Option<GroupId>,
+    /// The lifecycle environment of that group.
+    pub group_environment: Option<EnvironmentId>,
     /// SHA-256 of the public key of its content certificate (SPKI, DER), lower-case hex.
     pub content_spki_sha256: Option<String>,
     /// The one before that; good beside it.
     pub previous_content_spki_sha256: Option<String>,
     /// Grows with every edit by a person; the etag.
     pub version: i64,
+}
+
+impl InstanceRecord {
+    /// The environment it looks through: its own, else that of its group.
+    pub fn place(&self) -> Option<EnvironmentId> {
+        self.environment.or(self.group_environment)
+    }
 }
 
 /// Counts of the inventory, for lists.

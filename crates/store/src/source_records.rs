@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use drydock_domain::ids::{ContentJobId, EnvironmentId, InstanceId, SnapshotId, SourceId};
+use drydock_domain::group::OsFamily;
+use drydock_domain::ids::{ContentJobId, EnvironmentId, GroupId, InstanceId, SnapshotId, SourceId};
+use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::OsFacts;
 use drydock_domain::source::environment::EnvironmentSpec;
 use drydock_domain::source::host::{HostSourcesReport, SourcesMode};
@@ -148,6 +150,40 @@ pub struct EnvironmentRecord {
     pub version: i64,
 }
 
+/// A managed instance group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRecord {
+    /// Its id.
+    pub id: GroupId,
+    /// Unique; never changes.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Where its members look through that have no environment of their own.
+    pub environment: Option<EnvironmentId>,
+    /// What the first member was and all others are.
+    pub family: Option<OsFamily>,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Grows with every edit and every change of members; the etag.
+    pub version: i64,
+}
+
+/// An instance as a member of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupMemberRecord {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// PENDING, ACTIVE …
+    pub state: InstanceState,
+    /// What it says of itself.
+    pub os: Option<OsFacts>,
+}
+
 /// Where one view points for one source, without the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PointerRecord {
@@ -231,12 +267,23 @@ pub struct HostInputs {
     pub os: Option<OsFacts>,
     /// What becomes of repository definitions that were on it before.
     pub mode: SourcesMode,
-    /// The environment it is in.
+    /// Its own environment.
     pub environment: Option<EnvironmentId>,
+    /// The group it is in.
+    pub group: Option<GroupId>,
+    /// The environment of that group.
+    pub group_environment: Option<EnvironmentId>,
     /// Generation of its document; 0 = none yet.
     pub generation: u64,
     /// Fingerprint of its document; empty = none yet.
     pub fingerprint: String,
+}
+
+impl HostInputs {
+    /// The environment it looks through: its own, else that of its group.
+    pub fn place(&self) -> Option<EnvironmentId> {
+        self.environment.or(self.group_environment)
+    }
 }
 
 /// Hosts that see a source in one way.

@@ -1,4 +1,4 @@
-//! What is attached to what: instances and environments get sources, and lose them.
+//! What is attached to what: instances, groups and environments get sources, and lose them.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,11 @@ use drydock_domain::ids::{InstanceId, SourceId};
 use drydock_domain::source::resolve::AttachedTo;
 use drydock_store::records::InstanceRecord;
 use drydock_store::source_records::AttachmentRecord;
-use drydock_store::{Tx, attachments, commit, environments, instances};
+use drydock_store::{Tx, attachments, commit, environments, groups, instances};
 
 use super::RACE_RETRIES;
-use super::describe::{Names, environment_named, no_environment, no_source};
+use super::describe::{Names, environment_named, group_named, no_environment, no_source};
+use super::host_sources::targets;
 use crate::Control;
 use crate::content_views::{AttachTarget, InstanceSourcesView, SourcesChange};
 use crate::context::OpCtx;
@@ -40,23 +41,33 @@ impl Control {
     ) -> Result<()> {
         let (resource, operation, permission) = match target {
             AttachTarget::Instance(name) => (format!("instance {name}"), "instance.sources", Permission::InstanceManage),
+            AttachTarget::Group(name) => (format!("group {name}"), "group.sources", Permission::InstanceManage),
             AttachTarget::Environment(name) => (format!("environment {name}"), "environment.sources", Permission::InstanceManage),
         };
         let act = self.act(ctx, operation, resource.clone(), permission).await?;
         let changed = async {
             let mut c = self.read().await?;
             let names = Names::read(&mut c).await?;
-            let (to, instance) = match target {
+            let (targets, instance) = match target {
                 AttachTarget::Instance(name) => {
                     drop(c);
                     let record = self.resolve(name).await?;
-                    (AttachedTo::Instance(record.id), Some(record))
+                    (targets(record.id, record.group, record.place()), Some(record))
                 }
-                AttachTarget::Environment(name) => (AttachedTo::Environment(environment_named(&mut c, name).await?.id), None),
+                AttachTarget::Group(name) => {
+                    let group = group_named(&mut c, name).await?;
+                    drop(c);
+                    let place = group.environment.map(AttachedTo::Environment);
+                    ([AttachedTo::Group(group.id)].into_iter().chain(place).collect(), None)
+                }
+                AttachTarget::Environment(name) => {
+                    let environment = environment_named(&mut c, name).await?;
+                    drop(c);
+                    (vec![AttachedTo::Environment(environment.id)], None)
+                }
             };
             let mut tx = self.begin().await?;
-            let through = instance.as_ref().and_then(|i| i.environment).map(AttachedTo::Environment);
-            change(&mut tx, ctx, &names, to, through, attach, detach).await?;
+            change(&mut tx, ctx, &names, &targets, attach, detach).await?;
             act.allowed_on(&mut tx, &described(&resource, attach, detach)).await?;
             commit(tx).await?;
             Ok(instance.map(|i| i.id))
@@ -118,8 +129,8 @@ impl Control {
                     Err(e) => return Err(e.into()),
                 }
             }
-            let through = environment.map(AttachedTo::Environment);
-            change(&mut tx, ctx, &names, AttachedTo::Instance(record.id), through, &wanted.attach, &wanted.detach).await?;
+            let targets = targets(record.id, record.group, environment.or(record.group_environment));
+            change(&mut tx, ctx, &names, &targets, &wanted.attach, &wanted.detach).await?;
             let mut what = described(resource, &wanted.attach, &wanted.detach);
             if let Some(mode) = wanted.mode {
                 what = format!("{what}, mode {}", mode.as_str());
@@ -154,24 +165,26 @@ impl Control {
     }
 }
 
-/// Attaches and detaches in the caller's transaction. `through`: the environment an instance is in.
+/// Attaches and detaches in the caller's transaction. `targets`: to what, and then through what else sources come there.
 async fn change(
     tx: &mut Tx,
     ctx: &OpCtx,
     names: &Names,
-    to: AttachedTo,
-    through: Option<AttachedTo>,
+    targets: &[AttachedTo],
     attach: &[String],
     detach: &[String],
 ) -> Result<()> {
-    if let AttachedTo::Environment(id) = to
-        && environments::find(tx, id).await?.is_none()
-    {
-        return Err(Error::NotFound("lifecycle environment; it was deleted meanwhile".to_owned()));
+    let Some(to) = targets.first().copied() else { return Ok(()) };
+    let gone = match to {
+        AttachedTo::Instance(_) => None,
+        AttachedTo::Group(id) => groups::find(tx, id).await?.is_none().then_some("group"),
+        AttachedTo::Environment(id) => environments::find(tx, id).await?.is_none().then_some("lifecycle environment"),
+    };
+    if let Some(what) = gone {
+        return Err(Error::NotFound(format!("{what}; it was deleted meanwhile")));
     }
     let outline = |name: &String| names.outline_of(name).ok_or_else(|| no_source(name));
-    let targets: Vec<AttachedTo> = [Some(to), through].into_iter().flatten().collect();
-    let there = attachments::of_targets(tx, &targets).await?;
+    let there = attachments::of_targets(tx, targets).await?;
     let mut own: BTreeSet<SourceId> = there.iter().filter(|a| a.target == to).map(|a| a.source).collect();
     let inherited: BTreeSet<SourceId> = there.iter().filter(|a| a.target != to).map(|a| a.source).collect();
     for name in detach {

@@ -13,7 +13,6 @@ use drydock_domain::access::Permission;
 use drydock_domain::ids::{EnvironmentId, InstanceId, SourceId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::source::name::LATEST;
-use drydock_domain::source::resolve::AttachedTo;
 use drydock_domain::source::spec::Origin;
 use drydock_store::records::InstanceRecord;
 use drydock_store::source_records::SourceRecord;
@@ -23,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::act::cut;
 use super::describe::source_named;
 use super::enrolment::is_sha256;
+use super::host_sources::targets;
 use super::promotion::served_roots;
 use super::snapshots::parse_root;
 use crate::Control;
@@ -81,14 +81,10 @@ impl Control {
                     Err(Error::NotFound(_)) => return Err(refused()),
                     other => other?,
                 };
-                if found.environment != record.environment {
+                if found.environment != record.place() {
                     return Err(refused());
                 }
-                let targets: Vec<AttachedTo> =
-                    [Some(AttachedTo::Instance(record.id)), record.environment.map(AttachedTo::Environment)]
-                        .into_iter()
-                        .flatten()
-                        .collect();
+                let targets = targets(record.id, record.group, record.place());
                 let attached = attachments::of_targets(&mut *self.read().await?, &targets).await?;
                 if attached.iter().any(|a| a.source == found.source) { Ok(found.view) } else { Err(refused()) }
             }

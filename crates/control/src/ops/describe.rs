@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use drydock_domain::ids::{EnvironmentId, SnapshotId, SourceId};
+use drydock_domain::ids::{EnvironmentId, GroupId, SnapshotId, SourceId};
 use drydock_store::source_records::{
-    ContentJobRecord, EnvironmentRecord, PointerRecord, SnapshotRecord, SourceOutline, SourceRecord,
+    ContentJobRecord, EnvironmentRecord, GroupRecord, PointerRecord, SnapshotRecord, SourceOutline, SourceRecord,
 };
-use drydock_store::{Connection, attachments, content_jobs, environments, pointers, snapshots, sources};
+use drydock_store::{Connection, attachments, content_jobs, environments, groups, pointers, snapshots, sources};
 use jiff::Timestamp;
 
 use super::secrets::redacted;
 use crate::content_views::{ContentJobView, SnapshotRef, SnapshotView, SourceView};
 use crate::error::{Error, Result};
 
-/// Every source in outline and every environment: a handful to some thousand, read together.
+/// Every source in outline, every environment and every group: a handful to some thousand, read together.
 pub(crate) struct Names {
     pub(crate) sources: Vec<SourceOutline>,
     pub(crate) environments: Vec<EnvironmentRecord>,
+    pub(crate) groups: Vec<GroupRecord>,
     by_id: HashMap<SourceId, usize>,
 }
 
@@ -24,8 +25,9 @@ impl Names {
     pub(crate) async fn read(c: &mut Connection) -> Result<Names> {
         let sources = sources::outlines(c).await?;
         let environments = environments::list(c).await?;
+        let groups = groups::list(c).await?;
         let by_id = sources.iter().enumerate().map(|(n, s)| (s.id, n)).collect();
-        Ok(Names { sources, environments, by_id })
+        Ok(Names { sources, environments, groups, by_id })
     }
 
     pub(crate) fn outline(&self, id: SourceId) -> Option<&SourceOutline> {
@@ -47,6 +49,11 @@ impl Names {
 
     pub(crate) fn environment_of(&self, name: &str) -> Option<&EnvironmentRecord> {
         self.environments.iter().find(|e| e.spec.name == name)
+    }
+
+    /// The name of a group; its id when it is being deleted.
+    pub(crate) fn group(&self, id: GroupId) -> String {
+        self.groups.iter().find(|g| g.id == id).map_or_else(|| id.to_string(), |g| g.name.clone())
     }
 
     pub(crate) fn job(&self, job: ContentJobRecord) -> ContentJobView {
@@ -164,6 +171,15 @@ pub(crate) async fn source_named(c: &mut Connection, name: &str) -> Result<Sourc
 /// The environment of this name.
 pub(crate) async fn environment_named(c: &mut Connection, name: &str) -> Result<EnvironmentRecord> {
     environments::find_by_name(c, name).await?.ok_or_else(|| no_environment(name))
+}
+
+/// The group of this name.
+pub(crate) async fn group_named(c: &mut Connection, name: &str) -> Result<GroupRecord> {
+    groups::find_by_name(c, name).await?.ok_or_else(|| no_group(name))
+}
+
+pub(crate) fn no_group(name: &str) -> Error {
+    Error::NotFound(format!("group {}", super::act::cut(name, 255)))
 }
 
 pub(crate) fn no_source(name: &str) -> Error {

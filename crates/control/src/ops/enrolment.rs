@@ -201,6 +201,8 @@ impl Control {
             inventory: None,
             sources_mode: profile.spec.sources_mode,
             environment,
+            group: None,
+            group_environment: None,
             content_spki_sha256: None,
             previous_content_spki_sha256: None,
             version: 1,

@@ -74,7 +74,7 @@ impl Control {
         self.environment_view(record).await
     }
 
-    /// Deletes a lifecycle environment that no instance is in and no enrolment profile names.
+    /// Deletes a lifecycle environment that no instance and no group is in and no enrolment profile names.
     pub async fn delete_environment(&self, ctx: &OpCtx, name: &str) -> Result<()> {
         let act = self.act(ctx, "environment.delete", format!("environment {name}"), Permission::EnvironmentManage).await?;
         let deleted = async {
@@ -85,7 +85,7 @@ impl Control {
                 return Err(Error::conflict(message));
             }
             drop(c);
-            let full = || Error::conflict(format!("instances are in {name}; move them to another environment first"));
+            let full = || Error::conflict(format!("instances or groups are in {name}; move them to another environment first"));
             let mut tx = self.begin().await?;
             match environments::delete(&mut tx, record.id).await {
                 Ok(true) => {}

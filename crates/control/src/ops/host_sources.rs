@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use drydock_content::snapshot;
-use drydock_domain::ids::{EnvironmentId, InstanceId, SourceId};
+use drydock_domain::ids::{EnvironmentId, GroupId, InstanceId, SourceId};
 use drydock_domain::source::host::{HOST_SOURCES_VERSION, HostSources, HostSourcesReport, HostSourcesState, SourcesMode};
 use drydock_domain::source::resolve::{AttachedTo, DebFacts, HostFacts, Place, Resolved, SourceFacts, resolve};
 use drydock_domain::source::spec::{Origin, SourceSpec};
@@ -89,24 +89,26 @@ impl DocumentInputs {
             .collect();
         pointed.sort_unstable();
         let specs: Vec<String> = self.specs.values().map(|s| format!("{} {}", s.id, s.version)).collect();
-        let text = format!("{:?} {pointed:?} {specs:?} {:?}", self.attachments, self.repository_keys);
+        // A group's version also grows with its members.
+        let groups: Vec<String> = self.names.groups.iter().map(|g| format!("{} {}", g.id, g.version)).collect();
+        let text = format!("{:?} {pointed:?} {specs:?} {:?} {groups:?}", self.attachments, self.repository_keys);
         drydock_domain::inventory::fingerprint(text.as_bytes())
     }
 
     fn resolve(&self, host: &HostInputs) -> Resolved {
-        let place = host.environment.and_then(|id| self.names.environment(id));
+        let named = |id: EnvironmentId| self.names.environment(id).map(|e| Place { id: e.id, name: &e.spec.name });
         let facts = HostFacts {
             instance: host.instance,
             os: host.os.as_ref(),
-            environment: place.map(|e| Place { id: e.id, name: &e.spec.name }),
-            group: None,
+            environment: host.environment.and_then(named),
+            group: host.group.map(|group| (group, host.group_environment.and_then(named))),
             attachments: &self.attachments,
         };
         let sources: Vec<SourceFacts<'_>> = self
             .specs
             .values()
             .map(|source| {
-                let pointer = self.pointers.get(&(host.environment, source.id));
+                let pointer = self.pointers.get(&(host.place(), source.id));
                 SourceFacts {
                     id: source.id,
                     spec: &source.spec,
@@ -133,6 +135,12 @@ impl DocumentInputs {
         };
         (document, problems)
     }
+}
+
+/// Where sources of a host come from: itself, its group, and the environment it looks through.
+pub(super) fn targets(instance: InstanceId, group: Option<GroupId>, place: Option<EnvironmentId>) -> Vec<AttachedTo> {
+    let own = Some(AttachedTo::Instance(instance));
+    [own, group.map(AttachedTo::Group), place.map(AttachedTo::Environment)].into_iter().flatten().collect()
 }
 
 /// Keys of all sources that `id` takes from, each once.
@@ -223,10 +231,7 @@ impl Control {
     pub(crate) async fn refresh_host_sources(&self, instance: InstanceId) -> Result<()> {
         for _ in 0..RACE_RETRIES {
             let Some(host) = host_sources::inputs_of(&mut *self.read().await?, instance).await? else { return Ok(()) };
-            let targets: Vec<AttachedTo> = [Some(AttachedTo::Instance(instance)), host.environment.map(AttachedTo::Environment)]
-                .into_iter()
-                .flatten()
-                .collect();
+            let targets = targets(instance, host.group, host.place());
             let inputs = DocumentInputs::read(self, Some(&targets)).await?;
             if self.put_document(&inputs, &host, 0).await? {
                 return Ok(());
@@ -294,10 +299,7 @@ impl Control {
     }
 
     pub(super) async fn instance_sources_view(&self, record: InstanceRecord) -> Result<InstanceSourcesView> {
-        let targets: Vec<AttachedTo> = [Some(AttachedTo::Instance(record.id)), record.environment.map(AttachedTo::Environment)]
-            .into_iter()
-            .flatten()
-            .collect();
+        let targets = targets(record.id, record.group, record.place());
         let inputs = DocumentInputs::read(self, Some(&targets)).await?;
         let mut c = self.read().await?;
         let stored = host_sources::find(&mut c, record.id).await?;
@@ -307,16 +309,18 @@ impl Control {
             os: record.os,
             mode: record.sources_mode,
             environment: record.environment,
+            group: record.group,
+            group_environment: record.group_environment,
             generation: stored.as_ref().map_or(0, |s| s.generation),
             fingerprint: String::new(),
         };
         let resolved = inputs.resolve(&host);
-        let here = |id: SourceId| inputs.pointers.get(&(host.environment, id));
+        let here = |id: SourceId| inputs.pointers.get(&(host.place(), id));
         let pointed: Vec<_> = resolved.sources.iter().filter_map(|s| here(s.id)).map(|p| p.snapshot).collect();
         let known = refs(&mut c, &pointed).await?;
         let shown = |target: &AttachedTo| match target {
             AttachedTo::Instance(_) => "instance".to_owned(),
-            AttachedTo::Group(id) => format!("group {id}"),
+            AttachedTo::Group(id) => format!("group {}", inputs.names.group(*id)),
             AttachedTo::Environment(id) => {
                 format!("environment {}", inputs.names.environment(*id).map_or_else(|| id.to_string(), |e| e.spec.name.clone()))
             }
@@ -334,7 +338,7 @@ impl Control {
             instance: record.id,
             name: record.name,
             mode: record.sources_mode,
-            environment: record.environment.and_then(|id| inputs.names.environment(id)).map(|e| e.spec.name.clone()),
+            environment: host.place().and_then(|id| inputs.names.environment(id)).map(|e| e.spec.name.clone()),
             sources: sources.collect(),
             generation: host.generation,
             applied: report.as_ref().is_some_and(done),

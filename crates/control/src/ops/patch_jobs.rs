@@ -11,9 +11,9 @@ use drydock_domain::validate::Invalid;
 use drydock_store::idempotency::KeyUse;
 use drydock_store::instances::Target;
 use drydock_store::records::{JobQuery, JobRecord, Paged, TaskQuery, TaskRecord};
-use drydock_store::{Reader, commit, idempotency, instances, patch_jobs, patch_tasks};
+use drydock_store::{Reader, commit, groups, idempotency, instances, patch_jobs, patch_tasks};
 
-use super::act::Act;
+use super::act::{Act, cut};
 use super::{RACE_RETRIES, digest};
 use crate::Control;
 use crate::context::OpCtx;
@@ -86,7 +86,15 @@ impl Control {
     }
 
     async fn check_targets(&self, filter: &InstanceFilter) -> Result<()> {
-        let all = instances::targets(&mut *self.read().await?, InstanceState::Active).await?;
+        let mut c = self.read().await?;
+        for name in &filter.groups {
+            if groups::find_by_name(&mut c, name).await?.is_none() {
+                let message = format!("there is no group {}; see `drydock group list`", cut(name, 255));
+                return Err(Error::invalid("instanceFilter.groups", message));
+            }
+        }
+        let all = instances::targets(&mut c, InstanceState::Active).await?;
+        drop(c);
         match all.iter().filter(|t| matches(filter, t)).count() {
             0 => Err(Error::invalid("instanceFilter", "matches no active instance; see `drydock instance list`")),
             n if n > JOB_TARGETS_MAX => {
@@ -182,7 +190,8 @@ impl Control {
 /// Does a job's filter reach this instance?
 pub(crate) fn matches(filter: &InstanceFilter, target: &Target) -> bool {
     let id = target.id.to_string();
-    filter.matches(InstanceFacts { id: &id, name: &target.name, zone: &target.zone, labels: &target.labels })
+    let Target { name, zone, labels, group, .. } = target;
+    filter.matches(InstanceFacts { id: &id, name, zone, labels, group: group.as_deref() })
 }
 
 fn view(record: JobRecord, counts: StateCounts) -> JobView {

@@ -367,7 +367,10 @@ async fn refuse_used(tx: &mut Tx, record: &SourceRecord) -> Result<()> {
             AttachedTo::Instance(id) => {
                 format!("instance {}", instances::find(tx, id).await?.map_or_else(|| id.to_string(), |i| i.name))
             }
-            AttachedTo::Group(id) => format!("group {id}"),
+            AttachedTo::Group(id) => {
+                let found = drydock_store::groups::find(tx, id).await?;
+                format!("group {}", found.map_or_else(|| id.to_string(), |g| g.name))
+            }
             AttachedTo::Environment(id) => {
                 let found = drydock_store::environments::find(tx, id).await?;
                 format!("environment {}", found.map_or_else(|| id.to_string(), |e| e.spec.name))

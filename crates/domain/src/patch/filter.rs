@@ -1,5 +1,5 @@
 //! Which hosts a job reaches. Google's rules: fields are ANDed, groups of labels ORed with the labels inside a group
-//! ANDed, zones ORed, names ORed, prefixes ORed; `all` excludes the others; an empty filter is refused.
+//! ANDed, zones ORed, names ORed, prefixes ORed, managed instance groups (ours) ORed; `all` excludes the others; an empty filter is refused.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,9 @@ pub struct InstanceFilter {
     pub instances: Vec<String>,
     /// Any name that starts so.
     pub instance_name_prefixes: Vec<String>,
+    /// *Ours*: members of any of these managed instance groups, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// Labels that an instance must have, all of them.
@@ -44,6 +47,8 @@ pub struct InstanceFacts<'a> {
     pub zone: &'a str,
     /// Its labels.
     pub labels: &'a Labels,
+    /// Name of the managed instance group it is in.
+    pub group: Option<&'a str>,
 }
 
 impl InstanceFilter {
@@ -57,17 +62,22 @@ impl InstanceFilter {
             && self.zones.is_empty()
             && self.instances.is_empty()
             && self.instance_name_prefixes.is_empty()
+            && self.groups.is_empty()
     }
 
     pub(super) fn check(&self, at: &str, problems: &mut Problems) {
         if self.is_empty() {
-            problems.add(at, "is empty; set all, groupLabels, zones, instances or instanceNamePrefixes");
+            problems.add(at, "is empty; set all, groupLabels, zones, instances, instanceNamePrefixes or groups");
         }
         if self.all && !self.has_no_criteria() {
             problems.add(format!("{at}.all"), "cannot be combined with other criteria");
         }
-        let lists =
-            [("zones", &self.zones), ("instances", &self.instances), ("instanceNamePrefixes", &self.instance_name_prefixes)];
+        let lists = [
+            ("zones", &self.zones),
+            ("instances", &self.instances),
+            ("instanceNamePrefixes", &self.instance_name_prefixes),
+            ("groups", &self.groups),
+        ];
         for (name, list) in lists {
             let field = format!("{at}.{name}");
             problems.count(&field, list.len(), FILTER_ENTRIES_MAX);
@@ -97,6 +107,7 @@ impl InstanceFilter {
             && (self.instances.is_empty() || self.instances.iter().any(|n| n == instance.name || n == instance.id))
             && (self.instance_name_prefixes.is_empty()
                 || self.instance_name_prefixes.iter().any(|p| instance.name.starts_with(p.as_str())))
+            && (self.groups.is_empty() || instance.group.is_some_and(|group| self.groups.iter().any(|g| g == group)))
     }
 }
 
@@ -107,7 +118,7 @@ mod tests {
     fn matches(filter: &str) -> bool {
         let filter: InstanceFilter = serde_json::from_str(filter).expect("a filter");
         let labels = Labels::from([("env".into(), "prod".into()), ("role".into(), "web".into())]);
-        filter.matches(InstanceFacts { id: "id-1", name: "web-1", zone: "z1", labels: &labels })
+        filter.matches(InstanceFacts { id: "id-1", name: "web-1", zone: "z1", labels: &labels, group: Some("g1") })
     }
 
     #[test]
@@ -117,6 +128,8 @@ mod tests {
         assert!(matches(r#"{"groupLabels":[{"labels":{"env":"dev"}},{"labels":{"env":"prod","role":"web"}}]}"#));
         assert!(!matches(r#"{"groupLabels":[{"labels":{"env":"prod","role":"db"}}]}"#));
         assert!(matches(r#"{"zones":["z0","z1"],"instanceNamePrefixes":["web-"]}"#));
+        assert!(matches(r#"{"groups":["g0","g1"],"zones":["z1"]}"#));
+        assert!(!matches(r#"{"groups":["g0"]}"#) && !matches(r#"{"groups":["g1"],"zones":["z0"]}"#));
         assert!(!matches(r#"{"zones":["z0"],"instanceNamePrefixes":["web-"]}"#));
         assert!(
             matches(r#"{"instances":["web-1"]}"#) && matches(r#"{"instances":["id-1"]}"#) && !matches(r#"{"instances":["web"]}"#)

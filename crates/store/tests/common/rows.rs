@@ -49,6 +49,8 @@ pub fn instance(n: u128) -> InstanceRecord {
         inventory: None,
         sources_mode: SourcesMode::Additive,
         environment: None,
+        group: None,
+        group_environment: None,
         content_spki_sha256: None,
         previous_content_spki_sha256: None,
         version: 1,

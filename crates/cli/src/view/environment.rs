@@ -95,6 +95,9 @@ pub fn promotion(one: &PromotionMove, dry_run: bool) -> String {
     let sees = if dry_run { "would see it" } else { "see it" };
     let hosts = match (one.instances, one.instances_affected) {
         (0, _) => "no host sees it".to_owned(),
+        // Their packages are looked at in a preview only.
+        (n, 0) if !dry_run => format!("{} {sees}", plural(n as usize, "host")),
+        (n, 0) if one.truncated => format!("{} {sees}; not all of it was looked at for updates", plural(n as usize, "host")),
         (n, 0) => format!("{} {sees}, none gets an update by it", plural(n as usize, "host")),
         (n, affected) => {
             let least = if one.truncated { "at least " } else { "" };
@@ -109,4 +112,24 @@ pub fn promotion(one: &PromotionMove, dry_run: bool) -> String {
         counts.removed,
         counts.changed
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::promotion;
+
+    #[test]
+    fn only_a_preview_says_that_no_host_gets_an_update() {
+        let one = |truncated: bool| {
+            serde_json::from_value(serde_json::json!({
+                "source": "s", "to": {"id": "0198c0de-0000-7000-8000-000000000001", "number": 2, "createdAt": "2026-11-01T00:00:00Z"},
+                "counts": {"added": 1, "removed": 0, "changed": 0, "advisories": 0}, "instances": 3, "instancesAffected": 0,
+                "affected": [], "upgrades": [], "truncated": truncated
+            }))
+            .expect("a move")
+        };
+        assert!(promotion(&one(false), true).ends_with("3 hosts would see it, none gets an update by it"));
+        assert!(promotion(&one(false), false).ends_with("; 3 hosts see it"));
+        assert!(!promotion(&one(true), true).contains("none gets"));
+    }
 }

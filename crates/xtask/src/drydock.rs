@@ -38,10 +38,9 @@ pub struct Programs {
 impl Programs {
     /// Builds them; the agent is `agent` when given (the shipped one, say).
     pub fn build(agent: Option<PathBuf>) -> Result<Self> {
-        let packages = ["--package", "drydock-server", "--package", "drydock-agent", "--package", "drydock-cli"];
-        let mut build = sh::cargo(["build", "--locked", "--bins"]);
-        build.args(packages);
-        sh::run(build)?;
+        // As `cargo xtask test` builds them: another choice of packages is another choice of features, and would build
+        // every library once more.
+        sh::run(sh::cargo(["build", "--workspace", "--bins", "--locked"]))?;
         let dir = release::target_dir()?.join("debug");
         let agent = agent.unwrap_or_else(|| dir.join("drydock-agent"));
         Ok(Self { server: dir.join("drydockd"), agent, cli: dir.join("drydock") })

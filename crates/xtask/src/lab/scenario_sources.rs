@@ -156,7 +156,7 @@ fn attach(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         eprintln!("  {}: applied, {set_aside} definitions set aside", host.hostname());
     }
     fleet.server.set_down(true);
-    fleet.hosts.iter().try_for_each(|host| lives_on_drydock(host))
+    fleet.hosts.iter().try_for_each(lives_on_drydock)
 }
 
 /// Reads the repositories as an operator at the host would; everything that is printed. An additive host still has its

@@ -12,6 +12,9 @@ use super::render::{CA_FILE, CLIENT_FILE, HostFile, Input, Rendered, Source, dea
 const SOURCES_FILE: &str = "/etc/apt/sources.list.d/drydock.sources";
 const CONFIG_FILE: &str = "/etc/apt/apt.conf.d/50drydock";
 const PIN_FILE: &str = "/etc/apt/preferences.d/50drydock.pref";
+/// How far the server's clock may be ahead of the host's, seconds: a head is dated with the moment of a promotion, and
+/// apt by itself refuses what is 10 s ahead of the host. Releases before apt 1.6 do not know the field.
+const CLOCK_SKEW_MAX_SECS: u32 = 24 * 3600;
 /// Binary, because older releases read only the first of several armoured keys.
 const KEYRING_FILE: &str = "/etc/apt/keyrings/drydock.gpg";
 
@@ -51,7 +54,7 @@ pub fn render(input: &Input<'_>, sources: &[Source<'_>], repository_keys: &[&str
         if !architectures.is_empty() {
             let _ = writeln!(text, "Architectures: {}", architectures.join(" "));
         }
-        let _ = writeln!(text, "Signed-By: {KEYRING_FILE}");
+        let _ = writeln!(text, "Signed-By: {KEYRING_FILE}\nDate-Max-Future: {CLOCK_SKEW_MAX_SECS}");
     }
     out.files.push(HostFile::open(SOURCES_FILE, text));
 }

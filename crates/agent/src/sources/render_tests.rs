@@ -117,7 +117,7 @@ fn apt_gets_sources_a_binary_keyring_and_settings_for_one_host() {
     let mut two = document(vec![source("a", Format::Deb), source("b", Format::Deb)]);
     let made = rendered(ManagerKind::Apt, &two, None);
     let sources = text(&made, "/etc/apt/sources.list.d/drydock.sources");
-    assert!(sources.contains("URIs: https://drydock.example:8443/content/prod/b/\nSuites: bookworm\nComponents: main contrib\nArchitectures: amd64\nSigned-By: /etc/apt/keyrings/drydock.gpg\n"), "{sources}");
+    assert!(sources.contains("URIs: https://drydock.example:8443/content/prod/b/\nSuites: bookworm\nComponents: main contrib\nArchitectures: amd64\nSigned-By: /etc/apt/keyrings/drydock.gpg\nDate-Max-Future: 86400\n"), "{sources}");
     let keyring = made.files.iter().find(|f| f.path == "/etc/apt/keyrings/drydock.gpg").expect("there");
     assert_eq!(keyring.bytes, [[2u8; 90], [3u8; 90]].concat());
     let config = text(&made, "/etc/apt/apt.conf.d/50drydock");

@@ -455,6 +455,22 @@ mod tests {
     }
 
     #[test]
+    fn what_another_process_adds_is_found_and_nothing_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = ObjectStore::open(dir.path()).unwrap();
+        let (one, two) = (UnitIndex::open(&objects).unwrap(), UnitIndex::open(&objects).unwrap());
+        let one_source = source(7);
+        for n in 0..30 {
+            let (writer, reader) = if n % 2 == 0 { (&one, &two) } else { (&two, &one) };
+            writer.add(one_source, [unit(n, "")]).unwrap();
+            for found in 0..=n {
+                let digest = unit(found, "").digest;
+                assert!(reader.lookup(one_source, &digest).unwrap().is_some(), "{found} after {n}");
+            }
+        }
+    }
+
+    #[test]
     fn many_segments_become_one() {
         let dir = tempfile::tempdir().unwrap();
         let objects = ObjectStore::open(dir.path()).unwrap();

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use drydock_domain::source::spec::SourceSpec;
 use jiff::Timestamp;
 
 use super::{
@@ -24,6 +25,10 @@ use crate::tree;
 pub struct ExportRequest {
     /// These snapshots.
     pub snapshots: Vec<ExportedSnapshot>,
+    /// What their sources are, without secrets: a hint for whoever makes them anew.
+    pub sources: Vec<SourceSpec>,
+    /// With package files, as far as they are here.
+    pub packages: bool,
     /// Without what these have: whoever imports it must have them.
     pub since: Vec<SnapshotRoot>,
     /// A directory or file that does not exist yet.
@@ -39,7 +44,8 @@ pub struct Exported {
     pub files: u64,
     /// Their sizes, bytes.
     pub bytes: u64,
-    /// Package files that are not on this server, count. Sync the source with the policy `immediate` to have them.
+    /// Package files that are not in it, count: those that are not on this server (a sync with the policy `immediate`
+    /// gets them), or all when they were not asked for.
     pub missing_packages: u64,
 }
 
@@ -108,12 +114,12 @@ fn remove_partial(path: &Path) -> ContentResult<()> {
 struct Parts {
     objects: HashSet<Sha256>,
     blobs: BTreeMap<Sha256, BTreeSet<Digest>>,
-    /// Packages whose file is not here.
+    /// Packages whose file is not here, or not wanted.
     missing: HashSet<Digest>,
 }
 
 impl Parts {
-    fn add(&mut self, store: &ObjectStore, root: &SnapshotRoot) -> ContentResult<()> {
+    fn add(&mut self, store: &ObjectStore, root: &SnapshotRoot, packages: bool) -> ContentResult<()> {
         let doc = snapshot::load(store, root)?;
         let Parts { objects, blobs, missing } = self;
         objects.insert(root.0);
@@ -121,7 +127,7 @@ impl Parts {
             tree::reachable_heads(store, tree, objects, &mut |head| {
                 let record: UnitRecord = read_record(&head.record)?;
                 let Ok(digest) = record.digest.parse::<Digest>() else { return Ok(()) };
-                match store.blob_id(&digest).filter(|id| store.blob_file(id).exists()) {
+                match store.blob_id(&digest).filter(|id| packages && store.blob_file(id).exists()) {
                     Some(id) => {
                         let names = blobs.entry(id).or_default();
                         if digest.alg() != Alg::Sha256 {
@@ -146,12 +152,12 @@ impl Parts {
 fn manifest(store: &ObjectStore, request: &ExportRequest, progress: &ProgressSink) -> ContentResult<Manifest> {
     let mut had = Parts::default();
     for root in &request.since {
-        had.add(store, root)?;
+        had.add(store, root, request.packages)?;
         go_on(progress)?;
     }
     let mut parts = Parts { objects: had.objects.clone(), ..Parts::default() };
     for snapshot in &request.snapshots {
-        parts.add(store, &snapshot.root)?;
+        parts.add(store, &snapshot.root, request.packages)?;
         go_on(progress)?;
     }
     let mut objects: Vec<Sha256> = parts.objects.difference(&had.objects).copied().collect();
@@ -180,6 +186,8 @@ fn manifest(store: &ObjectStore, request: &ExportRequest, progress: &ProgressSin
         version: MANIFEST_VERSION,
         created_at: request.now,
         snapshots: request.snapshots.clone(),
+        sources: request.sources.clone(),
+        packages: request.packages,
         since: request.since.clone(),
         missing_packages: parts.missing.difference(&had.missing).count() as u64,
         files,

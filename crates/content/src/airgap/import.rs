@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use drydock_domain::ids::SourceId;
+use drydock_domain::source::spec::SourceSpec;
 use jiff::Timestamp;
 
 use super::{
@@ -25,16 +26,35 @@ use crate::units::UnitLocation;
 /// What was imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// The snapshots, whole and durable.
+    /// What the manifest says; its snapshots are whole and durable now.
+    pub announced: Announced,
+    /// Files that were new here.
+    pub files: u64,
+}
+
+/// What a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// The snapshots.
     pub snapshots: Vec<ExportedSnapshot>,
+    /// What their sources are where they come from.
+    pub sources: Vec<SourceSpec>,
     /// Fingerprint of the key that signed the manifest.
     pub signed_by: String,
     /// When the export was made.
     pub created_at: Timestamp,
-    /// Files that were new here.
-    pub files: u64,
-    /// Package files that the exporting server did not have, count.
+    /// Package files that are not in the export, count.
     pub missing_packages: u64,
+}
+
+/// What an export says it holds: signed by a key of `trusted`, and importable here as far as the manifest tells. None of
+/// its files is read.
+pub fn announced(store: &ObjectStore, from: &Place, trusted: &Keyring, now: Timestamp) -> ContentResult<Announced> {
+    let (manifest, signature) = match from {
+        Place::Directory(dir) => front_of_directory(dir)?,
+        Place::Tar(path) => front_of_tar(path, &mut open_tar(path)?.entries().map_err(ContentError::io("read", path))?)?,
+    };
+    Ok(Import::begin(store, &manifest, &signature, trusted, now, &ProgressSink::none())?.announced())
 }
 
 /// Reads an export into the store. `trusted` are the public keys of servers whose exports are accepted.
@@ -47,8 +67,7 @@ pub fn import(
 ) -> ContentResult<Imported> {
     match from {
         Place::Directory(dir) => {
-            let manifest = read_bounded(open_regular(dir, MANIFEST)?, MANIFEST, MANIFEST_MAX_BYTES)?;
-            let signature = read_bounded(open_regular(dir, SIGNATURE)?, SIGNATURE, SIGNATURE_MAX_BYTES)?;
+            let (manifest, signature) = front_of_directory(dir)?;
             let mut import = Import::begin(store, &manifest, &signature, trusted, now, progress)?;
             let entries = import.manifest.files.clone();
             for entry in &entries {
@@ -58,6 +77,15 @@ pub fn import(
         }
         Place::Tar(path) => from_tar(store, path, trusted, now, progress),
     }
+}
+
+/// The manifest and its signature.
+type Front = (Vec<u8>, Vec<u8>);
+
+fn front_of_directory(dir: &Path) -> ContentResult<Front> {
+    let manifest = read_bounded(open_regular(dir, MANIFEST)?, MANIFEST, MANIFEST_MAX_BYTES)?;
+    let signature = read_bounded(open_regular(dir, SIGNATURE)?, SIGNATURE, SIGNATURE_MAX_BYTES)?;
+    Ok((manifest, signature))
 }
 
 /// A regular file of the export; links are not followed.
@@ -80,6 +108,26 @@ fn read_bounded(from: impl Read, name: &str, max: u64) -> ContentResult<Vec<u8>>
     Ok(bytes)
 }
 
+type TarReader = io::BufReader<File>;
+
+fn open_tar(path: &Path) -> ContentResult<tar::Archive<TarReader>> {
+    let file = File::open(path).map_err(ContentError::io("open", path))?;
+    Ok(tar::Archive::new(io::BufReader::new(file)))
+}
+
+/// The first two files of a tar.
+fn front_of_tar(path: &Path, entries: &mut tar::Entries<'_, TarReader>) -> ContentResult<Front> {
+    let mut front = |name: &str, max: u64| {
+        let not_there = || refused(format!("importing {}", path.display()), format!("{name} is not where an export has it"));
+        let entry = entries.next().ok_or_else(not_there)?.map_err(ContentError::io("read", path))?;
+        if entry.path_bytes().as_ref() != name.as_bytes() || entry.header().entry_type() != tar::EntryType::Regular {
+            return Err(not_there());
+        }
+        read_bounded(entry, name, max)
+    };
+    Ok((front(MANIFEST, MANIFEST_MAX_BYTES)?, front(SIGNATURE, SIGNATURE_MAX_BYTES)?))
+}
+
 fn from_tar(
     store: &ObjectStore,
     path: &Path,
@@ -88,19 +136,9 @@ fn from_tar(
     progress: &ProgressSink,
 ) -> ContentResult<Imported> {
     let unreadable = || ContentError::io("read", path);
-    let file = File::open(path).map_err(ContentError::io("open", path))?;
-    let mut archive = tar::Archive::new(io::BufReader::new(file));
+    let mut archive = open_tar(path)?;
     let mut entries = archive.entries().map_err(unreadable())?;
-    let mut front = |name: &str, max: u64| {
-        let not_there = || refused(format!("importing {}", path.display()), format!("{name} is not where an export has it"));
-        let entry = entries.next().ok_or_else(not_there)?.map_err(unreadable())?;
-        if entry.path_bytes().as_ref() != name.as_bytes() || entry.header().entry_type() != tar::EntryType::Regular {
-            return Err(not_there());
-        }
-        read_bounded(entry, name, max)
-    };
-    let manifest = front(MANIFEST, MANIFEST_MAX_BYTES)?;
-    let signature = front(SIGNATURE, SIGNATURE_MAX_BYTES)?;
+    let (manifest, signature) = front_of_tar(path, &mut entries)?;
     let mut import = Import::begin(store, &manifest, &signature, trusted, now, progress)?;
     let mut wanted: HashMap<String, FileEntry> =
         import.manifest.files.iter().map(|entry| (entry.path(), entry.clone())).collect();
@@ -151,7 +189,8 @@ impl<'a> Import<'a> {
                 ),
             ));
         }
-        if manifest.files.len() > FILES_MAX || manifest.snapshots.len() > SNAPSHOTS_MAX || manifest.since.len() > SNAPSHOTS_MAX {
+        let many = [manifest.snapshots.len(), manifest.since.len(), manifest.sources.len()];
+        if manifest.files.len() > FILES_MAX || many.iter().any(|n| *n > SNAPSHOTS_MAX) {
             return Err(ContentError::TooLarge { what: "the export".to_owned(), limit: format!("{FILES_MAX} files") });
         }
         for root in &manifest.since {
@@ -224,27 +263,34 @@ impl<'a> Import<'a> {
             }
         }
         self.store.sync()?;
-        Ok(Imported {
+        Ok(Imported { files: self.new, announced: self.announced() })
+    }
+
+    fn announced(self) -> Announced {
+        Announced {
             snapshots: self.manifest.snapshots,
+            sources: self.manifest.sources,
             signed_by: self.signed_by,
             created_at: self.manifest.created_at,
-            files: self.new,
             missing_packages: self.manifest.missing_packages,
-        })
+        }
     }
 }
 
-/// Notes the packages of an imported snapshot as units of a source, so that they are served for it.
-pub fn index_units(content: &Content, root: &SnapshotRoot, source: SourceId) -> ContentResult<()> {
+/// Notes the packages of an imported snapshot as units of a source, so that they are served for it. Returns how many of
+/// them have no file here.
+pub fn index_units(content: &Content, root: &SnapshotRoot, source: SourceId) -> ContentResult<u64> {
     let doc = snapshot::load(content.objects(), root)?;
-    let mut units = Vec::new();
+    let (mut units, mut missing) = (Vec::new(), 0);
     for tree in doc.packages.values() {
         for head in tree::iter(content.objects(), tree, None) {
             let record: UnitRecord = read_record(&head?.record)?;
             let Ok(digest) = record.digest.parse::<Digest>() else { continue };
+            missing += u64::from(content.objects().blob_path(&digest).is_none());
             // Where the other server's upstream had it means nothing here.
             units.push(UnitLocation { digest, location: String::new(), size: record.size });
         }
     }
-    content.units().add(source, units)
+    content.units().add(source, units)?;
+    Ok(missing)
 }

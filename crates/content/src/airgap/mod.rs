@@ -12,10 +12,11 @@ mod import;
 mod tests;
 
 pub use export::{ExportRequest, Exported, export};
-pub use import::{Imported, import, index_units};
+pub use import::{Announced, Imported, announced, import, index_units};
 
 use std::path::PathBuf;
 
+use drydock_domain::source::spec::SourceSpec;
 use drydock_domain::source::unit::Format;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,9 +74,13 @@ struct Manifest {
     version: u32,
     created_at: Timestamp,
     snapshots: Vec<ExportedSnapshot>,
+    /// What the sources of these snapshots are there, without secrets: a hint for whoever makes them anew.
+    sources: Vec<SourceSpec>,
+    /// Package files are in here, too.
+    packages: bool,
     /// Snapshots that whoever imports this must have: what is theirs is not in here.
     since: Vec<SnapshotRoot>,
-    /// Package files that were not on the server, count: sources that download on demand.
+    /// Package files that are not in here, count: those of sources that download on demand, or all.
     missing_packages: u64,
     files: Vec<FileEntry>,
 }

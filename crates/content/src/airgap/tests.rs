@@ -52,7 +52,7 @@ impl Trip {
                 created_at: self.now,
             })
             .collect();
-        let request = ExportRequest { snapshots, since: since.to_vec(), to, now: self.now };
+        let request = ExportRequest { snapshots, sources: Vec::new(), packages: true, since: since.to_vec(), to, now: self.now };
         export(self.from.objects(), &request, std::slice::from_ref(&self.key), &ProgressSink::none())
     }
 
@@ -100,9 +100,9 @@ fn an_empty_server_gets_the_same_snapshots_by_directory_and_by_tar() {
         assert_eq!(exported.missing_packages, 299);
         let (_dir, there) = content();
         let imported = trip.import(there.objects(), &to).expect("import");
-        assert_eq!(imported.snapshots.iter().map(|s| s.root).collect::<Vec<_>>(), [root, other]);
-        assert_eq!((imported.files, imported.missing_packages), (exported.files, 299));
-        assert_eq!(imported.signed_by, trip.key.fingerprint());
+        assert_eq!(imported.announced.snapshots.iter().map(|s| s.root).collect::<Vec<_>>(), [root, other]);
+        assert_eq!((imported.files, imported.announced.missing_packages), (exported.files, 299));
+        assert_eq!(imported.announced.signed_by, trip.key.fingerprint());
         // Durable: a server opened anew on the directory has it all.
         let again = ObjectStore::open(there.dir()).expect("open");
         assert!(whole(&again, &root) && whole(&again, &other));
@@ -256,12 +256,38 @@ fn tar_files_that_are_no_exports_are_refused() {
 }
 
 #[test]
+fn an_export_without_packages_says_how_many_are_left_out_and_can_be_looked_into_first() {
+    let trip = Trip::new();
+    let store = trip.from.objects();
+    let root = rpm(store, &packages(store, 5), &[], &[]);
+    for place in [Place::Directory(trip.path("out")), Place::Tar(trip.path("out.tar"))] {
+        let snapshot = ExportedSnapshot { root, source: "base".into(), number: 1, format: Format::Rpm, created_at: trip.now };
+        let request = ExportRequest {
+            snapshots: vec![snapshot.clone()],
+            sources: Vec::new(),
+            packages: false,
+            since: Vec::new(),
+            to: place.clone(),
+            now: trip.now,
+        };
+        let keys = std::slice::from_ref(&trip.key);
+        assert_eq!(export(store, &request, keys, &ProgressSink::none()).expect("export").missing_packages, 5);
+        let (_dir, there) = content();
+        let said = announced(there.objects(), &place, &trip.keyring(), trip.now).expect("announced");
+        assert_eq!((said.snapshots.as_slice(), said.missing_packages), (&[snapshot][..], 5));
+        assert!(all_objects(there.objects()).is_empty(), "nothing was taken");
+        assert_eq!(trip.import(there.objects(), &place).expect("import").announced, said);
+        assert!(there.objects().blob_path(&sha1_of_abc()).is_none());
+    }
+}
+
+#[test]
 fn imported_units_are_served_for_their_source() {
     let (_dir, content) = content();
     let package = Package::new("a", "1-1");
     let root = rpm(content.objects(), std::slice::from_ref(&package), &[], &[]);
     let source = "11111111-1111-4111-8111-111111111111".parse().expect("id");
-    index_units(&content, &root, source).expect("index");
+    assert_eq!(index_units(&content, &root, source).expect("index"), 1, "its file is not here");
     let found = content.units().lookup(source, &package.digest.parse().expect("digest")).expect("lookup").expect("there");
     assert_eq!((found.size, found.location.as_str()), (10, ""));
     assert_eq!(load(content.objects(), &root).expect("doc").format, Format::Rpm);

@@ -16,20 +16,17 @@ use drydock_testkit::serve::{LoopbackServer, serve_dir};
 use drydock_testkit::upstream::{PackageSet, Standard, standard};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::Bench;
 use crate::local::stanzas;
+use crate::{Bench, have};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The standard archives and apt, or why there are none.
 fn tools() -> Option<Standard> {
-    for tool in ["apt-get", "apt-ftparchive", "dpkg-scanpackages", "gpgv"] {
-        if Command::new(tool).arg("--version").output().is_err() {
-            eprintln!("skipped: no {tool} here");
-            return None;
-        }
-    }
-    standard().inspect_err(|error| eprintln!("skipped: the standard packages cannot be built: {error:#}")).ok()
+    ["apt-get", "apt-ftparchive", "dpkg-scanpackages", "gpgv"]
+        .into_iter()
+        .all(have)
+        .then(|| standard().expect("the standard packages can be built"))
 }
 
 /// A published repository as clients see it: files below a directory, served.

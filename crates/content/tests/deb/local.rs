@@ -8,7 +8,7 @@ use drydock_content::{Content, LocalFile, LocalRequest, ProgressSink, SyncError,
 use drydock_testkit::command::run;
 use drydock_testkit::upstream::{DebPackage, PackageFile, PackageSet, standard};
 
-use crate::Bench;
+use crate::{Bench, have};
 
 fn local(bench: &mut Bench, architectures: &[&str]) {
     bench.spec = serde_json::from_value(serde_json::json!({
@@ -59,19 +59,10 @@ pub fn stanzas(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 
 /// The standard packages' files, or why not.
 fn standard_files() -> Option<Vec<PathBuf>> {
-    for tool in ["dpkg-deb", "dpkg-scanpackages", "apt-ftparchive"] {
-        if std::process::Command::new(tool).arg("--version").output().is_err() {
-            eprintln!("skipped: no {tool} here");
-            return None;
-        }
+    if !["dpkg-deb", "dpkg-scanpackages", "apt-ftparchive"].into_iter().all(have) {
+        return None;
     }
-    let standard = match standard() {
-        Ok(standard) => standard,
-        Err(error) => {
-            eprintln!("skipped: the standard packages cannot be built: {error:#}");
-            return None;
-        }
-    };
+    let standard = standard().expect("the standard packages can be built");
     let mut files = Vec::new();
     for set in PackageSet::ALL {
         let pool = standard.dir().join("deb").join(set.name()).join("pool");

@@ -90,6 +90,16 @@ impl Bench {
     }
 }
 
+/// Whether a program can be asked; otherwise says that the test is skipped (under CI that is a failure).
+fn have(program: &str) -> bool {
+    let there = std::process::Command::new(program).arg("--version").output().is_ok();
+    assert!(there || std::env::var("CI").as_deref() != Ok("true"), "{program} is not installed");
+    if !there {
+        eprintln!("skipped: {program} is not installed");
+    }
+    there
+}
+
 /// Messages of findings, one a line.
 fn findings(outcome: &SyncOutcome) -> String {
     outcome.findings.iter().map(|finding| format!("{}: {}\n", finding.subject, finding.message)).collect()

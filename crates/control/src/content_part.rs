@@ -2,6 +2,7 @@
 //! process remembers of them. Nothing here is lost with the process.
 
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -15,6 +16,9 @@ use crate::content_views::RepositoryKeyView;
 use crate::error::{Error, Result};
 use crate::ops::AccessCache;
 
+/// A file of the content directory whose lock keeps collections and makers of content in several processes apart.
+const LOCK: &str = "collecting.lock";
+
 /// Content and what goes with it.
 pub(crate) struct ContentPart {
     content: Content,
@@ -22,7 +26,7 @@ pub(crate) struct ContentPart {
     /// One change of the keys at a time.
     rotation: tokio::sync::Mutex<()>,
     /// Held for reading by whatever makes or publishes content that no row refers to yet, for writing by a collection:
-    /// what is being made is never collected.
+    /// what is being made is never collected. Other processes: see [`ContentPart::lock_content`].
     pub(crate) collecting: tokio::sync::RwLock<()>,
     /// What serving remembers.
     access: Mutex<AccessCache>,
@@ -103,6 +107,29 @@ impl ContentPart {
 
     pub(crate) fn deb_facts(&self) -> MutexGuard<'_, DebFactsCache> {
         self.deb_facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps collections of other processes away (`exclusive`: everything that makes content there), as long as the file
+    /// is open. `None`: they are at it.
+    pub(crate) async fn lock_content(&self, exclusive: bool) -> Result<Option<File>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        const DOING: &str = "lock the content directory";
+        let path = self.content.dir().join(LOCK);
+        let lock = move || {
+            let file = File::options().create(true).append(true).mode(0o600).open(path)?;
+            match if exclusive { file.try_lock() } else { file.try_lock_shared() } {
+                Ok(()) => Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(e)) => Err(e),
+            }
+        };
+        blocking(DOING, lock).await?.map_err(|e: std::io::Error| Error::Internal { doing: DOING, source: Box::new(e) })
+    }
+
+    /// The same for what makes or reads content beside the server.
+    pub(crate) async fn hold_content(&self) -> Result<File> {
+        let held = self.lock_content(false).await?;
+        held.ok_or_else(|| Error::conflict("the server frees content at this moment; try again when it has ended"))
     }
 
     /// Public keys that hosts are to know, armoured.

@@ -25,6 +25,7 @@ pub use drydock_store::records;
 pub use error::{Error, ErrorKind, Result};
 pub use hub::{Attachment, HintHub, JobWatch};
 pub use key::{KeyError, WorkKey};
+pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
 pub use views::{
     EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported, SectionBodyIn,
     SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,

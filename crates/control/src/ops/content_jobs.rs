@@ -93,7 +93,12 @@ impl Control {
     pub(crate) async fn collect(&self, part: &ContentPart, dry_run: bool, now: Timestamp) -> Result<CollectView> {
         let busy = || Error::conflict("a content job or a promotion is at work; collect when it has ended");
         // Both may wait: a collection that frees nothing disturbs nobody.
-        let alone = if dry_run { None } else { Some(part.collecting.try_write().map_err(|_| busy())?) };
+        let alone = if dry_run {
+            None
+        } else {
+            let here = part.collecting.try_write().map_err(|_| busy())?;
+            Some((here, part.lock_content(true).await?.ok_or_else(busy)?))
+        };
         let keep = keep(&mut *self.read().await?).await?;
         let grace = std::time::Duration::from_secs(COLLECT_GRACE_HOURS * 3600);
         let content = part.content().clone();

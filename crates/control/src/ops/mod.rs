@@ -4,6 +4,7 @@
 mod access;
 mod act;
 mod agents;
+pub(crate) mod airgap;
 mod attachments;
 mod audit;
 mod content_access;

@@ -291,7 +291,7 @@ impl Control {
 }
 
 /// Parent and origins exist, are of the same format, and nothing takes from itself.
-async fn check_relations(c: &mut Connection, spec: &SourceSpec) -> Result<()> {
+pub(super) async fn check_relations(c: &mut Connection, spec: &SourceSpec) -> Result<()> {
     let names = Names::read(c).await?;
     let mut problems = Problems::default();
     if names.sources.len() >= SOURCES_MAX && names.outline_of(&spec.name).is_none() {

@@ -17,10 +17,10 @@ use drydock_domain::inventory::{Finding, ManagerKind};
 use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesState, SourcesMode};
 use drydock_pkgmgr::run::{CommandSpec, Runner};
 
-use super::disk::{Disk, DiskError};
+use super::disk::{Disk, DiskError, exists};
 use super::journal::{Kept, RpmKey};
 use super::plugin;
-use super::render::{CONTENT_DIR, KEYS_DIR, Rendered, finding};
+use super::render::{CLIENT_FILE, CONTENT_DIR, KEYS_DIR, Rendered, finding};
 use super::takeover::{self, Places};
 
 /// Files looked at in one directory, count.
@@ -94,7 +94,10 @@ pub fn release(site: &Site<'_>, kept: &mut Kept) -> Result<Vec<Finding>, DiskErr
 }
 
 fn mend(site: &Site<'_>, kept: &mut Kept, places: Places, findings: &mut Vec<Finding>) -> Result<(), DiskError> {
-    if let Some(why) = kept.problem.clone() {
+    // A state directory that was emptied: the journal is always written before the first file of ours.
+    let gone = kept.missing && exists(&site.disk.host(CLIENT_FILE));
+    let why = kept.problem.clone().or_else(|| gone.then(|| "it is gone, its work is not".to_owned()));
+    if let Some(why) = why {
         let message =
             format!("the journal of the sources could not be believed ({why}); it was rebuilt from the names of the files");
         findings.push(finding("journal", &message));

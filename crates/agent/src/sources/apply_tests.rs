@@ -109,6 +109,29 @@ fn a_host_to_which_no_source_can_be_written_keeps_its_own() {
 }
 
 #[test]
+fn a_host_whose_journal_is_gone_is_given_back_all_the_same() {
+    let dir = host();
+    let before = picture(dir.path());
+    let disk = Disk::new(dir.path());
+    let exclusive = document(1, SourcesMode::Exclusive, &["a"]);
+    round(&disk, dir.path(), &exclusive);
+    fs::remove_file(dir.path().join("var/state/journal")).expect("removed");
+    // The same document again: what was set aside is known again.
+    let report = round(&disk, dir.path(), &exclusive);
+    assert_eq!(report.taken_over, ["/etc/yum.repos.d/base.repo"]);
+    assert!(report.findings.iter().any(|f| f.subject == "journal"), "{report:?}");
+    fs::remove_file(dir.path().join("var/state/journal")).expect("removed");
+    give_back(&disk, dir.path()).expect("given back");
+    let mut after = picture(dir.path());
+    // Where the plugin's file lay only the package manager knows, and who made an empty directory nobody; the plugin's
+    // settings are gone.
+    let plugin = format!("{}/drydock.py", &PLUGINS[1..]);
+    assert!(after.remove(&plugin).is_some());
+    after.retain(|name, _| !name.starts_with("etc/dnf") || dir.path().join(name).is_file());
+    assert_eq!(after, before);
+}
+
+#[test]
 fn sources_come_change_and_go_without_a_trace() {
     let dir = host();
     let before = picture(dir.path());

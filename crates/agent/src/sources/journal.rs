@@ -58,21 +58,27 @@ pub struct Kept {
     pub journal: Journal,
     /// Why the file was not believed.
     pub problem: Option<String>,
+    /// There is no file yet, or no more.
+    pub missing: bool,
 }
 
 impl Kept {
     /// Reads the journal of the state directory. One that cannot be believed is not: the caller rebuilds it from what
     /// the host shows.
     pub fn read(path: &Path) -> Self {
+        let mut missing = false;
         let (journal, problem) = match std::fs::read(path) {
             Ok(bytes) => match unseal::<Journal>(&bytes) {
                 Ok(journal) => (journal, None),
                 Err(why) => (Journal::default(), Some(why)),
             },
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (Journal::default(), None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                missing = true;
+                (Journal::default(), None)
+            }
             Err(e) => (Journal::default(), Some(e.to_string())),
         };
-        Kept { path: path.to_owned(), journal, problem }
+        Kept { path: path.to_owned(), journal, problem, missing }
     }
 
     /// Makes `change` and saves, if it changes anything. After this returns the disk has it.
@@ -91,7 +97,7 @@ impl Kept {
             disk.write(&self.path, &sealed, 0o600, None)?;
         }
         self.journal = next;
-        self.problem = None;
+        (self.problem, self.missing) = (None, false);
         Ok(())
     }
 

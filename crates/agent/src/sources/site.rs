@@ -12,9 +12,9 @@ use drydock_pkgmgr::{PackageManager, detect};
 
 use super::apply::{Site, apply, release};
 use super::certificate::ContentCertificate;
-use super::disk::Disk;
+use super::disk::{Disk, exists};
 use super::journal::Kept;
-use super::render::{Facts, Input, finding, render};
+use super::render::{CLIENT_FILE, Facts, Input, finding, render};
 use super::{Outbox, document, plugin};
 use crate::config::Config;
 use crate::identity::InstanceFile;
@@ -223,7 +223,8 @@ pub fn give_back(paths: &Paths) -> anyhow::Result<GivenBack> {
         return Ok(GivenBack::default());
     }
     let lock = Some(files.lock()?);
-    if !files.journal().exists() {
+    let disk = Disk::new(&paths.root);
+    if !files.journal().exists() && !exists(&disk.host(CLIENT_FILE)) {
         return Ok(GivenBack { lines: Vec::new(), lock });
     }
     let runner = SystemRunner::new();
@@ -231,7 +232,6 @@ pub fn give_back(paths: &Paths) -> anyhow::Result<GivenBack> {
     // Without a manager nothing can have been set aside but what the journal says.
     let manager = facts(&paths.root, &runner).map_or(ManagerKind::Dnf, |f| f.manager);
     let count = kept.journal.taken.len();
-    let disk = Disk::new(&paths.root);
     let site = Site { disk: &disk, manager, runner: runner_for(&paths.root, &runner) };
     let findings = release(&site, &mut kept).context("the host's repository definitions could not all be given back")?;
     let left = kept.journal.taken.len();

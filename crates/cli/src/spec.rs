@@ -30,7 +30,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("instanceFilter.zones", "--zone"),
     ("instanceFilter.instances", "--instance"),
     ("instanceFilter.instanceNamePrefixes", "--name-prefix"),
-    ("instanceFilter", "--all, --label, --group, --zone, --instance, --name-prefix"),
+    ("instanceFilter.groups", "--in-group"),
+    ("instanceFilter", "--all, --label, --group, --zone, --instance, --name-prefix, --in-group"),
     ("dryRun", "--dry-run"),
     ("durationSecs", "--duration"),
     ("concurrency", "--concurrency"),
@@ -118,7 +119,7 @@ pub fn build(args: &SpecArgs, dry_run: bool, world: &mut World) -> Result<PatchJ
     }
     if document.get("instanceFilter").is_none() {
         return Err(Failure::Usage(
-            "no hosts are chosen: give --all, or --label, --group, --zone, --instance, --name-prefix".to_owned(),
+            "no hosts are chosen: give --all, or --label, --group, --zone, --instance, --name-prefix, --in-group".to_owned(),
         ));
     }
     serde_json::from_value(document).map_err(|e| Failure::Usage(format!("the patch job cannot be put together: {e}")))
@@ -152,6 +153,7 @@ fn hosts(args: &HostArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("instanceFilter.zones", list(&args.zones));
     set("instanceFilter.instances", list(&args.instances));
     set("instanceFilter.instanceNamePrefixes", list(&args.name_prefixes));
+    set("instanceFilter.groups", list(&args.in_groups));
 }
 
 fn updates(args: &UpdateArgs, set: &mut impl FnMut(&str, Option<Value>)) {

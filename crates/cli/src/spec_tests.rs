@@ -38,7 +38,7 @@ fn read(flags: &str, file: Option<&str>) -> Result<PatchJobSpec, String> {
 #[test]
 fn every_flag_reaches_its_field() {
     let spec = read(
-        "--group env=prod,role=web --group env=test --zone z1 --zone z2 --instance h1 --name-prefix web- \
+        "--group env=prod,role=web --group env=test --zone z1 --zone z2 --instance h1 --name-prefix web- --in-group front \
          --name N --description D --duration 2h --concurrency 20% --reboot never --strict-repositories \
          --apt-dist --apt-exclude a1 --exclude all* --yum-security --yum-minimal --yum-exclude y1 \
          --zypper-optional --zypper-update --zypper-category security --zypper-severity critical --zypper-exclude z* \
@@ -158,7 +158,7 @@ fn a_refused_field_names_its_flag() {
     assert_eq!(flag_of("patchConfig.apt.excludes[2]"), Some("--exclude, --apt-exclude"));
     assert_eq!(flag_of("patchConfig.preStep.linuxExecStepConfig.script"), Some("--pre-script"));
     assert_eq!(flag_of("patchConfig.preStep.linuxExecStepConfig"), Some("--pre-script, --pre-path"));
-    assert_eq!(flag_of("instanceFilter"), Some("--all, --label, --group, --zone, --instance, --name-prefix"));
+    assert_eq!(flag_of("instanceFilter"), Some("--all, --label, --group, --zone, --instance, --name-prefix, --in-group"));
     assert_eq!(flag_of("concurrency.percent"), Some("--concurrency"));
     assert_eq!(flag_of("labels.Env"), None);
 }

@@ -11,6 +11,7 @@ mod access;
 mod content_job;
 mod environment;
 mod error;
+mod group;
 mod instance;
 mod patch;
 mod source;
@@ -21,6 +22,7 @@ pub use environment::{
     AffectedInstance, Environment, EnvironmentPointer, OfferedUpgrade, PointerMove, PromotionMove, PromotionResult,
 };
 pub use error::{ApiError, ErrorKind};
+pub use group::{EditGroup, EditMembers, Group, GroupMember};
 pub use instance::{EditInstance, HistoryEntry, Instance, InventorySummary, PackageList, RejectInstance, UpdateList};
 pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail};
 pub use source::{

@@ -153,7 +153,7 @@ pub struct InstanceSources {
     pub name: String,
     /// What becomes of the repository definitions the host had before.
     pub mode: SourcesMode,
-    /// Its environment; absent = it sees the newest snapshots.
+    /// The environment it looks through, its own or that of its group; absent = it sees the newest snapshots.
     pub environment: Option<String>,
     /// Everything attached, sorted by name.
     pub sources: Vec<InstanceSource>,
@@ -199,7 +199,7 @@ pub struct EditInstanceSources {
     pub environment: Option<String>,
 }
 
-/// Which sources to attach to and detach from a lifecycle environment.
+/// Which sources to attach to and detach from a lifecycle environment or a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

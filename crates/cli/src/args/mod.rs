@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod enrolment;
+pub mod group;
 pub mod instance;
 pub mod patch;
 pub mod source;
@@ -68,6 +69,9 @@ pub enum Command {
     /// Managed instances: hosts with an enrolled agent
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
+    /// Groups: hosts of one kind that share sources and are patched together
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Enrolment profiles: the tokens that let hosts in
     #[command(subcommand)]
     Enrolment(enrolment::EnrolmentCommand),

@@ -55,7 +55,7 @@ pub struct SpecArgs {
 #[command(next_help_heading = "Hosts")]
 pub struct HostArgs {
     /// Every active instance
-    #[arg(long, conflicts_with_all = ["labels", "groups", "zones", "instances", "name_prefixes"])]
+    #[arg(long, conflicts_with_all = ["labels", "groups", "zones", "instances", "name_prefixes", "in_groups"])]
     pub all: bool,
     /// Instances with this label; repeated: with all of them
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair, conflicts_with = "groups")]
@@ -72,6 +72,9 @@ pub struct HostArgs {
     /// Instances whose name starts so; repeated: with any of them
     #[arg(long = "name-prefix", value_name = "TEXT")]
     pub name_prefixes: Vec<String>,
+    /// Members of this managed instance group (`drydock group`); repeated: of any of them
+    #[arg(long = "in-group", value_name = "GROUP")]
+    pub in_groups: Vec<String>,
 }
 
 /// Which updates are taken.

@@ -5,6 +5,7 @@ mod content_job;
 mod enrolment;
 mod environment;
 mod follow;
+mod group;
 mod instance;
 mod login;
 mod patch;
@@ -32,6 +33,7 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Logout => login::logout(&connection, world)?,
         Command::Whoami(output) => login::whoami(&connect(&connection, world)?, output, world).await?,
         Command::Instance(command) => instance::run(command, &connect(&connection, world)?, world).await?,
+        Command::Group(command) => group::run(command, &connect(&connection, world)?, world).await?,
         Command::Enrolment(command) => enrolment::run(command, &connect(&connection, world)?, world).await?,
         Command::Patch(command) => return patch::run(*command, &connection, world).await,
         Command::Source(command) => return source::run(command, &connect(&connection, world)?, world).await,

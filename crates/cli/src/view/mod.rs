@@ -5,6 +5,7 @@ pub mod access;
 pub mod content_job;
 pub mod enrolment;
 pub mod environment;
+pub mod group;
 pub mod instance;
 pub mod patch;
 pub mod source;

@@ -5,6 +5,7 @@ mod documents;
 mod errors;
 mod fake;
 mod follow;
+mod groups;
 mod lists;
 mod login;
 mod progress;

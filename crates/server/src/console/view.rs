@@ -345,6 +345,9 @@ pub fn filter_words(spec: &PatchJobSpec) -> String {
     if !f.instance_name_prefixes.is_empty() {
         parts.push(format!("named {}", list(&f.instance_name_prefixes.iter().map(|p| format!("{p}…")).collect::<Vec<_>>())));
     }
+    if !f.groups.is_empty() {
+        parts.push(format!("in group {}", list(&f.groups)));
+    }
     parts.join("; ")
 }
 
@@ -483,9 +486,9 @@ mod tests {
         assert_eq!(words(r#"{"instanceFilter":{"instances":["a","b","c","d","e","f"]}}"#), "a, b, c, d, e and 1 more");
         assert_eq!(
             words(
-                r#"{"instanceFilter":{"groupLabels":[{"labels":{"env":"prod","role":"web"}},{"labels":{"env":"dev"}}],"zones":["z1"],"instanceNamePrefixes":["web-"]}}"#
+                r#"{"instanceFilter":{"groupLabels":[{"labels":{"env":"prod","role":"web"}},{"labels":{"env":"dev"}}],"zones":["z1"],"instanceNamePrefixes":["web-"],"groups":["web"]}}"#
             ),
-            "labelled env=prod and role=web or env=dev; in zone z1; named web-…"
+            "labelled env=prod and role=web or env=dev; in zone z1; named web-…; in group web"
         );
     }
 

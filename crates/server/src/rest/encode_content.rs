@@ -2,8 +2,9 @@
 
 use drydock_api::rest;
 use drydock_control::{
-    CollectView, ContentJobView, DiffCounts, DiffView, EnvironmentView, Freed, InstanceSourceView, InstanceSourcesView, MoveView,
-    PointerMoveView, PointerView, PromotionView, RepositoryKeyView, SnapshotRef, SnapshotView, SourceView, UnitPage,
+    CollectView, ContentJobView, DiffCounts, DiffView, EnvironmentView, Freed, GroupMemberView, GroupView, InstanceSourceView,
+    InstanceSourcesView, MoveView, PointerMoveView, PointerView, PromotionView, RepositoryKeyView, SnapshotRef, SnapshotView,
+    SourceView, UnitPage,
 };
 
 /// A number that a person counts up by one each time.
@@ -94,6 +95,24 @@ pub fn environment(view: EnvironmentView) -> rest::Environment {
         instances: view.instances,
         created_at: view.created_at,
     }
+}
+
+/// A group.
+pub fn group(view: GroupView) -> rest::Group {
+    rest::Group {
+        id: view.id,
+        spec: view.spec,
+        family: view.family,
+        sources: view.attached,
+        instances: view.instances,
+        created_by: view.created_by,
+        created_at: view.created_at,
+    }
+}
+
+/// An instance as a member of a group.
+pub fn group_member(view: GroupMemberView) -> rest::GroupMember {
+    rest::GroupMember { id: view.id, name: view.name, state: view.state, os: view.os, differs: view.differs }
 }
 
 /// What a promotion did.

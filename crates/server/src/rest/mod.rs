@@ -10,6 +10,7 @@ mod environments;
 pub mod error;
 mod events;
 pub mod extract;
+mod groups;
 mod instances;
 mod patch_jobs;
 mod snapshots;
@@ -45,6 +46,8 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         sources::packages, upload::upload, snapshots::list, snapshots::get, snapshots::units,
         environments::list, environments::create, environments::get, environments::delete, environments::verb,
         environments::history, environments::edit_sources, environments::of_instance, environments::edit_of_instance,
+        groups::list, groups::create, groups::get, groups::edit, groups::delete, groups::members, groups::edit_members,
+        groups::edit_sources,
         content_jobs::list, content_jobs::get, content_jobs::verb, content_jobs::collect, content_jobs::keys,
         content_jobs::prepare_key, content_jobs::switch_key, content_jobs::retire_key,
     ),
@@ -113,6 +116,10 @@ fn content_routes() -> Router<AppState> {
         .route("/api/v1/environments/{name}/history", get(environments::history))
         .route("/api/v1/environments/{name}/sources", put(environments::edit_sources))
         .route("/api/v1/instances/{id}/sources", get(environments::of_instance).put(environments::edit_of_instance))
+        .route("/api/v1/groups", get(groups::list).post(groups::create))
+        .route("/api/v1/groups/{name}", get(groups::get).patch(groups::edit).delete(groups::delete))
+        .route("/api/v1/groups/{name}/members", get(groups::members).put(groups::edit_members))
+        .route("/api/v1/groups/{name}/sources", put(groups::edit_sources))
         .route("/api/v1/content-jobs", get(content_jobs::list))
         .route("/api/v1/content-jobs/{id}", get(content_jobs::get).post(content_jobs::verb))
         .route("/api/v1/content:collect", post(content_jobs::collect))

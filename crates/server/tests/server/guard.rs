@@ -17,6 +17,7 @@ fn body_of(operation: &str) -> Value {
         "createEnrolmentProfile" => serde_json::json!({"displayName": "x"}),
         "createSource" | "editSource" => serde_json::json!({"name": "x", "format": "rpm", "origin": {"local": {}}}),
         "createEnvironment" => serde_json::json!({"name": "x", "rank": 1}),
+        "createGroup" => serde_json::json!({"name": "x"}),
         "createPatchJob" => serde_json::json!({"instanceFilter": {"all": true}}),
         _ => serde_json::json!({}),
     }
@@ -80,6 +81,7 @@ async fn an_operator_patches_and_runs_sources_but_makes_no_tokens() {
         ("createPatchJob", 400),
         ("createSource", 201),
         ("createEnvironment", 201),
+        ("createGroup", 201),
     ] {
         let (_, method, path) = operations().into_iter().find(|(o, _, _)| o == operation).expect("there");
         let seen = answer(operator.request(&method, &path).json(&body_of(operation))).await;

@@ -105,6 +105,13 @@ pub async fn open_control(settings: &Settings, work_key: WorkKey) -> Result<Cont
     Ok(Control::new(store, config, work_key, std::sync::Arc::new(SystemClock)))
 }
 
+/// The same with content: for local commands that read or make it while the daemon runs, or while it does not.
+pub async fn open_control_with_content(settings: &Settings, work_key: WorkKey) -> Result<Control, OpenError> {
+    let control = open_control(settings, work_key).await?;
+    let (content, keys) = open_content(settings, &DataDir::new(&settings.data_dir), Timestamp::now())?;
+    Ok(control.with_content(content, keys))
+}
+
 /// The content directory and the keys that sign what is published from it.
 fn open_content(settings: &Settings, dir: &DataDir, now: Timestamp) -> Result<(Content, RepositoryKeys), OpenError> {
     use std::os::unix::fs::DirBuilderExt;

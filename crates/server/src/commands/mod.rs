@@ -1,6 +1,7 @@
 //! The command line of `drydockd`: reads arguments and configuration, calls the library, prints for people.
 
 mod admin_token;
+mod airgap;
 mod backup;
 mod config;
 mod serve;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use drydock_control::SnapshotName;
 use drydock_domain::access::Role;
 
 use crate::backup::Portion;
@@ -82,6 +84,37 @@ pub enum Command {
         /// The backup.
         file: PathBuf,
     },
+    /// Write snapshots of software sources where a server without a network can import them, while the server works.
+    Export {
+        /// A source, or one of its snapshots: SOURCE@NUMBER, SOURCE@ENVIRONMENT, SOURCE@as-of:TIME; repeat for more.
+        #[arg(long = "source", required = true, value_name = "SOURCE[@SNAPSHOT]")]
+        sources: Vec<SnapshotName>,
+        /// Leave out what this snapshot has: the other server has imported it.
+        #[arg(long, value_name = "SOURCE@SNAPSHOT")]
+        since: Vec<SnapshotName>,
+        /// With package files, as far as they are here.
+        #[arg(long)]
+        packages: bool,
+        /// What goes over the configuration.
+        #[command(flatten)]
+        overrides: Overrides,
+        /// The new directory, or the new file when it ends in .tar.
+        out: PathBuf,
+    },
+    /// Take in what `export` wrote on another server, while the server works.
+    Import {
+        /// File with the repository key of the other server (its `export` shows it); repeat for more.
+        #[arg(long = "key", required = true, value_name = "FILE")]
+        keys: Vec<PathBuf>,
+        /// Make sources that are not here, as local sources.
+        #[arg(long)]
+        create: bool,
+        /// What goes over the configuration.
+        #[command(flatten)]
+        overrides: Overrides,
+        /// The directory or the .tar file.
+        from: PathBuf,
+    },
     /// Make a new access token straight in the database, for who is locked out.
     AdminToken {
         /// What goes over the configuration.
@@ -115,6 +148,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             backup::backup(&cli.config, &overrides, (!no_content).then_some(portion), &file)
         }
         Command::Restore { overrides, file } => backup::restore(&cli.config, &overrides, &file),
+        Command::Export { sources, since, packages, overrides, out } => {
+            airgap::export(&cli.config, &overrides, airgap::Wanted { sources, since, packages }, &out)
+        }
+        Command::Import { keys, create, overrides, from } => airgap::import(&cli.config, &overrides, &keys, create, &from),
         Command::AdminToken { overrides, role, name } => admin_token::admin_token(&cli.config, &overrides, role, &name),
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
+use drydock_testkit::upstream::DebPackage;
 use serde_json::json;
 
-use crate::support::{Agent, LIMIT, Person, wait_until};
+use crate::support::{Agent, LIMIT, Person, answer, wait_until};
 
 fn drydockd(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drydockd"));
@@ -226,4 +227,62 @@ async fn json_logs_are_one_object_a_line_with_the_request_s_id() {
     let line = lines.iter().find(|l| l["request_id"] == "mine-1").expect("logged");
     assert_eq!((line["status"].as_str(), line["who"].as_str()), (Some("200"), Some("administrator")), "{line}");
     assert!(line["address"].as_str().is_some_and(|a| a.starts_with("127.0.0.1:")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_carried_from_one_working_server_to_another() {
+    let (here, there) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let person = |dir: &Path, daemon: &Daemon, token: &str| {
+        Person::new(daemon.addr, &std::fs::read_to_string(dir.join("data/ca.pem")).expect("there"), token)
+    };
+    let (token, _) = init(here.path());
+    let from = Daemon::serve(here.path());
+    let admin = person(here.path(), &from, &token);
+    let made = admin.post("/sources", json!({"name": "ours", "format": "deb", "origin": {"local": {}}})).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    std::fs::create_dir(here.path().join("debs")).expect("made");
+    DebPackage::new("dd-ours", "1.0").build(&here.path().join("debs")).expect("built");
+    let deb = std::fs::read_dir(here.path().join("debs")).expect("read").next().expect("a file").expect("an entry").path();
+    let bytes = std::fs::read(deb).expect("read");
+    let taken = answer(admin.request("POST", "/sources/ours/packages?fileName=dd-ours.deb").body(bytes.clone())).await;
+    assert_eq!(taken.status, 202, "{taken:?}");
+    let listed = admin.wait_for("/sources/ours/packages", "the package", |p| p["items"][0].is_object()).await;
+    let digest = listed["items"][0]["digest"].as_str().expect("a digest").to_owned();
+
+    let out = here.path().join("carried.tar");
+    let out = out.to_str().expect("text");
+    let exported = run(here.path(), &["export", "--source", "ours", "--packages", out]);
+    assert!(exported.status.success(), "{}", told(&exported));
+    let text = told(&exported);
+    let key = there.path().join("key.asc");
+    std::fs::write(&key, &text[text.find("-----BEGIN PGP PUBLIC").expect("the key")..]).expect("written");
+    let again = run(here.path(), &["export", "--source", "ours", out]);
+    assert!(!again.status.success() && told(&again).contains("exists already"), "{}", told(&again));
+    let nothing = run(here.path(), &["export", "--source", "theirs@7", "x"]);
+    assert!(told(&nothing).contains("no software source theirs"), "{}", told(&nothing));
+    tokio::task::spawn_blocking(move || from.terminate()).await.expect("ended");
+
+    let (token, _) = init(there.path());
+    let to = Daemon::serve(there.path());
+    let admin = person(there.path(), &to, &token);
+    let own = std::fs::read_to_string(there.path().join("data/ca.pem")).expect("there");
+    let wrong = there.path().join("wrong.asc");
+    std::fs::write(&wrong, own).expect("written");
+    let refused = run(there.path(), &["import", "--create", "--key", wrong.to_str().expect("text"), out]);
+    assert!(!refused.status.success() && told(&refused).contains("key"), "{}", told(&refused));
+    let key = key.to_str().expect("text");
+    let refused = run(there.path(), &["import", "--key", key, out]);
+    assert!(told(&refused).contains("no software source ours; import with --create"), "{}", told(&refused));
+    let imported = run(there.path(), &["import", "--create", "--key", key, out]);
+    assert!(imported.status.success() && told(&imported).contains("ours: made."), "{}", told(&imported));
+    // The daemon was there all the time.
+    let path = format!("{}/content/latest/ours/pool/{digest}/dd-ours.deb", admin.base);
+    let served = admin.client.get(path).bearer_auth(&admin.token).send().await.expect("an answer");
+    assert_eq!(served.status(), 200);
+    assert_eq!(served.bytes().await.expect("a body"), bytes);
+    let head = format!("{}/content/latest/ours/dists/local/InRelease", admin.base);
+    assert_eq!(admin.client.get(head).bearer_auth(&admin.token).send().await.expect("an answer").status(), 200);
+    let snapshot = admin.get("/sources/ours/snapshots/latest").await;
+    assert_eq!(snapshot.body["origin"], "IMPORT", "{snapshot:?}");
+    tokio::task::spawn_blocking(move || to.terminate()).await.expect("ended");
 }

@@ -93,13 +93,11 @@ struct Marked {
 impl Marked {
     fn of(store: &ObjectStore, keep: &Keep) -> ContentResult<Self> {
         let mut marked = Marked { objects: HashSet::new(), blobs: HashSet::new() };
-        for root in &keep.roots {
-            // One that cannot be read ends the collection: what it needs is not known.
-            marked.snapshot(store, root)?;
-        }
-        for root in &keep.publications {
+        for root in keep.roots.iter().chain(&keep.publications) {
             match marked.snapshot(store, root) {
+                // It is not here at all (a database that was restored without its content): nothing can be kept for it.
                 Err(ContentError::Missing { .. }) if !store.has_object(&root.0) => {}
+                // One that is here and cannot be read ends the collection: what it needs is not known.
                 other => other?,
             }
         }
@@ -458,6 +456,18 @@ mod tests {
         let err = collect(&content, &keep, GRACE, later(), false).expect_err("refused");
         assert!(err.to_string().contains(&tree.to_string()), "{err}");
         assert!(readable(store, &other));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_here_at_all_stops_nothing() {
+        let (_dir, content) = content();
+        let store = content.objects();
+        let (kept, dropped) = (rpm(store, &packages(0..10), &[], &[]), rpm(store, &packages(20..30), &[], &[]));
+        let gone = rpm(store, &packages(0..100), &[], &[]);
+        fs::remove_file(store.object_path(&gone.0)).expect("a restore without content");
+        let keep = Keep { roots: vec![gone, kept], ..Keep::default() };
+        collect(&content, &keep, GRACE, later(), false).expect("collected");
+        assert!(readable(store, &kept) && !readable(store, &dropped));
     }
 
     #[test]

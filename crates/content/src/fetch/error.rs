@@ -131,7 +131,7 @@ impl Problem {
 
     pub(super) fn status(status: StatusCode) -> Problem {
         let advice = match status.as_u16() {
-            401 | 403 => "; check the client certificate of the source and the credentials in its URL",
+            401 | 403 => "; check the client certificate of the source, or whether the upstream lets this server in",
             404 | 410 => "; the file is not there: check the URL, suite and components of the source",
             407 => "; check user and password of the source's proxy",
             429 => "; the upstream asks for fewer requests: sync less often",

@@ -130,7 +130,7 @@ impl SourceSpec {
 
     /// Settings that mean something only where packages come from an upstream.
     fn check_by_origin(&self, problems: &mut Problems) {
-        let Origin::Upstream(_) = &self.origin else {
+        let Origin::Upstream(upstream) = &self.origin else {
             if self.policy == DownloadPolicy::MetadataOnly {
                 problems.add("policy", "metadata-only needs an upstream whose URLs hosts can use; choose immediate or on-demand");
             }
@@ -143,6 +143,15 @@ impl SourceSpec {
             }
             return;
         };
+        // Hosts trust this server's CA alone for everything of a repository, and would show its upstream their certificate.
+        let lists = [&upstream.mirrorlist, &upstream.metalink];
+        let elsewhere = upstream.urls.iter().chain(lists.into_iter().flatten()).any(|url| url.starts_with("https:"));
+        if self.policy == DownloadPolicy::MetadataOnly && elsewhere {
+            problems.add(
+                "policy",
+                "metadata-only works with http:// upstreams only: hosts trust no other server's certificate; choose on-demand",
+            );
+        }
         if self.signatures == SignatureCheck::Required && self.keys.is_empty() {
             problems.add("keys", "is empty, but signatures are required; add the public key the upstream signs with");
         }
@@ -389,7 +398,11 @@ mod tests {
             deb(),
             custom(),
             local(),
-            with(rpm(), "/policy", "metadata-only".into()),
+            with(
+                with(rpm(), "/policy", "metadata-only".into()),
+                "/origin/upstream/urls",
+                serde_json::json!(["http://repo.example/"]),
+            ),
             with(rpm(), "/priority", 10.into()),
             with(rpm(), "/architectures", serde_json::json!(["x86_64", "i686", "noarch", "src"])),
             with(deb(), "/architectures", serde_json::json!(["amd64", "arm64", "all"])),
@@ -486,6 +499,7 @@ mod tests {
                 "at most 50",
             ),
             (with(custom(), "/policy", "metadata-only".into()), "policy", "upstream"),
+            (with(rpm(), "/policy", "metadata-only".into()), "policy", "http:// upstreams only"),
             (with(custom(), "/signatures", "required".into()), "signatures", "upstream"),
             (with(custom(), "/syncIntervalSecs", 3600.into()), "syncIntervalSecs", "by itself"),
             (with(local(), "/syncIntervalSecs", 3600.into()), "syncIntervalSecs", "upstreams"),

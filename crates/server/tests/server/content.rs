@@ -600,3 +600,47 @@ async fn the_agent_is_given_a_signed_document_once_and_tells_what_became_of_it()
     let refused = link.report_sources(ReportSourcesRequest { report: vec![b' '; 2 << 20] }).await.expect_err("refused");
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_group_read_its_sources_and_are_patched_together() {
+    const INDEX: &str = "latest/app/repodata/repomd.xml";
+    let world = World::new().await;
+    let admin = &world.server.admin;
+    let other = rpm_host(&world.server, "web-2").await;
+    world.put("/instances/web-1/sources", json!({"detach": ["app"]})).await;
+    assert_eq!(admin.post("/groups", json!({"name": "web"})).await.status, 201);
+    let attached = world.put("/groups/web/sources", json!({"attach": ["app"]})).await;
+    assert_eq!((attached.status, &attached.body["sources"]), (200, &json!(["app"])), "{attached:?}");
+    let (first, second) = (world.client(&world.host), world.client(&other));
+    assert_eq!(first.get(INDEX).await.status, 403, "not a member yet");
+    let added = world.put("/groups/web/members", json!({"add": ["web-1"]})).await;
+    assert_eq!((added.status, &added.body["instances"]), (200, &json!(1)), "{added:?}");
+    assert_eq!(added.body["family"]["architecture"], "x86_64", "{added:?}");
+    let sources = admin.get("/instances/web-1/sources").await;
+    assert_eq!(sources.body["sources"][0]["attachedTo"], json!(["group web"]), "{sources:?}");
+    assert_eq!((first.get(INDEX).await.status, second.get(INDEX).await.status), (200, 403));
+
+    let mut strange = Agent::new(world.server.running.addr, &world.server.running.ca_pem, "arm-1");
+    strange.os.architecture = "aarch64".to_owned();
+    strange.enrol(&world.server.enrolment_token(true).await).await.expect("enrolled");
+    let report = drydock_api::agent::v1::ReportInventoryRequest { sections: strange.sections(&[]) };
+    strange.link().await.report_inventory(report).await.expect("stored");
+    let refused = world.put("/groups/web/members", json!({"add": ["web-2", "arm-1"]})).await;
+    let message = refused.body["message"].as_str().unwrap_or_default();
+    assert!(refused.status == 409 && message.contains("arm-1") && message.contains("beside web-1"), "{refused:?}");
+    let members = admin.get("/groups/web/members").await;
+    assert_eq!(members.body["items"].as_array().map(Vec::len), Some(1), "all or nothing: {members:?}");
+
+    let unknown = admin.post("/patch-jobs", json!({"instanceFilter": {"groups": ["none-such"]}})).await;
+    assert_eq!((unknown.status, &unknown.body["kind"]), (400, &json!("INVALID")), "{unknown:?}");
+    let job = admin.post("/patch-jobs", json!({"instanceFilter": {"groups": ["web"]}, "dryRun": true})).await;
+    assert_eq!(job.body["spec"]["instanceFilter"]["groups"], json!(["web"]), "{job:?}");
+    let path = format!("/patch-jobs/{}/tasks", job.body["id"].as_str().expect("an id"));
+    let tasks = admin.wait_for(&path, "its hosts are looked up", |t| t["items"] != json!([])).await;
+    assert_eq!((tasks["items"].as_array().map(Vec::len), &tasks["items"][0]["instanceName"]), (Some(1), &json!("web-1")));
+
+    let delete = async || answer(admin.request("DELETE", "/groups/web")).await.status;
+    assert_eq!(delete().await, 409, "somebody is in it");
+    assert_eq!(world.put("/groups/web/members", json!({"remove": ["web-1"]})).await.status, 200);
+    assert_eq!((first.get(INDEX).await.status, delete().await), (403, 204));
+}

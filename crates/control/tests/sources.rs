@@ -490,6 +490,10 @@ async fn keys_change_step_by_step_and_heads_follow() {
     w.run_jobs().await;
     let after = signature().await;
     assert_ne!(after.1, before.1, "signed anew");
+    for key in w.control.repository_keys(&w.server()).await.expect("keys") {
+        let parsed = drydock_control::content::openpgp::Keyring::parse(&[key.public_key]).expect("a key");
+        assert_eq!(parsed.fingerprints(), [key.fingerprint], "shown with its own fingerprint");
+    }
     assert!(after.2 > before.2, "a client that asks for what is newer gets it");
     let view = w.control.authorize_content(&viewer, "latest", "base").await.expect("may read");
     repomd(&w, &view);

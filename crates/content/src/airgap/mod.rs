@@ -4,7 +4,7 @@
 //!
 //! An import trusts nothing but the given public keys: the manifest must be signed by one of them, every file must be
 //! what the manifest says, every object what its name says, and at the end every snapshot must be whole. Then it has the
-//! same roots as where it came from. Absent: rows of snapshots; callers make them of [`Imported::snapshots`].
+//! same roots as where it came from. Absent: rows of snapshots; callers make them of [`Imported::announced`].
 
 mod export;
 mod import;

@@ -108,9 +108,15 @@ impl RepositoryKeys {
             .collect()
     }
 
-    /// The keys as shown.
+    /// The keys as shown, in the order of [`Self::public`].
     pub fn states(&self) -> Vec<KeyView> {
-        self.entries.iter().map(|(view, _)| view.clone()).collect()
+        let mut views: Vec<KeyView> = self.entries.iter().map(|(view, _)| view.clone()).collect();
+        views.sort_by_key(|view| match view.state {
+            KeyState::Active => 0,
+            KeyState::Retiring => 1,
+            KeyState::Next => 2,
+        });
+        views
     }
 
     /// First step of a rotation: makes the next key. Hosts get it; it signs nothing.

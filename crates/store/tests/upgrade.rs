@@ -40,8 +40,8 @@ async fn upgraded(location: &Location) {
     let mut c = store.read().await.expect("reads");
     let host = instances::find(&mut c, instance(1).id).await.expect("read").expect("still there");
     assert_eq!((host.name.as_str(), host.version), ("h1", 3));
-    assert_eq!((host.sources_mode, host.environment, host.content_spki_sha256), (SourcesMode::Additive, None, None));
     assert_eq!((host.group, host.place()), (None, None));
+    assert_eq!((host.sources_mode, host.environment, host.content_spki_sha256), (SourcesMode::Additive, None, None));
     drop(c);
     store.close().await;
     Store::open(location).await.expect("opens again").close().await;

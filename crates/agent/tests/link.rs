@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_drydock-agent");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn agent(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);

@@ -14,7 +14,7 @@ use drydock_domain::source::host::{HostSource, HostSources, HostSourcesReport, H
 use drydock_domain::source::unit::Format;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_drydock-agent");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const ORIGINAL: &[u8] = b"[base]\nname=\xe4\n";
 
 fn agent(root: &Path, args: &[&str]) -> Command {

@@ -259,12 +259,13 @@ async fn health_and_metrics_tell_the_truth() {
 async fn silent_connections_take_places_only_until_the_handshake_s_limit() {
     let server = TestServer::start_with(|s| s.connections_max = 16).await;
     let fresh = || Person::new(server.running.addr, &server.running.ca_pem, &server.admin.token);
+    // Before the first of them: its place is free again a limit after it came.
+    let began = std::time::Instant::now();
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(tokio::net::TcpStream::connect(server.running.addr).await.expect("in the backlog"));
     }
     let asked = fresh();
-    let began = std::time::Instant::now();
     // 20 silent peers before us, 16 at a time: we come after the first handshake limit.
     let patient = reqwest::Client::builder()
         .tls_certs_only([reqwest::Certificate::from_pem(server.running.ca_pem.as_bytes()).expect("a certificate")])

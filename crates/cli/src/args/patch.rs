@@ -26,6 +26,10 @@ pub enum PatchCommand {
     Show(ShowArgs),
     /// Cancel a patch job: hosts stop before their next step
     Cancel(CancelArgs),
+    /// Start an ended patch job again on the hosts where it did not succeed
+    ///
+    /// A new job with the same settings. Hosts that were deleted since are left out.
+    Rerun(RerunArgs),
 }
 
 /// Arguments of `patch plan`.
@@ -132,4 +136,18 @@ pub struct CancelArgs {
     /// Also end the commands that run on the hosts now; package databases are repaired and verified after that
     #[arg(long)]
     pub kill: bool,
+}
+
+/// Arguments of `patch rerun`.
+#[derive(Debug, Args)]
+pub struct RerunArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// On every host of the job, also those where it succeeded
+    #[arg(long)]
+    pub all_hosts: bool,
+    /// How it is started.
+    #[command(flatten)]
+    pub start: StartArgs,
 }

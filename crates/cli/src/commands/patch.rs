@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{CancelPatchJob, PatchJob, PatchTask, PatchTaskDetail};
+use drydock_api::rest::{CancelPatchJob, ErrorKind, Instance, PatchJob, PatchTask, PatchTaskDetail};
 use drydock_domain::ids::JobId;
+use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::PatchJobSpec;
+use drydock_domain::patch::task::TaskState;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
 use serde::Serialize;
@@ -13,7 +15,7 @@ use uuid::Uuid;
 
 use super::follow::{Followed, follow, read};
 use super::{connect, document, list};
-use crate::args::patch::{CancelArgs, PatchCommand, PatchListArgs, ShowArgs, StartArgs};
+use crate::args::patch::{CancelArgs, PatchCommand, PatchListArgs, RerunArgs, ShowArgs, StartArgs};
 use crate::args::{Connection, Output};
 use crate::client::{Client, Query};
 use crate::failure::{Ending, Failure};
@@ -49,7 +51,42 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
         PatchCommand::List(args) => list_all(args, &connect(connection, world)?, world).await,
         PatchCommand::Show(args) => show(args, &connect(connection, world)?, world).await,
         PatchCommand::Cancel(args) => cancel(args, &connect(connection, world)?, world).await,
+        PatchCommand::Rerun(args) => {
+            let client = connect(connection, world)?;
+            let spec = again(&args, &client).await?;
+            start(spec, args.start, &client, world).await
+        }
     }
+}
+
+/// The specification of an ended job once more, for the hosts that need it.
+async fn again(args: &RerunArgs, client: &Client) -> Result<PatchJobSpec, Failure> {
+    let picture = read(client, args.job).await?;
+    if !picture.job.state.is_final() {
+        return Err(Failure::Usage(format!(
+            "patch job {0} has not ended ({1}); wait for it (drydock patch show {0} --follow) or cancel it",
+            args.job,
+            picture.job.state.as_str()
+        )));
+    }
+    let succeeded = |state| matches!(state, TaskState::Succeeded | TaskState::SucceededRebootRequired);
+    let mut hosts = Vec::new();
+    for task in picture.by_name().into_iter().filter(|task| args.all_hosts || !succeeded(task.state)) {
+        match client.get::<Instance>(&["instances", &task.instance.to_string()], &Query::new()).await {
+            Ok(instance) => hosts.push(instance.id.to_string()),
+            Err(Failure::Refused { error, .. }) if error.kind == ErrorKind::NotFound => {}
+            Err(other) => return Err(other),
+        }
+    }
+    if hosts.is_empty() {
+        return Err(Failure::Usage(format!(
+            "patch job {} succeeded on every host that is still there; --all-hosts starts it on all of them",
+            args.job
+        )));
+    }
+    let mut spec = picture.job.spec.clone();
+    spec.instance_filter = InstanceFilter { instances: hosts, ..InstanceFilter::default() };
+    Ok(spec)
 }
 
 async fn start(spec: PatchJobSpec, args: StartArgs, client: &Client, world: &mut World) -> Result<Ending, Failure> {

@@ -76,3 +76,41 @@ async fn scripts_and_spec_files_are_read_here() {
     prepared.hide.push((prepared.home.path().display().to_string(), "HOME".into()));
     assert_snapshot!("error_file", prepared.run(&format!("patch run --all --file {}", file.display())).await);
 }
+
+#[tokio::test]
+async fn a_rerun_is_the_same_job_on_the_hosts_where_it_did_not_succeed() {
+    let fake = Fake::start().await;
+    let tasks = vec![
+        task(1, "web-1", TaskState::Succeeded),
+        task(2, "web-2", TaskState::Failed),
+        task(3, "web-3", TaskState::TimedOut),
+        task(4, "gone", TaskState::NoAgentDetected),
+    ];
+    let mut ended = job(JobState::CompletedWithErrors, &tasks);
+    ended.spec.display_name = "Thursday night".into();
+    let (second, third) = (tasks[1].instance, tasks[2].instance);
+    fake.json(&format!("GET /patch-jobs/{JOB}"), &ended)
+        .json(&format!("GET /patch-jobs/{JOB}/tasks?limit=1000"), &page(tasks))
+        .json("POST /patch-jobs", &job(JobState::Started, &[]));
+    for (n, id) in [(2, second), (3, third)] {
+        let mut found = instance(n, "web");
+        found.id = id;
+        fake.json(&format!("GET /instances/{id}"), &found);
+    }
+    let ran = fake.run(&format!("patch rerun {JOB} --no-wait")).await;
+    assert_eq!(ran.code, 0, "{ran}");
+    let spec: PatchJobSpec = serde_json::from_str(&fake.seen().pop().expect("sent").body).expect("a spec");
+    assert_eq!(spec.instance_filter.instances, [second.to_string(), third.to_string()]);
+    assert_eq!((spec.display_name.as_str(), spec.instance_filter.all), ("Thursday night", false));
+}
+
+#[tokio::test]
+async fn a_job_that_has_not_ended_is_not_rerun() {
+    let fake = Fake::start().await;
+    let tasks = vec![task(1, "web-1", TaskState::Started)];
+    fake.json(&format!("GET /patch-jobs/{JOB}"), &job(JobState::Patching, &tasks))
+        .json(&format!("GET /patch-jobs/{JOB}/tasks?limit=1000"), &page(tasks));
+    let ran = fake.run(&format!("patch rerun {JOB}")).await;
+    assert_eq!(ran.code, 2, "{ran}");
+    assert!(ran.err.contains("has not ended"), "{ran}");
+}

@@ -23,6 +23,7 @@ async fn a_server_killed_anywhere_in_a_sync_loses_nothing_and_shows_no_half() {
     let mut interrupted = 0;
     for kill_after_ms in [0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128] {
         let mut w = World::new().await;
+        w.collected().await;
         w.control.create_source(&w.server(), yum.spec("base", "")).await.expect("a source");
         let job = w.control.sync_source(&w.server(), "base").await.expect("a job").id;
         let mut runner = Runner::default();
@@ -93,6 +94,7 @@ async fn two_servers_on_one_store_never_run_one_job_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_lost_its_lease_shows_nothing() {
     let w = World::new().await;
+    w.collected().await;
     let yum = Yum::new(300);
     w.control.create_source(&w.server(), yum.spec("base", "")).await.expect("a source");
     let job = w.control.sync_source(&w.server(), "base").await.expect("a job").id;
@@ -119,6 +121,7 @@ async fn a_job_that_lost_its_lease_shows_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_cancelled_before_it_begins_and_while_it_works() {
     let w = World::new().await;
+    w.collected().await;
     // Nobody answers there: the sync waits until it is cancelled.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
@@ -144,6 +147,7 @@ async fn a_job_is_cancelled_before_it_begins_and_while_it_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_server_gives_its_jobs_back_at_once() {
     let w = World::new().await;
+    w.collected().await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let spec = format!(r#"{{"name":"slow","format":"rpm","origin":{{"upstream":{{"urls":["{url}"]}}}}}}"#);

@@ -155,9 +155,8 @@ fn edited(
                 findings.note(&shown, "it is there already");
                 continue;
             }
-            let problem = format!(
-                "{shown} is there already with other content; a version never changes: raise the version, or remove the other one first"
-            );
+            let problem =
+                format!("{shown} is there already with other content; a version never changes: upload it with a higher version");
             return Err(upload_error(file, problem));
         }
         let entry = Entry { key: key.clone(), record: snapshot::write_record(&record), parts: vec![package.stanza.clone()] };

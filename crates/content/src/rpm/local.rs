@@ -134,7 +134,7 @@ fn admit(request: &LocalRequest, file: &LocalFile, record: &UnitRecord, present:
     }
     let name = nevra(&record.name, &record.version, &record.arch);
     if present.names.contains(&name) && !present.by_digest.contains_key(&record.digest) {
-        return refused(format!("{name} is there already with other content; raise its release, or remove the other one"));
+        return refused(format!("{name} is there already with other content; upload it with a higher release"));
     }
     Ok(())
 }

@@ -156,7 +156,7 @@ fn edited(
                 continue;
             }
             let problem =
-                format!("{shown} is there already with other content; a version never changes: upload it with a higher version");
+                format!("{shown} is there already with other content; a version never changes: raise the version, then upload");
             return Err(upload_error(file, problem));
         }
         let entry = Entry { key: key.clone(), record: snapshot::write_record(&record), parts: vec![package.stanza.clone()] };

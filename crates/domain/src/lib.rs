@@ -8,8 +8,11 @@
 //! newer agent or server speaks to an older one.
 
 pub mod access;
+pub mod advisory;
+pub mod applicability;
 pub mod enrolment;
 pub mod group;
+pub mod host_rules;
 pub mod ids;
 pub mod instance;
 pub mod inventory;

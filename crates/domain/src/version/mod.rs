@@ -6,11 +6,15 @@ pub mod rpm;
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest version accepted, bytes. Real ones stay below 80; keys and comparisons are bounded by this.
 pub const VERSION_MAX_BYTES: usize = 200;
 
 /// Whose rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// rpm: `[epoch:]version[-release]`.
     Rpm,

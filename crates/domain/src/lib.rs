@@ -19,6 +19,7 @@ pub mod inventory;
 pub mod inventory_history;
 pub mod limits;
 pub mod patch;
+pub mod query;
 pub mod schedule;
 pub mod source;
 pub mod validate;

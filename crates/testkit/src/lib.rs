@@ -1,5 +1,6 @@
 //! What tests and developer commands need around Drydock: real package repositories built from
-//! nothing ([`upstream`]), a loopback server for them ([`serve`]) and real hosts ([`lab`]).
+//! nothing ([`upstream`]), a loopback server for them ([`serve`]), real hosts ([`lab`]), and small random worlds that real package
+//! managers are asked about ([`worlds`]).
 //!
 //! Absent on purpose: anything a shipped crate could depend on, and any knowledge of Drydock's own
 //! server or agent. A lab host is a plain machine; scenarios put Drydock on it.
@@ -13,3 +14,4 @@ pub mod process;
 pub mod serve;
 pub mod upstream;
 pub mod wait;
+pub mod worlds;

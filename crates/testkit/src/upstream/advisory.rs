@@ -52,7 +52,7 @@ pub struct Advisory {
 const ISSUED: &str = "2026-01-15 12:00:00";
 
 /// The whole `updateinfo.xml`.
-pub(super) fn updateinfo(advisories: &[Advisory]) -> String {
+pub(crate) fn updateinfo(advisories: &[Advisory]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<updates>\n");
     for advisory in advisories {
         write_advisory(&mut xml, advisory);

@@ -10,6 +10,7 @@ mod large;
 mod rpm;
 mod standard;
 
+pub(crate) use advisory::updateinfo;
 pub use advisory::{Advisory, AdvisoryKind, Severity};
 pub use deb::{AptArchive, DebPackage, Relation, SigningKey};
 pub use large::{LARGE_DEBS, LARGE_NAMES, LARGE_SUITE, LARGE_VERSIONS, large_apt, large_yum, write_yum};
@@ -25,7 +26,7 @@ use anyhow::Result;
 use crate::cache::{build_once, cache_dir, recipe_key};
 
 /// One call of a package tool: tiny packages take well under a second each.
-const TOOL_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const TOOL_LIMIT: Duration = Duration::from_secs(120);
 /// Packages built at the same time.
 const BUILDERS: usize = 2;
 /// Change it when the builders make other repositories from the same recipe.
@@ -90,7 +91,7 @@ pub(crate) fn upstream_dir() -> Result<PathBuf> {
 }
 
 /// Does `work` for each item, [`BUILDERS`] at a time; the first failure is returned.
-fn for_each_in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+pub(crate) fn for_each_in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = Mutex::new(items.iter());
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {

@@ -28,6 +28,12 @@ pub struct RpmPackage {
     pub release: String,
     /// Whether it is for this machine's architecture instead of `noarch`.
     pub native: bool,
+    /// Another architecture instead, for example `i686`.
+    pub target: Option<&'static str>,
+    /// `Vendor:`.
+    pub vendor: &'static str,
+    /// `ModularityLabel:`; empty = none.
+    pub modularity: &'static str,
     /// `Requires:` lines.
     pub requires: Vec<String>,
     /// `Provides:` lines.
@@ -49,6 +55,9 @@ impl RpmPackage {
             version: version.into(),
             release: "1".into(),
             native: false,
+            target: None,
+            vendor: "Drydock Lab",
+            modularity: "",
             requires: Vec::new(),
             provides: Vec::new(),
             obsoletes: Vec::new(),
@@ -60,7 +69,7 @@ impl RpmPackage {
     /// Architecture as RPM writes it.
     #[must_use]
     pub fn arch(&self) -> &'static str {
-        if self.native { NATIVE_ARCH } else { "noarch" }
+        self.target.unwrap_or(if self.native { NATIVE_ARCH } else { "noarch" })
     }
 
     /// `name-version-release.arch.rpm`.
@@ -100,6 +109,9 @@ impl RpmPackage {
         // Neither stripping nor compressing: files are installed as given.
         command.args(["--define", "__os_install_post %{nil}", "--define", "_build_id_links none"]);
         command.args(["--define", &format!("_dbpath {}", work.path().join("db").display())]);
+        if let Some(target) = self.target {
+            command.args(["--target", target]);
+        }
         command.arg(&spec);
         run(&mut command, TOOL_LIMIT)?.success().with_context(|| format!("cannot build {}", self.file_name()))?;
         Ok(())
@@ -112,10 +124,14 @@ impl RpmPackage {
         if let Some(epoch) = self.epoch {
             let _ = writeln!(spec, "Epoch: {epoch}");
         }
-        if !self.native {
+        if self.arch() == "noarch" {
             spec.push_str("BuildArch: noarch\n");
         }
-        let _ = writeln!(spec, "Summary: Lab package {}\nLicense: Apache-2.0\nVendor: Drydock Lab\nAutoReqProv: no", self.name);
+        if !self.modularity.is_empty() {
+            let _ = writeln!(spec, "ModularityLabel: {}", self.modularity);
+        }
+        let _ =
+            writeln!(spec, "Summary: Lab package {}\nLicense: Apache-2.0\nVendor: {}\nAutoReqProv: no", self.name, self.vendor);
         for (tag, values) in [("Requires", &self.requires), ("Provides", &self.provides), ("Obsoletes", &self.obsoletes)] {
             for value in values {
                 let _ = writeln!(spec, "{tag}: {value}");

@@ -58,6 +58,10 @@ ids! {
     JobId = "patch job";
     /// A patch task: one host's part of a patch job.
     TaskId = "patch task";
+    /// A patch deployment: patch jobs on a schedule.
+    DeploymentId = "patch deployment";
+    /// An execution of a patch deployment: a run that was due or asked for.
+    ExecutionId = "execution";
     /// An access token of a person or a program.
     AccessTokenId = "access token";
     /// A software source.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::task::TaskState;
+use crate::ids::{DeploymentId, JobId};
 
 /// State of a patch job, Google's names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,6 +68,28 @@ impl JobState {
     pub fn is_final(self) -> bool {
         !matches!(self, JobState::Started | JobState::InstanceLookup | JobState::Patching)
     }
+}
+
+/// Why there is a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum JobOrigin {
+    /// Somebody asked for it.
+    #[default]
+    Asked,
+    /// A run of a patch deployment.
+    Deployment {
+        /// The deployment; it may be deleted since.
+        id: DeploymentId,
+        /// Its name.
+        name: String,
+    },
+    /// An ended job once more. Its hosts are taken from that job's tasks, not looked up by the filter.
+    Rerun {
+        /// The ended job.
+        job: JobId,
+        /// Also on hosts where it succeeded.
+        all_hosts: bool,
+    },
 }
 
 /// Tasks per state; states without tasks are absent.

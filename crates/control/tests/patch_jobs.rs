@@ -84,6 +84,7 @@ async fn a_job_goes_from_request_to_the_last_report() {
         skipped: vec![skipped],
         patches: vec![],
         requested: vec![],
+        modules: vec![],
         findings: vec![],
     }];
     let outcome = PackageOutcome::Applied;

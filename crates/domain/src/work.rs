@@ -9,7 +9,7 @@ use crate::patch::spec::PatchConfig;
 
 /// Highest version of [`WorkOrder`]'s form. An agent refuses a higher one and says so. An order carries the lowest that
 /// says all of it ([`PatchConfig::work_version`]), so that older agents go on taking what they understand whole.
-pub const WORK_VERSION: u32 = 2;
+pub const WORK_VERSION: u32 = 3;
 
 /// What an order's signature covers in front of the order's bytes: a signature made for anything else never fits.
 pub const ORDER_SIGNATURE_CONTEXT: &[u8] = b"drydock-work-order-v1\n";

@@ -24,12 +24,12 @@ fn action(kind: ActionKind, name: &str, from: Option<&str>, to: Option<&str>) ->
 }
 
 fn plan(manager: ManagerKind, actions: Vec<PlannedAction>) -> Plan {
-    Plan { manager, actions, skipped: Vec::new(), patches: Vec::new(), requested: Vec::new(), findings: Vec::new() }
+    Plan { manager, actions, skipped: Vec::new(), patches: Vec::new(), requested: Vec::new(), modules: Vec::new(), findings: Vec::new() }
 }
 
 fn set(packages: &[(&str, &str)]) -> PackageSet {
     let one =
-        |(n, v): &(&str, &str)| Package { name: (*n).into(), arch: "amd64".into(), version: (*v).into(), source: String::new() };
+        |(n, v): &(&str, &str)| Package { name: (*n).into(), arch: "amd64".into(), version: (*v).into(), ..Package::default() };
     PackageSet::new(packages.iter().map(one).collect())
 }
 

@@ -60,7 +60,7 @@ impl World {
             name: (*n).into(),
             arch: "x".into(),
             version: v.to_string(),
-            source: String::new(),
+            ..Package::default()
         };
         PackageSet::new(self.installed.iter().map(package).collect())
     }
@@ -181,6 +181,7 @@ impl Host for Paper {
             skipped: vec![],
             patches: vec![],
             requested: vec![],
+            modules: vec![],
             findings: vec![],
         }])
     }
@@ -506,6 +507,7 @@ fn a_repository_that_the_plan_names_itself_is_not_told_twice() {
         skipped: vec![],
         patches: vec![],
         requested: vec![],
+        modules: vec![],
         findings,
     };
     let mut plans = [plan(vec![]), plan(vec![finding("a")])];

@@ -103,6 +103,7 @@ pub fn new_entry(order: WorkOrder, boot: &str, now: Timestamp) -> Entry {
         steps: Vec::new(),
         plans: Vec::new(),
         packages: Vec::new(),
+        modules: vec![],
         reboots: 0,
         reboot_reasons: Vec::new(),
     };

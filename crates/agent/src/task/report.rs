@@ -200,6 +200,7 @@ mod tests {
             skipped: vec![skipped; 20_000],
             patches: vec![],
             requested: vec![],
+            modules: vec![],
             findings: vec![],
         });
         report.packages = vec![result("a", PackageOutcome::Applied); 1000];

@@ -130,7 +130,15 @@ fn planned(action: ActionKind, name: &str, from: Option<&str>, to: Option<&str>)
 }
 
 fn plan(actions: Vec<PlannedAction>, skipped: SkippedUpdate, findings: Vec<Finding>) -> Plan {
-    Plan { manager: ManagerKind::Apt, actions, skipped: vec![skipped], patches: vec![], requested: vec![], findings }
+    Plan {
+        manager: ManagerKind::Apt,
+        actions,
+        skipped: vec![skipped],
+        patches: vec![],
+        requested: vec![],
+        modules: vec![],
+        findings,
+    }
 }
 
 /// What host `web-1` reports at the end of a job that went wrong for one package.
@@ -185,6 +193,7 @@ pub fn detail(task: PatchTask) -> PatchTaskDetail {
         ],
         plans: vec![plan(actions, skipped.clone(), findings), plan(vec![], skipped, vec![])],
         packages,
+        modules: vec![],
         reboots: 1,
         reboot_reasons: vec!["kernel 6.1.31 is installed, 6.1.30 runs".into()],
     };

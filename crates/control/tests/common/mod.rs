@@ -224,6 +224,7 @@ pub fn report(task: TaskId, seq: u64, state: TaskState) -> TaskReport {
         steps: Vec::new(),
         plans: Vec::new(),
         packages: Vec::new(),
+        modules: vec![],
         reboots: 0,
         reboot_reasons: Vec::new(),
     }

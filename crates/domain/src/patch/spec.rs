@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::filter::InstanceFilter;
+use super::modules::ModuleChange;
 use super::operation::{PackageChanges, UpdateType};
 use super::pattern::Pattern;
 use crate::limits::{
@@ -86,6 +87,9 @@ pub struct PatchConfig {
     /// *Ours*: only updates whose advisories close these CVEs. apt cannot tell and refuses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cves: Vec<String>,
+    /// *Ours*: module streams and profiles to change (dnf 4), instead of general updates; others refuse.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleChange>,
     /// *Ours*: plan, then download the packages into the package manager's cache; nothing is installed, no step runs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub download_only: bool,
@@ -263,6 +267,7 @@ impl PatchJobSpec {
 impl PatchConfig {
     fn check(&self, at: &str, problems: &mut Problems) {
         self.check_operations(at, problems);
+        self.check_modules(at, problems);
         check_patterns(&format!("{at}.apt.excludes"), &self.apt.excludes, problems);
         check_patterns(&format!("{at}.yum.excludes"), &self.yum.excludes, problems);
         check_patterns(&format!("{at}.zypper.excludes"), &self.zypper.excludes, problems);

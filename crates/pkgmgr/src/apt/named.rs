@@ -33,7 +33,15 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, packages: &PackageChanges) ->
     let actions = actions_of(&simulation, &database, &offers);
     wishes.settle(TOOL, &actions, &|_| None)?;
     let requested = wishes.requested();
-    Ok(Plan { manager: ManagerKind::Apt, actions, skipped: wishes.notes, patches: Vec::new(), requested, findings: Vec::new() })
+    Ok(Plan {
+        manager: ManagerKind::Apt,
+        actions,
+        skipped: wishes.notes,
+        patches: Vec::new(),
+        requested,
+        modules: Vec::new(),
+        findings: Vec::new(),
+    })
 }
 
 /// apt's transaction for the words, or its refusal.

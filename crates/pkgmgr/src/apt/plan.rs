@@ -108,7 +108,15 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings, choic
         skipped.push(SkippedUpdate { name: inst.name.clone(), arch: inst.arch.clone(), version: inst.to.clone(), reason });
     }
     skipped.sort();
-    Ok(Plan { manager: ManagerKind::Apt, actions, skipped, patches: Vec::new(), requested: Vec::new(), findings: Vec::new() })
+    Ok(Plan {
+        manager: ManagerKind::Apt,
+        actions,
+        skipped,
+        patches: Vec::new(),
+        requested: Vec::new(),
+        modules: Vec::new(),
+        findings: Vec::new(),
+    })
 }
 
 struct Planner<'a> {

@@ -233,6 +233,7 @@ impl PackageManager for Dnf {
                 skipped: left,
                 patches: Vec::new(),
                 requested: Vec::new(),
+                modules: Vec::new(),
                 findings: answer.findings,
             });
         }

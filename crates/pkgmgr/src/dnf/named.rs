@@ -30,6 +30,7 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, packages: &PackageChanges, st
         manager: ManagerKind::Dnf,
         actions: answer.actions,
         requested: wishes.requested(),
+        modules: Vec::new(),
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: answer.findings,

@@ -252,6 +252,7 @@ impl PackageManager for Dnf5 {
             skipped: left,
             patches: Vec::new(),
             requested: Vec::new(),
+            modules: Vec::new(),
             findings: Vec::new(),
         })
     }

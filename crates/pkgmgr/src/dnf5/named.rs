@@ -57,6 +57,7 @@ pub(super) fn plan(dnf5: &Dnf5, runner: &dyn Runner, packages: &PackageChanges) 
         manager: ManagerKind::Dnf5,
         actions,
         requested: wishes.requested(),
+        modules: Vec::new(),
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: Vec::new(),

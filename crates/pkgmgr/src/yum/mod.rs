@@ -220,6 +220,7 @@ impl PackageManager for Yum {
             skipped: left,
             patches: Vec::new(),
             requested: Vec::new(),
+            modules: Vec::new(),
             findings: Vec::new(),
         })
     }

@@ -39,6 +39,7 @@ pub(super) fn plan(yum: &Yum, runner: &dyn Runner, packages: &PackageChanges) ->
         manager: ManagerKind::Yum,
         actions,
         requested: wishes.requested(),
+        modules: Vec::new(),
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: Vec::new(),

@@ -39,6 +39,7 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, packages: &PackageChang
         manager: ManagerKind::Zypper,
         actions,
         requested: wishes.requested(),
+        modules: Vec::new(),
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: world.findings,

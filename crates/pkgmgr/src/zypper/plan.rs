@@ -78,7 +78,15 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
     skipped.sort();
     let mut patches: Vec<String> = answer.solvables.iter().filter(|s| s.kind == "patch").map(|s| s.name.clone()).collect();
     patches.sort();
-    Ok(Plan { manager: ManagerKind::Zypper, actions, skipped, patches, requested: Vec::new(), findings: world.findings })
+    Ok(Plan {
+        manager: ManagerKind::Zypper,
+        actions,
+        skipped,
+        patches,
+        requested: Vec::new(),
+        modules: Vec::new(),
+        findings: world.findings,
+    })
 }
 
 /// Packages asked for beside patches: every newer one, or those that no needed patch names (OTHER).

@@ -8,6 +8,7 @@ use drydock_api::agent::v1::agent_link_client::AgentLinkClient;
 use drydock_api::agent::v1::section_report::Body;
 use drydock_api::agent::v1::{EnrolRequest, EnrolResponse, ReportTaskRequest, ReportTaskResponse, SectionReport};
 use drydock_domain::ids::TaskId;
+use drydock_domain::host_rules::HostRules;
 use drydock_domain::inventory::{Health, OsFacts, Package, PackageSet, SectionKind, UpdateSet, fingerprint};
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::task::TaskState;
@@ -215,7 +216,7 @@ impl Agent {
             name: (*name).to_owned(),
             arch: "amd64".to_owned(),
             version: (*version).to_owned(),
-            source: String::new(),
+            ..Package::default()
         };
         let set = PackageSet::new(packages.iter().map(package).collect());
         let json = |kind: SectionKind| match kind {
@@ -223,6 +224,7 @@ impl Agent {
             SectionKind::Packages => serde_json::to_vec(&set),
             SectionKind::Updates => serde_json::to_vec(&UpdateSet::default()),
             SectionKind::Health => serde_json::to_vec(&Health::default()),
+            SectionKind::Rules => serde_json::to_vec(&HostRules::default()),
         };
         SectionKind::ALL
             .into_iter()
@@ -263,6 +265,7 @@ impl Agent {
             steps: vec![],
             plans: vec![],
             packages: vec![],
+            modules: vec![],
             reboots: 0,
             reboot_reasons: vec![],
         };

@@ -74,6 +74,10 @@ ids! {
     GroupId = "group";
     /// Background work: a sync, a publication, a collection.
     ContentJobId = "content job";
+    /// A feed of advisories or vulnerabilities.
+    FeedId = "advisory feed";
+    /// An exception: a vulnerability that is accepted for a while.
+    ExceptionId = "exception";
 }
 
 #[cfg(test)]

@@ -1,0 +1,90 @@
+//! Exceptions: vulnerabilities that are accepted for a while, with who answers for it.
+
+use drydock_domain::ids::ExceptionId;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use crate::advisory_records::ExceptionRecord;
+use crate::error::{StoreError, StoreResult};
+use crate::row::{id, int, micros, opt_micros, opt_time, storable, text, time};
+use crate::sql::Sql;
+
+const COLUMNS: &str =
+    "SELECT id, cve, scope, owner, reason, created_by, created_at, expires_at, version FROM vulnerability_exceptions";
+
+/// Adds an exception.
+pub async fn insert(c: &mut AnyConnection, exception: &ExceptionRecord) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO vulnerability_exceptions (id, cve, scope, owner, reason, created_by, created_at, expires_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(exception.id.to_string())
+    .bind(storable(&exception.cve))
+    .bind(storable(&exception.scope))
+    .bind(storable(&exception.owner))
+    .bind(storable(&exception.reason))
+    .bind(storable(&exception.created_by))
+    .bind(micros(exception.created_at))
+    .bind(opt_micros(exception.expires_at))
+    .bind(exception.version)
+    .execute(c)
+    .await
+    .map(drop)
+    .map_err(StoreError::query("store an exception"))
+}
+
+/// Replaces scope, owner, reason and end, if the version is still the one read; the version grows.
+pub async fn update(c: &mut AnyConnection, exception: &ExceptionRecord) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE vulnerability_exceptions SET scope = $2, owner = $3, reason = $4, expires_at = $5, version = version + 1 \
+         WHERE id = $1 AND version = $6",
+    )
+    .bind(exception.id.to_string())
+    .bind(storable(&exception.scope))
+    .bind(storable(&exception.owner))
+    .bind(storable(&exception.reason))
+    .bind(opt_micros(exception.expires_at))
+    .bind(exception.version)
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("edit an exception"))
+}
+
+/// All of them, newest first: some hundred.
+pub async fn list(c: &mut AnyConnection) -> StoreResult<Vec<ExceptionRecord>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" ORDER BY id DESC");
+    sql.fetch(c, "list exceptions").await?.iter().map(read).collect()
+}
+
+/// The exception with this id.
+pub async fn find(c: &mut AnyConnection, exception: ExceptionId) -> StoreResult<Option<ExceptionRecord>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE id = ").bind(exception.to_string());
+    sql.fetch(c, "read an exception").await?.first().map(read).transpose()
+}
+
+/// Removes an exception.
+pub async fn delete(c: &mut AnyConnection, exception: ExceptionId) -> StoreResult<bool> {
+    sqlx::query("DELETE FROM vulnerability_exceptions WHERE id = $1")
+        .bind(exception.to_string())
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1)
+        .map_err(StoreError::query("delete an exception"))
+}
+
+fn read(row: &AnyRow) -> StoreResult<ExceptionRecord> {
+    Ok(ExceptionRecord {
+        id: id(row, "id")?,
+        cve: text(row, "cve")?,
+        scope: text(row, "scope")?,
+        owner: text(row, "owner")?,
+        reason: text(row, "reason")?,
+        created_by: text(row, "created_by")?,
+        created_at: time(row, "created_at")?,
+        expires_at: opt_time(row, "expires_at")?,
+        version: int(row, "version")?,
+    })
+}

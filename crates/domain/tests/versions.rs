@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::path::PathBuf;
 
-use drydock_domain::version::{Scheme, compare, rpm};
+use drydock_domain::version::{Scheme, compare, rpm, sort_key};
 use proptest::prelude::*;
 
 fn table(name: &str) -> Option<String> {
@@ -86,6 +86,11 @@ proptest! {
     fn any_text_is_compared_or_refused(a in ".{0,40}", b in ".{0,40}") {
         let _ = compare(Scheme::Deb, &a, &b);
         let _ = compare(Scheme::Rpm, &a, &b);
+        for scheme in [Scheme::Rpm, Scheme::Deb] {
+            if let Ok(order) = compare(scheme, &a, &b) {
+                prop_assert_eq!(sort_key(scheme, &a).expect("a key").cmp(&sort_key(scheme, &b).expect("a key")), order);
+            }
+        }
     }
 }
 
@@ -93,6 +98,8 @@ fn laws(scheme: Scheme, v: &[String]) -> Result<(), TestCaseError> {
     let cmp = |a: usize, b: usize| compare(scheme, &v[a], &v[b]).expect("generated versions are valid");
     prop_assert_eq!(cmp(0, 1), cmp(1, 0).reverse());
     prop_assert_eq!(cmp(0, 0), Ordering::Equal);
+    let key = |a: usize| sort_key(scheme, &v[a]).expect("generated versions have keys");
+    prop_assert_eq!(key(0).cmp(&key(1)), cmp(0, 1));
     if cmp(0, 1) != Ordering::Greater && cmp(1, 2) != Ordering::Greater {
         prop_assert_ne!(cmp(0, 2), Ordering::Greater);
     }

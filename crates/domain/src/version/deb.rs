@@ -43,6 +43,23 @@ pub fn parse(text: &str) -> Result<DebVersion<'_>, BadVersion> {
     Ok(DebVersion { epoch, upstream, revision })
 }
 
+impl<'a> DebVersion<'a> {
+    /// Epoch; 0 when none is written.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The upstream part.
+    pub fn upstream(&self) -> &'a str {
+        self.upstream
+    }
+
+    /// The revision; empty when none is written.
+    pub fn revision(&self) -> &'a str {
+        self.revision
+    }
+}
+
 impl Ord for DebVersion<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.epoch

@@ -2,11 +2,14 @@
 //! table; dpkg's are written here, because the available crates differ from dpkg (on empty revisions and `~`).
 
 pub mod deb;
+mod key;
 pub mod rpm;
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
+
+pub use key::{SortKey, sort_key};
 
 /// Longest version accepted, bytes. Real ones stay below 80; keys and comparisons are bounded by this.
 pub const VERSION_MAX_BYTES: usize = 200;

@@ -39,6 +39,23 @@ pub fn parse(text: &str) -> Result<RpmVersion<'_>, BadVersion> {
     Ok(RpmVersion { epoch, version, release })
 }
 
+impl<'a> RpmVersion<'a> {
+    /// Epoch; 0 when none is written.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The version part.
+    pub fn version(&self) -> &'a str {
+        self.version
+    }
+
+    /// The release part; absent in most dependencies.
+    pub fn release(&self) -> Option<&'a str> {
+        self.release
+    }
+}
+
 impl Ord for RpmVersion<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         // A missing release sorts first: a total order, unlike rpm's "any release" of dependencies.

@@ -1,7 +1,11 @@
 //! Inventory sections: bodies by content, one pointer per instance and kind. Equal hosts share a body.
+//!
+//! A body of packages is stored as the name of its class (a zero byte, which no JSON begins with, and the number); who
+//! reads it through [`section`] or [`body`] gets the JSON that was reported. Older databases hold some as JSON.
 
 use drydock_domain::ids::InstanceId;
-use drydock_domain::inventory::SectionKind;
+use drydock_domain::inventory::{Package, PackageSet, SectionKind};
+use drydock_domain::inventory_history::ClassId;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -9,6 +13,11 @@ use sqlx::any::AnyRow;
 use crate::error::{StoreError, StoreResult};
 use crate::records::SectionRecord;
 use crate::row::{bytes, int, micros, parsed, text, time};
+use crate::sql::Sql;
+use crate::{history_classes, history_packages};
+
+/// First byte of a body that names a class.
+const CLASS_MARK: u8 = 0;
 
 /// Where an instance's section points to, without the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,20 +60,18 @@ pub async fn section(c: &mut AnyConnection, instance: InstanceId, kind: SectionK
     )
     .bind(instance.to_string())
     .bind(kind.as_str())
-    .fetch_optional(c)
+    .fetch_optional(&mut *c)
     .await
     .map_err(StoreError::query("read an inventory section"))?;
-    let read = |r: AnyRow| {
-        Ok(SectionRecord {
-            kind: parsed(&r, "kind", SectionKind::parse)?,
-            fingerprint: text(&r, "fingerprint")?,
-            reported_fingerprint: text(&r, "reported_fingerprint")?,
-            changed_at: time(&r, "changed_at")?,
-            reported_at: time(&r, "reported_at")?,
-            body: bytes(&r, "body")?,
-        })
-    };
-    row.map(read).transpose()
+    let Some(r) = row else { return Ok(None) };
+    Ok(Some(SectionRecord {
+        kind: parsed(&r, "kind", SectionKind::parse)?,
+        fingerprint: text(&r, "fingerprint")?,
+        reported_fingerprint: text(&r, "reported_fingerprint")?,
+        changed_at: time(&r, "changed_at")?,
+        reported_at: time(&r, "reported_at")?,
+        body: written_out(c, bytes(&r, "body")?).await?,
+    }))
 }
 
 /// Is this body stored?
@@ -80,6 +87,51 @@ pub async fn has_body(c: &mut AnyConnection, kind: SectionKind, fingerprint: &st
 
 /// A stored body.
 pub async fn body(c: &mut AnyConnection, kind: SectionKind, fingerprint: &str) -> StoreResult<Option<Vec<u8>>> {
+    match stored_body(c, kind, fingerprint).await? {
+        Some(body) => written_out(c, body).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The class behind a stored body of packages: `Ok(None)` when it is JSON, from a database older than classes.
+pub fn class_of(body: &[u8]) -> StoreResult<Option<ClassId>> {
+    let Some(number) = body.strip_prefix(&[CLASS_MARK]) else { return Ok(None) };
+    let bytes = number.try_into().map_err(|_| StoreError::Row { column: "body", problem: "a class reference is cut".into() })?;
+    Ok(Some(ClassId(u32::from_be_bytes(bytes))))
+}
+
+/// How a body of packages is stored.
+pub fn class_body(class: ClassId) -> Vec<u8> {
+    let mut body = vec![CLASS_MARK];
+    body.extend_from_slice(&class.0.to_be_bytes());
+    body
+}
+
+/// A body as JSON.
+async fn written_out(c: &mut AnyConnection, body: Vec<u8>) -> StoreResult<Vec<u8>> {
+    let Some(class) = class_of(&body)? else { return Ok(body) };
+    let ids = history_classes::decode(c, &[class].into()).await?.remove(&class).unwrap_or_default();
+    let packages: Vec<Package> = history_packages::by_ids(c, &ids).await?.into_iter().map(|(_, package)| package).collect();
+    if packages.len() != ids.len() {
+        return Err(StoreError::Row { column: "ids", problem: format!("class {} names packages that are gone", class.0) });
+    }
+    serde_json::to_vec(&PackageSet::new(packages)).map_err(|source| StoreError::Encode { what: "a package set", source })
+}
+
+/// The classes that stored bodies name.
+pub(crate) async fn referenced_classes(c: &mut AnyConnection) -> StoreResult<Vec<ClassId>> {
+    let mut sql = Sql::new("SELECT body FROM sections WHERE kind = ");
+    sql.bind(SectionKind::Packages.as_str());
+    let rows = sql.fetch(c, "read the classes of inventory bodies").await?;
+    let mut out = Vec::new();
+    for row in &rows {
+        out.extend(class_of(&bytes(row, "body")?)?);
+    }
+    Ok(out)
+}
+
+/// A body as it is stored.
+pub async fn stored_body(c: &mut AnyConnection, kind: SectionKind, fingerprint: &str) -> StoreResult<Option<Vec<u8>>> {
     let row = sqlx::query("SELECT body FROM sections WHERE kind = $1 AND fingerprint = $2")
         .bind(kind.as_str())
         .bind(fingerprint.to_owned())

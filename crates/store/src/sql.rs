@@ -58,6 +58,22 @@ impl Sql {
         self.push(")")
     }
 
+    /// Adds `(…, …)`, a list of numbers; an empty list is in nothing.
+    pub(crate) fn bind_numbers(&mut self, values: impl IntoIterator<Item = i64>) -> &mut Self {
+        self.push("(");
+        let before = self.count;
+        for value in values {
+            if self.count > before {
+                self.push(", ");
+            }
+            self.bind(value);
+        }
+        if self.count == before {
+            self.push("NULL");
+        }
+        self.push(")")
+    }
+
     /// Reads every row.
     pub(crate) async fn fetch(self, c: &mut AnyConnection, doing: &'static str) -> StoreResult<Vec<sqlx::any::AnyRow>> {
         if let Some(source) = self.broken {

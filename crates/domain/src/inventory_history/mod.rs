@@ -2,9 +2,10 @@
 //! hosts share, and a host's history is a short list of (time, class).
 //!
 //! [`class`] writes a set as bytes, alone or as its difference to another class; [`timeline`] writes what a host had
-//! from when to when. Absent: who mints the numbers, where the bytes are, how long they are kept.
+//! from when to when; [`digest`] finds what is stored already. Absent: who mints the numbers, where the bytes are, how long they are kept.
 
 pub mod class;
+pub mod digest;
 pub mod timeline;
 mod varint;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use timeline::{Holding, Span, Timeline, Window};
 
-/// An interned package: one (name, architecture, version, source …). The number is never given to another one.
+/// An interned package: one (name, architecture, version, source, vendor). The number is never given to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PackageId(pub u32);

@@ -1,0 +1,179 @@
+//! Package sets as classes: equal hosts share one, and a class is stored as its difference to an older one where that is
+//! shorter, over at most [`CHAIN_MAX`] steps.
+//!
+//! To read in bulk: [`present`] gives every active host with its class and each class once, decoded; [`decode`] gives
+//! some classes. A class is never edited and its number never given to another set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drydock_domain::ids::InstanceId;
+use drydock_domain::inventory_history::{CHAIN_MAX, ClassId, Damaged, PackageId, class, digest};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use crate::error::{StoreError, StoreResult};
+use crate::row::{bytes, count, id, opt_int};
+use crate::sql::Sql;
+
+/// Rows named in one statement, count.
+const CHUNK_ROWS: usize = 500;
+/// More classes than this are read as a whole table instead of one by one, count.
+const SCAN_ABOVE: usize = 20_000;
+
+/// The fleet as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Every active host that reported its packages, by id.
+    pub hosts: Vec<(InstanceId, ClassId)>,
+    /// Each class that one of them has: ascending ids.
+    pub classes: BTreeMap<ClassId, Vec<PackageId>>,
+}
+
+/// A class as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassRow {
+    /// The class that `ids` is the difference to.
+    pub base: Option<ClassId>,
+    /// Classes between this one and one written in full.
+    pub depth: u32,
+    /// The set, as `domain::inventory_history::class` reads it.
+    pub ids: Vec<u8>,
+}
+
+/// Every active host with its class, and each class once.
+pub async fn present(c: &mut AnyConnection) -> StoreResult<Fleet> {
+    let rows = sqlx::query(
+        "SELECT t.instance_id, t.class_id FROM history_timelines t JOIN instances i ON i.id = t.instance_id \
+         WHERE i.state = 'ACTIVE' ORDER BY t.instance_id",
+    )
+    .fetch_all(&mut *c)
+    .await
+    .map_err(StoreError::query("read the package classes of the fleet"))?;
+    let read = |r: &AnyRow| Ok((id(r, "instance_id")?, class_id(r, "class_id")?));
+    let hosts: Vec<(InstanceId, ClassId)> = rows.iter().map(read).collect::<StoreResult<_>>()?;
+    let wanted = hosts.iter().map(|(_, class)| *class).collect();
+    Ok(Fleet { classes: decode(c, &wanted).await?, hosts })
+}
+
+/// What a host has now; `None`: it never reported its packages.
+pub async fn of_host(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<Option<ClassId>> {
+    let row = sqlx::query("SELECT class_id FROM history_timelines WHERE instance_id = $1")
+        .bind(instance.to_string())
+        .fetch_optional(c)
+        .await
+        .map_err(StoreError::query("read the package class of an instance"))?;
+    row.map(|r| class_id(&r, "class_id")).transpose()
+}
+
+/// Some classes, decoded. One that is gone is an error: whoever names a class keeps it.
+pub async fn decode(c: &mut AnyConnection, wanted: &BTreeSet<ClassId>) -> StoreResult<BTreeMap<ClassId, Vec<PackageId>>> {
+    let rows = rows(c, wanted).await?;
+    let mut out: BTreeMap<ClassId, Vec<PackageId>> = BTreeMap::new();
+    // Bases are older, so they come first.
+    for (id, row) in &rows {
+        let base = row.base.and_then(|base| out.get(&base)).map(Vec::as_slice);
+        let ids = class::decode(&row.ids, base).map_err(damaged)?;
+        out.insert(*id, ids);
+    }
+    out.retain(|id, _| wanted.contains(id));
+    Ok(out)
+}
+
+/// Which of `packages` (ascending) some classes hold; a class that holds none is left out.
+pub async fn holding(
+    c: &mut AnyConnection,
+    wanted: &BTreeSet<ClassId>,
+    packages: &[PackageId],
+) -> StoreResult<BTreeMap<ClassId, Vec<PackageId>>> {
+    let rows = rows(c, wanted).await?;
+    let mut out: BTreeMap<ClassId, Vec<PackageId>> = BTreeMap::new();
+    for (id, row) in &rows {
+        let base = row.base.map(|base| out.get(&base).map(Vec::as_slice).unwrap_or_default());
+        let held = class::holds(&row.ids, base, packages).map_err(damaged)?;
+        if !held.is_empty() {
+            out.insert(*id, held);
+        }
+    }
+    out.retain(|id, _| wanted.contains(id));
+    Ok(out)
+}
+
+/// Some classes as they are stored, with every class they are written against.
+pub async fn rows(c: &mut AnyConnection, wanted: &BTreeSet<ClassId>) -> StoreResult<BTreeMap<ClassId, ClassRow>> {
+    let mut found = if wanted.len() > SCAN_ABOVE { every(c).await? } else { BTreeMap::new() };
+    let mut missing: Vec<ClassId> = wanted.iter().copied().filter(|id| !found.contains_key(id)).collect();
+    // A chain has a bounded length; one more round finds a missing row.
+    for _ in 0..=CHAIN_MAX + 1 {
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        for chunk in missing.chunks(CHUNK_ROWS) {
+            let mut sql = Sql::new("SELECT id, base_id, depth, ids FROM history_classes WHERE id IN ");
+            sql.bind_numbers(chunk.iter().map(|id| i64::from(id.0)));
+            for row in &sql.fetch(c, "read package classes").await? {
+                found.insert(class_id(row, "id")?, read(row)?);
+            }
+        }
+        if let Some(gone) = missing.iter().find(|id| !found.contains_key(id)) {
+            return Err(StoreError::Row { column: "class_id", problem: format!("there is no class {}", gone.0) });
+        }
+        let bases: BTreeSet<ClassId> = missing.iter().filter_map(|id| found.get(id)?.base).collect();
+        missing = bases.into_iter().filter(|id| !found.contains_key(id)).collect();
+    }
+    Err(StoreError::Row { column: "base_id", problem: "classes stand on each other without end".to_owned() })
+}
+
+/// Every class as it is stored.
+pub(crate) async fn every(c: &mut AnyConnection) -> StoreResult<BTreeMap<ClassId, ClassRow>> {
+    let sql = Sql::new("SELECT id, base_id, depth, ids FROM history_classes ORDER BY id");
+    let rows = sql.fetch(c, "read package classes").await?;
+    rows.iter().map(|r| Ok((class_id(r, "id")?, read(r)?))).collect()
+}
+
+/// Forgets classes.
+pub(crate) async fn delete(c: &mut AnyConnection, ids: &[i64]) -> StoreResult<u64> {
+    let mut sql = Sql::new("DELETE FROM history_classes WHERE id IN ");
+    sql.bind_numbers(ids.iter().copied());
+    sql.execute(c, "forget unused package classes").await
+}
+
+/// Classes that may be one of these sets, by digest.
+pub(crate) async fn find(c: &mut AnyConnection, sets: &[&[PackageId]]) -> StoreResult<BTreeSet<ClassId>> {
+    let mut found = BTreeSet::new();
+    for chunk in sets.chunks(CHUNK_ROWS) {
+        let mut sql = Sql::new("SELECT id FROM history_classes WHERE digest IN ");
+        sql.bind_numbers(chunk.iter().map(|ids| digest::class(ids)));
+        for row in &sql.fetch(c, "look up package classes").await? {
+            found.insert(class_id(row, "id")?);
+        }
+    }
+    Ok(found)
+}
+
+/// Adds classes under their numbers: id, digest and row.
+pub(crate) async fn insert(c: &mut AnyConnection, classes: &[(ClassId, i64, ClassRow)]) -> StoreResult<()> {
+    for chunk in classes.chunks(CHUNK_ROWS) {
+        let mut sql = Sql::new("INSERT INTO history_classes (id, digest, base_id, depth, ids) VALUES ");
+        for (n, (id, digest, row)) in chunk.iter().enumerate() {
+            sql.push(if n == 0 { "(" } else { ", (" }).bind(i64::from(id.0)).push(", ").bind(*digest);
+            sql.push(", ").bind(row.base.map(|b| i64::from(b.0))).push(", ").bind(i64::from(row.depth));
+            sql.push(", ").bind(row.ids.clone()).push(")");
+        }
+        sql.execute(c, "store package classes").await?;
+    }
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> StoreResult<ClassRow> {
+    let base = opt_int(row, "base_id")?.map(|n| u32::try_from(n).map(ClassId)).transpose();
+    let base = base.map_err(|e| StoreError::Row { column: "base_id", problem: e.to_string() })?;
+    Ok(ClassRow { base, depth: count(row, "depth")?, ids: bytes(row, "ids")? })
+}
+
+pub(crate) fn class_id(row: &AnyRow, column: &'static str) -> StoreResult<ClassId> {
+    count(row, column).map(ClassId)
+}
+
+pub(crate) fn damaged(e: Damaged) -> StoreError {
+    StoreError::Row { column: "ids", problem: e.to_string() }
+}

@@ -2,7 +2,7 @@
 //!
 //! With `DRYDOCK_RECORD=FILE` the commands and what they printed are written there, as a chain for tests.
 //!
-//! `pkgmgr-probe detect|installed|broken|refresh|updates|repair|reboot|watch`, `pkgmgr-probe plan [PATCH-CONFIG-JSON]`,
+//! `pkgmgr-probe detect|installed|broken|refresh|updates|modules|repair|reboot|watch`, `pkgmgr-probe plan [PATCH-CONFIG-JSON]`,
 //! `pkgmgr-probe apply [PATCH-CONFIG-JSON | @PLAN-FILE]` (plans, applies, verifies; changes the host).
 
 use std::path::Path;
@@ -52,6 +52,10 @@ fn run(backend: &Backend, runner: &dyn Runner, verb: &str, argument: &str) -> Re
         "installed" => json!(installed()?),
         "broken" => json!(backend.broken(runner)?.iter().map(|b| format!("{} {}", b.package.name, b.state)).collect::<Vec<_>>()),
         "refresh" => json!(backend.refresh(runner)?),
+        "modules" => {
+            let modules = backend.modules(runner)?;
+            json!({"streams": modules.streams, "states": modules.states})
+        }
         "updates" => json!(backend.updates(runner)?),
         "watch" => json!(backend.watch_paths()),
         "repair" => {
@@ -80,6 +84,7 @@ fn run(backend: &Backend, runner: &dyn Runner, verb: &str, argument: &str) -> Re
                 "rebootSuggested": outcome.reboot_suggested,
                 "output": outcome.output,
                 "packages": verify_with(&plan, &before, &after, &broken, &outcome.failed_packages),
+                "modules": backend.verify_modules(&plan)?,
             })
         }
         _ => json!({"manager": backend.kind()}),

@@ -115,6 +115,14 @@ pub enum PkgError {
         /// What it cannot know.
         details: String,
     },
+    /// This host's package manager has no module streams.
+    #[error("{} has no module streams and profiles: {details}", manager.as_str())]
+    NoModules {
+        /// Whose.
+        manager: ManagerKind,
+        /// Who has them.
+        details: String,
+    },
     /// An exclude pattern cannot be used.
     #[error("exclude pattern {details}")]
     BadPattern {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use drydock_domain::inventory::{Finding, ManagerKind, Package, RebootReason, UpdateSet};
+use drydock_domain::patch::module_rules::HostModules;
+use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{Output, Plan};
 use drydock_domain::patch::spec::PatchConfig;
 use jiff::Timestamp;
@@ -122,12 +124,32 @@ pub trait PackageManager {
     fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError>;
     /// Does exactly `plan` or refuses with [`PkgError::WorldMoved`]. What is already done of it is not done again.
     fn apply(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError>;
+    /// Module streams that are offered, from the metadata that is there, and module states. Only dnf 4 has them.
+    fn modules(&self, _runner: &dyn Runner) -> Result<HostModules, PkgError> {
+        Err(no_modules(self.kind()))
+    }
+    /// What became of the plan's module changes, by reading the host's module states again.
+    fn verify_modules(&self, _plan: &Plan) -> Result<Vec<ModuleResult>, PkgError> {
+        Ok(Vec::new())
+    }
     /// Mends what an interrupted transaction left behind.
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError>;
     /// Why the host should be rebooted; `booted_at` = when the running system began (start of process 1).
     fn reboot_hint(&self, runner: &dyn Runner, booted_at: Timestamp) -> Result<Vec<RebootReason>, PkgError>;
     /// Directories and files whose change means that the package database changed.
     fn watch_paths(&self) -> Vec<PathBuf>;
+}
+
+/// Why a manager has no module streams.
+fn no_modules(manager: ManagerKind) -> PkgError {
+    let details = match manager {
+        ManagerKind::Apt => "they are for dnf 4 hosts such as Oracle Linux 8 and 9",
+        ManagerKind::Dnf5 => "dnf 5 hosts are not changed so; Fedora has no modules since 39",
+        ManagerKind::Yum => "they came with Oracle Linux 8 and dnf; here, software collections are packages of their own",
+        ManagerKind::Zypper => "they are for dnf 4 hosts; modules of SUSE are products, which repositories bring",
+        ManagerKind::Dnf => "this build of the agent cannot read them",
+    };
+    PkgError::NoModules { manager, details: details.to_owned() }
 }
 
 /// A package manager found on this host.
@@ -179,6 +201,9 @@ impl PackageManager for Backend {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if !config.modules.is_empty() && self.kind() != ManagerKind::Dnf {
+            return Err(no_modules(self.kind()));
+        }
         self.inner().plan(runner, config)
     }
 
@@ -188,6 +213,14 @@ impl PackageManager for Backend {
 
     fn download(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
         self.inner().download(runner, plan)
+    }
+
+    fn modules(&self, runner: &dyn Runner) -> Result<HostModules, PkgError> {
+        self.inner().modules(runner)
+    }
+
+    fn verify_modules(&self, plan: &Plan) -> Result<Vec<ModuleResult>, PkgError> {
+        self.inner().verify_modules(plan)
     }
 
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {

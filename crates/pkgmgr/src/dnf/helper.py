@@ -356,6 +356,8 @@ def plan(request):
     findings = fill(base)
     if request.get('named'):
         return plan_named(base, findings, request['named'])
+    if request.get('modules'):
+        return plan_modules(base, findings, request['modules'])
     before = available(base)
     names = set(request.get('excludedNames') or [])
     if names:
@@ -470,15 +472,16 @@ def ask_for(base, rows, requested, everything):
     return lost
 
 
-def resolve_exactly(base, rows, requested):
+def resolve_exactly(base, request):
     """Resolves to exactly the plan; otherwise says what is different."""
+    rows, requested = request.get('actions') or [], request.get('requested') or []
     key = lambda r: (r['name'], r['arch'], r['from'] or '', r['to'] or '')
     answer = {}
     for everything in (False, True):
         base.reset(goal=True)
         base._goal = dnf.goal.Goal(base.sack)
         base._goal.protect_running_kernel = base.conf.protect_running_kernel
-        lost = ask_for(base, rows, requested, everything)
+        lost = set_modules(base, request.get('targets')) or ask_for(base, rows, requested, everything)
         if lost:
             return {'moved': lost}
         try:
@@ -496,13 +499,13 @@ def resolve_exactly(base, rows, requested):
 def apply(request):
     base = open_base(True)
     fill(base)
-    rows = request['actions']
-    different = resolve_exactly(base, rows, request.get('requested') or [])
+    different = resolve_exactly(base, request)
     if different:
         return different
     will = transaction_rows(base)
-    base.download_packages(list(base.transaction.install_set))
-    check_signatures(base)
+    if base.transaction:
+        base.download_packages(list(base.transaction.install_set))
+        check_signatures(base)
     display = Display()
     failure = None
     try:
@@ -524,7 +527,7 @@ def download(request):
     """Only downloads; dnf itself keeps the files until a transaction has succeeded."""
     base = open_base(True)
     fill(base)
-    different = resolve_exactly(base, request['actions'], request.get('requested') or [])
+    different = resolve_exactly(base, request)
     if different:
         return different
     packages = list(base.transaction.install_set)
@@ -587,13 +590,13 @@ def repair(request):
 def main(request):
     logging.getLogger('dnf').addHandler(logging.NullHandler())
     actions = {'refresh': refresh, 'updates': updates, 'plan': plan, 'apply': apply,
-               'download': download, 'reboot': reboot, 'repair': repair}
+               'download': download, 'reboot': reboot, 'repair': repair, 'modules': modules}
     try:
         result = actions[request['action']](request)
     except dnf.exceptions.LockError as e:
         result = {'locked': str(e)}
     except Refused as e:
-        result = {'refused' if request.get('named') else 'error': str(e)}
+        result = {'refused' if request.get('named') or request.get('modules') else 'error': str(e)}
     except dnf.exceptions.Error as e:
         result = {'error': str(e)}
     print('DRYDOCK-RESULT ' + json.dumps(result), flush=True)

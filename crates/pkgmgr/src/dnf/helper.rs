@@ -1,5 +1,5 @@
-//! The helper that speaks for dnf 4 through its own Python API: request and answer. Its standard output is for
-//! people, except one line:
+//! The helper that speaks for dnf 4 through its own Python API (`helper.py`, for modules `modules.py`): request and answer.
+//! Its standard output is for people, except one line:
 //!
 //! ```text
 //! Installing dr-new-1.0-1.noarch
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drydock_domain::inventory::{Finding, Update};
+use drydock_domain::patch::modules::{ModuleChange, ModuleState, ModuleStream};
 use drydock_domain::patch::operation::{PackageWord, UpdateType};
 use drydock_domain::patch::report::{Output, PlannedAction};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::{Captured, CommandSpec, Finished};
 use crate::wish::Wishes;
 
-const SOURCE: &str = include_str!("helper.py");
+const SOURCE: &str = concat!(include_str!("helper.py"), "\n\n", include_str!("modules.py"));
 const MARK: &str = "DRYDOCK-RESULT ";
 
 /// What the helper is asked.
@@ -37,6 +38,12 @@ pub(crate) struct Request {
     /// plan: updates that any of these choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choose: Option<Choose>,
+    /// plan: these module changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleChange>,
+    /// apply: modules and what they become.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
     /// apply: names that are no dependencies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requested: Vec<String>,
@@ -74,6 +81,22 @@ impl From<&Wishes> for Named {
     }
 }
 
+/// A module and what it becomes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Target {
+    pub module: String,
+    pub after: ModuleState,
+}
+
+/// A module that a plan changes or that was named.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Told {
+    pub module: String,
+    pub before: ModuleState,
+    pub after: ModuleState,
+    pub packages: Vec<String>,
+}
+
 /// Which updates.
 #[derive(Debug, Serialize)]
 pub(crate) struct Choose {
@@ -94,6 +117,16 @@ pub(crate) struct Answer {
     pub unmet: BTreeMap<String, String>,
     /// plan: advisories and CVEs that chose something.
     pub met: BTreeSet<String>,
+    /// plan: names of new packages that a profile brings.
+    pub requested: Vec<String>,
+    /// plan: module changes that cannot be, by their number, and why.
+    pub refused_changes: BTreeMap<usize, String>,
+    /// plan: every module it names or changes.
+    pub told: Vec<Told>,
+    /// modules: what is offered.
+    pub streams: Vec<ModuleStream>,
+    /// modules: what is enabled or disabled.
+    pub states: BTreeMap<String, ModuleState>,
     /// download: how many packages came or were there.
     pub downloaded: usize,
     /// Another dnf holds a lock.

@@ -2,6 +2,7 @@
 //! the interpreter of the host's dnf; plugins (versionlock, subscription-manager) work as they do for dnf itself.
 
 mod helper;
+mod modules;
 mod named;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, RebootReason, UpdateSet};
+use drydock_domain::patch::module_rules::HostModules;
+use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{Plan, PlannedAction, SkippedUpdate};
 use drydock_domain::patch::spec::PatchConfig;
 use jiff::Timestamp;
@@ -25,7 +28,7 @@ use crate::run::{Finished, Runner};
 use crate::verify::{difference, remaining};
 use crate::wish::unmatched;
 pub(crate) use helper::failures;
-use helper::{Answer, Choose, Request};
+use helper::{Answer, Choose, Request, Target};
 
 /// Rounds of planning until no excluded package is pulled in; each hides the ones found before.
 const EXCLUDE_ROUNDS_MAX: usize = 10;
@@ -74,9 +77,11 @@ impl Dnf {
         runner: &dyn Runner,
         action: &'static str,
         todo: &[PlannedAction],
+        targets: Vec<Target>,
         requested: &[String],
     ) -> Result<(Answer, Finished), PkgError> {
-        let request = Request { action, actions: todo.to_vec(), requested: requested.to_vec(), ..Default::default() };
+        let requested = requested.to_vec();
+        let request = Request { action, actions: todo.to_vec(), targets, requested, ..Default::default() };
         let (answer, finished) = self.ask(runner, &request, APPLY_TIME_LIMIT)?;
         if !answer.moved.is_empty() {
             return Err(PkgError::WorldMoved { details: cut(&answer.moved.join("; ")) });
@@ -193,6 +198,9 @@ impl PackageManager for Dnf {
         if let Some(packages) = &config.packages {
             return named::plan(self, runner, packages, config.strict_repositories);
         }
+        if !config.modules.is_empty() {
+            return modules::plan(self, runner, &config.modules, config.strict_repositories);
+        }
         let settings = &config.yum;
         let excludes = Excludes::new(&settings.excludes)?;
         let mut hidden: BTreeSet<String> = BTreeSet::new();
@@ -253,7 +261,7 @@ impl PackageManager for Dnf {
         if todo.is_empty() {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        let (answer, finished) = self.exactly(runner, "download", &todo, &plan.requested)?;
+        let (answer, finished) = self.exactly(runner, "download", &todo, Vec::new(), &plan.requested)?;
         Ok(ApplyOutcome { output: helper::people(&finished), ..ApplyOutcome::downloaded(&finished, "dnf", answer.downloaded) })
     }
 
@@ -263,14 +271,15 @@ impl PackageManager for Dnf {
         }
         let installed = PackageSet::new(self.installed(runner)?);
         let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
-        if todo.is_empty() {
+        let (targets, modules) = modules::targets(&self.root, plan)?;
+        if todo.is_empty() && modules == 0 {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        let (answer, finished) = self.exactly(runner, "apply", &todo, &plan.requested)?;
+        let (answer, finished) = self.exactly(runner, "apply", &todo, targets, &plan.requested)?;
         let failed_packages = helper::failures(&answer.errors.join("\n"));
         let success = answer.failure.is_none();
         let message = match &answer.failure {
-            None => format!("dnf made {}", planned_changes(todo.len())),
+            None => format!("dnf made {}", planned_changes(todo.len() + modules)),
             Some(failure) => format!("dnf failed: {}", cut(failure)),
         };
         Ok(ApplyOutcome {
@@ -281,6 +290,14 @@ impl PackageManager for Dnf {
             failed_packages,
             reboot_suggested: answer.reboot_suggested,
         })
+    }
+
+    fn modules(&self, runner: &dyn Runner) -> Result<HostModules, PkgError> {
+        Ok(modules::list(self, runner)?.0)
+    }
+
+    fn verify_modules(&self, plan: &Plan) -> Result<Vec<ModuleResult>, PkgError> {
+        modules::verify(&self.root, plan)
     }
 
     fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {

@@ -1,25 +1,32 @@
 //! Patch jobs. Every change is conditional on the version read; the row is also what admissions queue behind.
 
 use drydock_domain::ids::JobId;
-use drydock_domain::patch::job::JobState;
+use drydock_domain::patch::job::{JobOrigin, JobState};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use crate::cursor;
 use crate::error::{StoreError, StoreResult};
 use crate::records::{JobQuery, JobRecord, Paged};
-use crate::row::{flag, id, int, json, micros, opt_micros, opt_time, parsed, text, time, to_json};
+use crate::row::{
+    flag, id, int, json, micros, opt_id, opt_int, opt_micros, opt_text, opt_time, parsed, storable, text, time, to_json,
+};
 use crate::sql::Sql;
 
 const COLUMNS: &str = "SELECT id, spec, state, created_by, created_at, deadline, finished_at, cancel_requested, \
-                       kill_requested, error_message, version FROM patch_jobs";
+                       kill_requested, error_message, deployment_id, deployment_name, rerun_of, rerun_all, version FROM patch_jobs";
 
 /// Adds a job.
 pub async fn insert(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<()> {
+    let (deployment, rerun) = match &job.origin {
+        JobOrigin::Asked => (None, None),
+        JobOrigin::Deployment { id, name } => (Some((id, name)), None),
+        JobOrigin::Rerun { job, all_hosts } => (None, Some((job, *all_hosts))),
+    };
     sqlx::query(
         "INSERT INTO patch_jobs (id, spec, display_name, dry_run, state, done, created_by, created_at, deadline, \
-         finished_at, cancel_requested, kill_requested, error_message, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         finished_at, cancel_requested, kill_requested, error_message, version, deployment_id, deployment_name, rerun_of, \
+         rerun_all) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(job.id.to_string())
     .bind(to_json("a patch job", &job.spec)?)
@@ -35,6 +42,10 @@ pub async fn insert(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<()> {
     .bind(i64::from(job.kill_requested))
     .bind(job.error_message.clone())
     .bind(job.version)
+    .bind(deployment.map(|(id, _)| id.to_string()))
+    .bind(deployment.map(|(_, name)| name.clone()))
+    .bind(rerun.map(|(job, _)| job.to_string()))
+    .bind(rerun.map(|(_, all_hosts)| i64::from(all_hosts)))
     .execute(c)
     .await
     .map(drop)
@@ -68,6 +79,9 @@ pub async fn list(c: &mut AnyConnection, query: &JobQuery) -> StoreResult<Paged<
     if let Some(instance) = query.instance {
         sql.push(" AND id IN (SELECT job_id FROM patch_tasks WHERE instance_id = ").bind(instance.to_string()).push(")");
     }
+    if let Some(name) = &query.deployment {
+        sql.push(" AND deployment_name = ").bind(storable(name));
+    }
     sql.push(" ORDER BY id DESC LIMIT ").bind(cursor::fetch_limit(&query.page));
     let rows = sql.fetch(c, "list patch jobs").await?;
     let jobs = rows.iter().map(read).collect::<StoreResult<Vec<_>>>()?;
@@ -97,6 +111,11 @@ pub async fn update(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<bool>
 }
 
 fn read(row: &AnyRow) -> StoreResult<JobRecord> {
+    let origin = match (opt_id(row, "deployment_id")?, opt_id(row, "rerun_of")?) {
+        (Some(id), _) => JobOrigin::Deployment { id, name: opt_text(row, "deployment_name")?.unwrap_or_default() },
+        (None, Some(job)) => JobOrigin::Rerun { job, all_hosts: opt_int(row, "rerun_all")? == Some(1) },
+        (None, None) => JobOrigin::Asked,
+    };
     Ok(JobRecord {
         id: id(row, "id")?,
         spec: json(row, "spec")?,
@@ -108,6 +127,7 @@ fn read(row: &AnyRow) -> StoreResult<JobRecord> {
         cancel_requested: flag(row, "cancel_requested")?,
         kill_requested: flag(row, "kill_requested")?,
         error_message: text(row, "error_message")?,
+        origin,
         version: int(row, "version")?,
     })
 }

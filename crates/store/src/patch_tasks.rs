@@ -1,6 +1,6 @@
 //! Patch tasks and their reports. Every change is conditional on the version read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::InstanceState;
@@ -152,6 +152,18 @@ pub async fn counts(c: &mut AnyConnection, jobs: &[JobId]) -> StoreResult<BTreeM
         out.entry(id(row, "job_id")?).or_default().insert(state, count(row, "n")?);
     }
     Ok(out)
+}
+
+/// Instances on which a job did not succeed; with `all`, every one it reached.
+pub async fn to_do_again(c: &mut AnyConnection, job: JobId, all: bool) -> StoreResult<BTreeSet<InstanceId>> {
+    let mut sql = Sql::new("SELECT instance_id FROM patch_tasks WHERE job_id = ");
+    sql.bind(job.to_string());
+    if !all {
+        let succeeded = TaskState::ALL.into_iter().filter(|state| state.is_success());
+        sql.push(" AND state NOT IN ").bind_list(succeeded.map(|state| state.as_str().to_owned()));
+    }
+    let rows = sql.fetch(c, "read the hosts of an ended patch job").await?;
+    rows.iter().map(|r| id(r, "instance_id")).collect()
 }
 
 /// Stores state, hold, message and times of `task`, if the row still has `task.version`; the row's version grows.

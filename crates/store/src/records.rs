@@ -7,7 +7,7 @@ use drydock_domain::ids::{AccessTokenId, EnvironmentId, GroupId, InstanceId, Job
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
 use drydock_domain::inventory::{OsFacts, PackageChange, SectionKind};
 use drydock_domain::patch::admission::WaitingOn;
-use drydock_domain::patch::job::JobState;
+use drydock_domain::patch::job::{JobOrigin, JobState};
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
 use drydock_domain::source::host::SourcesMode;
@@ -189,6 +189,8 @@ pub struct JobRecord {
     pub kill_requested: bool,
     /// Job-level failure only.
     pub error_message: String,
+    /// Why there is this job.
+    pub origin: JobOrigin,
     /// Grows with every change of the row; the etag, and what admissions are conditional on.
     pub version: i64,
 }
@@ -300,6 +302,8 @@ pub struct JobQuery {
     pub state: Option<JobState>,
     /// Only jobs with a task of this instance.
     pub instance: Option<InstanceId>,
+    /// Only runs of the patch deployment with this name.
+    pub deployment: Option<String>,
     /// Which page.
     pub page: PageQuery,
 }

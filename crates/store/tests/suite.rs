@@ -12,7 +12,7 @@ use drydock_domain::ids::{AccessTokenId, InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
 use drydock_domain::inventory::{PackageChange, SectionKind, fingerprint};
 use drydock_domain::patch::admission::WaitingOn;
-use drydock_domain::patch::job::JobState;
+use drydock_domain::patch::job::{JobOrigin, JobState};
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::task::TaskState;
 use drydock_store::idempotency::KeyUse;
@@ -63,6 +63,7 @@ fn job(n: u128) -> JobRecord {
         cancel_requested: false,
         kill_requested: false,
         error_message: String::new(),
+        origin: JobOrigin::Asked,
         version: 1,
     }
 }
@@ -312,7 +313,7 @@ async fn jobs_and_tasks_are_kept_whole(a: Store, b: Store) {
 
     assert_eq!(patch_jobs::find(&mut c, job(2).id).await.expect("read"), Some(JobRecord { version: 2, ..ended }));
     assert_eq!(patch_jobs::open(&mut c).await.expect("read"), [job(1)]);
-    let query = |state, instance| JobQuery { state, instance, page: page(5, None) };
+    let query = |state, instance| JobQuery { state, instance, page: page(5, None), ..JobQuery::default() };
     let ids = |page: Paged<JobRecord>| page.items.into_iter().map(|j| j.id).collect::<Vec<_>>();
     assert_eq!(ids(patch_jobs::list(&mut c, &query(None, Some(instance(3).id))).await.expect("read")), [job(2).id, job(1).id]);
     assert!(ids(patch_jobs::list(&mut c, &query(None, Some(InstanceId(id(5))))).await.expect("read")).is_empty());

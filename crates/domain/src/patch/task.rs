@@ -112,6 +112,11 @@ impl TaskState {
         )
     }
 
+    /// The host is done, and as asked.
+    pub fn is_success(self) -> bool {
+        matches!(self, TaskState::Succeeded | TaskState::SucceededRebootRequired)
+    }
+
     /// The agent holds the order and has not finished: the host is disrupted.
     pub fn is_running(self) -> bool {
         !self.is_final() && self != TaskState::Pending

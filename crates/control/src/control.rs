@@ -18,6 +18,7 @@ use crate::context::{Clock, OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::hub::{HintHub, JobWatch, JobWatches};
 use crate::key::WorkKey;
+use crate::selection::SectionCache;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,7 @@ struct Inner {
     wake: Notify,
     contacts: Mutex<Contacts>,
     ids: Mutex<ContextV7>,
+    sections: Mutex<SectionCache>,
 }
 
 /// Contacts not yet written: the newest per instance and token. Losing them costs some seconds of `last seen`.
@@ -76,6 +78,7 @@ impl Control {
             wake: Notify::new(),
             contacts: Mutex::default(),
             ids: Mutex::new(ContextV7::new()),
+            sections: Mutex::default(),
         }))
     }
 
@@ -187,6 +190,11 @@ impl Control {
 
     pub(crate) fn contacts(&self) -> MutexGuard<'_, Contacts> {
         self.0.contacts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Inventory sections that filters have read.
+    pub(crate) fn sections(&self) -> MutexGuard<'_, SectionCache> {
+        self.0.sections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the instance was last heard of: the row, or the note not yet written.

@@ -14,6 +14,7 @@ mod hub;
 mod key;
 mod ops;
 pub mod reconcile;
+mod selection;
 mod views;
 
 pub use content_views::*;
@@ -26,6 +27,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use hub::{Attachment, HintHub, JobWatch};
 pub use key::{KeyError, WorkKey};
 pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
+pub use ops::{AddedView, LeftOut, MatchView, NamedHost};
 pub use views::{
     EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported, SectionBodyIn,
     SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 
 use crate::cursor;
 use crate::error::{StoreError, StoreResult};
-use crate::records::{InstanceQuery, InstanceRecord, InventorySummary, Paged};
+use crate::records::{InstanceQuery, InstanceRecord, InventorySummary, PageQuery, Paged};
 use crate::row::{
     count, flag, id, int, json, micros, opt_id, opt_json, opt_micros, opt_parsed, opt_text, opt_time, parsed, storable, text,
     time, to_json,
@@ -127,6 +127,283 @@ pub async fn list(c: &mut AnyConnection, query: &InstanceQuery) -> StoreResult<P
     let rows = sql.fetch(c, "list instances").await?;
     let instances = rows.iter().map(read).collect::<StoreResult<Vec<_>>>()?;
     Ok(cursor::page(&query.page, instances, |i| vec![i.name.clone()]))
+}
+
+/// These instances by name; those that are gone are left out.
+pub async fn by_ids(c: &mut AnyConnection, ids: &[InstanceId]) -> StoreResult<Vec<InstanceRecord>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE id IN ").bind_list(ids.iter().map(ToString::to_string)).push(" ORDER BY name");
+    sql.fetch(c, "read some instances").await?.iter().map(read).collect()
+}
+
+/// The name that a page of [`list`] begins after.
+pub fn page_begins(page: &PageQuery) -> StoreResult<Option<String>> {
+    Ok(cursor::keys::<1>(page)?.map(|[last]| last))
+}
+
+/// Makes a page of instances by name, chosen elsewhere, with a cursor that [`list`] understands. One more than the page
+/// holds says that there are more.
+pub fn page_of(page: &PageQuery, instances: Vec<InstanceRecord>) -> Paged<InstanceRecord> {
+    cursor::page(page, instances, |i| vec![i.name.clone()])
+}
+
+/// What a filter needs of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Name of the group it is in.
+    pub group: Option<String>,
+}
+
+/// Every instance in this state, by name, with what filters look at. The whole fleet: some 10 MB for 50,000 hosts.
+pub async fn targets(c: &mut AnyConnection, state: InstanceState) -> StoreResult<Vec<Target>> {
+    let mut sql = Sql::new(
+        "SELECT id, name, zone, labels, (SELECT g.name FROM instance_groups g WHERE g.id = instances.group_id) AS group_name \
+         FROM instances WHERE state = ",
+    );
+    sql.bind(state.as_str()).push(" ORDER BY name");
+    let rows = sql.fetch(c, "read the targets of a patch job").await?;
+    let read = |r: &AnyRow| {
+        let (id, name, zone) = (id(r, "id")?, text(r, "name")?, text(r, "zone")?);
+        Ok(Target { id, name, zone, labels: json(r, "labels")?, group: opt_text(r, "group_name")? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// What an edit replaces.
+#[derive(Debug, Clone, Copy)]
+pub struct Edit<'a> {
+    /// Labels.
+    pub labels: &'a Labels,
+    /// Zone.
+    pub zone: &'a str,
+}
+
+/// Replaces labels and zone, if the version is still the one read.
+pub async fn edit(c: &mut AnyConnection, instance: InstanceId, edit: Edit<'_>, version: i64) -> StoreResult<bool> {
+    let changed =
+        sqlx::query("UPDATE instances SET labels = $2, zone = $3, version = version + 1 WHERE id = $1 AND version = $4")
+            .bind(instance.to_string())
+            .bind(to_json("labels", edit.labels)?)
+            .bind(edit.zone.to_owned())
+            .bind(version)
+            .execute(&mut *c)
+            .await
+            .map_err(StoreError::query("edit an instance"))?;
+    if changed.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("DELETE FROM instance_labels WHERE instance_id = $1")
+        .bind(instance.to_string())
+        .execute(&mut *c)
+        .await
+        .map_err(StoreError::query("replace the labels of an instance"))?;
+    put_labels(c, instance, edit.labels).await?;
+    Ok(true)
+}
+
+/// Moves an instance to a state, if the version is still the one read. The pending reason goes.
+pub async fn set_state(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    state: InstanceState,
+    reject_reason: &str,
+    version: i64,
+) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE instances SET state = $2, pending_reason = NULL, reject_reason = $3, version = version + 1 \
+         WHERE id = $1 AND version = $4",
+    )
+    .bind(instance.to_string())
+    .bind(state.as_str())
+    .bind(reject_reason.to_owned())
+    .bind(version)
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("change the state of an instance"))
+}
+
+/// Replaces sources mode and environment, if the version is still the one read. An environment that is gone is an
+/// error: see [`StoreError::is_referenced`].
+pub async fn set_sources(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    mode: SourcesMode,
+    environment: Option<EnvironmentId>,
+    version: i64,
+) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE instances SET sources_mode = $2, environment_id = $3, version = version + 1 WHERE id = $1 AND version = $4",
+    )
+    .bind(instance.to_string())
+    .bind(mode.as_str())
+    .bind(environment.map(|e| e.to_string()))
+    .bind(version)
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("edit the sources of an instance"))
+}
+
+/// Records the key of a content certificate, if the instance is in `state`; the key before it stays good beside it, any
+/// older one is forgotten. The same key again changes nothing. `false`: there is no such instance in `state`.
+pub async fn set_content_key(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    spki_sha256: &str,
+    state: InstanceState,
+) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE instances SET previous_content_spki_sha256 = CASE WHEN content_spki_sha256 = $2 \
+         THEN previous_content_spki_sha256 ELSE content_spki_sha256 END, content_spki_sha256 = $2 \
+         WHERE id = $1 AND state = $3",
+    )
+    .bind(instance.to_string())
+    .bind(spki_sha256.to_owned())
+    .bind(state.as_str())
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("record the key of a content certificate"))
+}
+
+/// The instance whose content certificate has, or had before the present one, this key.
+pub async fn find_by_content_key(c: &mut AnyConnection, spki_sha256: &str) -> StoreResult<Option<InstanceRecord>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE content_spki_sha256 = ").bind(spki_sha256.to_owned());
+    sql.push(" OR previous_content_spki_sha256 = ").bind(spki_sha256.to_owned());
+    sql.fetch(c, "look up an instance by the key of its content certificate").await?.first().map(read).transpose()
+}
+
+/// Deletes an instance with its labels, inventory, history and attachments. `false`: there is none.
+pub async fn delete(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<bool> {
+    let gone = sqlx::query("DELETE FROM instances WHERE id = $1")
+        .bind(instance.to_string())
+        .execute(&mut *c)
+        .await
+        .map_err(StoreError::query("delete an instance"))?;
+    // Only now: who attaches holds the instance's row, so every attachment there will ever be is visible here.
+    sqlx::query("DELETE FROM attachments WHERE target_kind = 'INSTANCE' AND target_id = $1")
+        .bind(instance.to_string())
+        .execute(c)
+        .await
+        .map_err(StoreError::query("detach the sources of an instance"))?;
+    Ok(gone.rows_affected() == 1)
+}
+
+/// A certificate as issued.
+#[derive(Debug, Clone, Copy)]
+pub struct Certificate<'a> {
+    /// SHA-256 of its public key (SPKI, DER), hex.
+    pub spki_sha256: &'a str,
+    /// The key to go on accepting until this one is used; `None` when the key stays.
+    pub previous: Option<&'a str>,
+    /// Its serial number, hex.
+    pub serial: &'a str,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+/// Records a certificate, if the current key is still `current` and the instance in `state`.
+pub async fn set_certificate(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    certificate: Certificate<'_>,
+    current: &str,
+    state: InstanceState,
+) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE instances SET spki_sha256 = $2, previous_spki_sha256 = $3, certificate_serial = $4, \
+         certificate_expires_at = $5 WHERE id = $1 AND spki_sha256 = $6 AND state = $7",
+    )
+    .bind(instance.to_string())
+    .bind(certificate.spki_sha256.to_owned())
+    .bind(certificate.previous.map(str::to_owned))
+    .bind(certificate.serial.to_owned())
+    .bind(micros(certificate.not_after))
+    .bind(current.to_owned())
+    .bind(state.as_str())
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("record a certificate"))
+}
+
+/// Forgets the previous key, if `current` is the current one.
+pub async fn drop_previous_key(c: &mut AnyConnection, instance: InstanceId, current: &str) -> StoreResult<()> {
+    sqlx::query("UPDATE instances SET previous_spki_sha256 = NULL WHERE id = $1 AND spki_sha256 = $2")
+        .bind(instance.to_string())
+        .bind(current.to_owned())
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("forget the previous key of an instance"))
+}
+
+/// Notes a contact; never goes back.
+pub async fn touch(c: &mut AnyConnection, instance: InstanceId, at: Timestamp) -> StoreResult<()> {
+    sqlx::query("UPDATE instances SET last_seen = $2 WHERE id = $1 AND (last_seen IS NULL OR last_seen < $2)")
+        .bind(instance.to_string())
+        .bind(micros(at))
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("note a contact of an instance"))
+}
+
+/// Gives out the instance's next order number: one more than the last, and at least `floor`. Holds the instance's row
+/// until the transaction ends. `None`: there is no such instance in `state`.
+pub async fn next_order_number(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    floor: i64,
+    state: InstanceState,
+) -> StoreResult<Option<i64>> {
+    let row = sqlx::query(
+        "UPDATE instances SET order_number = CASE WHEN order_number >= $2 THEN order_number + 1 ELSE $2 END \
+         WHERE id = $1 AND state = $3 RETURNING order_number",
+    )
+    .bind(instance.to_string())
+    .bind(floor)
+    .bind(state.as_str())
+    .fetch_optional(c)
+    .await
+    .map_err(StoreError::query("give out an order number"))?;
+    row.map(|r| int(&r, "order_number")).transpose()
+}
+
+/// Stores what the inventory adds up to, and the facts when they changed.
+pub async fn set_inventory(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    summary: &InventorySummary,
+    os: Option<&str>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE instances SET packages = $2, updates = $3, security_updates = $4, held_updates = $5, reboot_required = $6, \
+         findings = $7, inventory_changed_at = $8, os = COALESCE($9, os) WHERE id = $1",
+    )
+    .bind(instance.to_string())
+    .bind(i64::from(summary.packages))
+    .bind(i64::from(summary.updates))
+    .bind(i64::from(summary.security_updates))
+    .bind(i64::from(summary.held_updates))
+    .bind(i64::from(summary.reboot_required))
+    .bind(i64::from(summary.findings))
+    .bind(opt_micros(summary.changed_at))
+    .bind(os.map(str::to_owned))
+    .execute(c)
+    .await
+    .map(drop)
+    .map_err(StoreError::query("store the inventory's summary"))
 }
 
 /// What a filter needs of an instance.

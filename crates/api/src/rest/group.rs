@@ -6,6 +6,8 @@ use drydock_domain::instance::InstanceState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::instance::NamedInstance;
+
 /// A managed instance group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -68,4 +70,48 @@ pub struct EditMembers {
     pub add: Vec<String>,
     /// Instances to take out, by name or id.
     pub remove: Vec<String>,
+}
+
+/// Which instances to put into a group: those that match a filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddMatching {
+    /// For example `os.id = ol and label env=prod`.
+    pub filter: String,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What became of the instances that match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AddedMembers {
+    /// The group afterwards.
+    pub group: Group,
+    /// Instances put in (with a dry run: that would be), count.
+    pub added_total: u64,
+    /// The first 1000 of them by name.
+    pub added: Vec<NamedInstance>,
+    /// Instances that were in it before, count.
+    pub already_members: u64,
+    /// Instances that match and do not fit, count.
+    pub left_out_total: u64,
+    /// The first 1000 of them by name.
+    pub left_out: Vec<LeftOutInstance>,
+}
+
+/// An instance that matches and does not fit into the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOutInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// Why, for people.
+    pub why: String,
 }

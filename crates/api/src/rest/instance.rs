@@ -3,6 +3,7 @@
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason, Reachability};
 use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, PackageChange, Update};
+use drydock_domain::patch::filter::InstanceFilter;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -136,4 +137,35 @@ pub struct HistoryEntry {
     /// The patch task, when it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
+}
+
+/// Asks which instances a filter reaches.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MatchInstances {
+    /// As in a patch job.
+    pub instance_filter: InstanceFilter,
+}
+
+/// The active instances that a filter reaches now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MatchedInstances {
+    /// All of them, count.
+    pub total: u64,
+    /// The first 1000 by name.
+    pub instances: Vec<NamedInstance>,
+}
+
+/// An instance by id and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NamedInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
 }

@@ -22,8 +22,11 @@ pub use environment::{
     AffectedInstance, Environment, EnvironmentPointer, OfferedUpgrade, PointerMove, PromotionMove, PromotionResult,
 };
 pub use error::{ApiError, ErrorKind};
-pub use group::{EditGroup, EditMembers, Group, GroupMember};
-pub use instance::{EditInstance, HistoryEntry, Instance, InventorySummary, PackageList, RejectInstance, UpdateList};
+pub use group::{AddMatching, AddedMembers, EditGroup, EditMembers, Group, GroupMember, LeftOutInstance};
+pub use instance::{
+    EditInstance, HistoryEntry, Instance, InventorySummary, MatchInstances, MatchedInstances, NamedInstance, PackageList,
+    RejectInstance, UpdateList,
+};
 pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail};
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,

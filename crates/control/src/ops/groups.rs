@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 /// Groups of one server, count: lists of them are not paged.
 const GROUPS_MAX: usize = 1000;
 /// Members added and removed at once, count: they are locked together.
-const MEMBERS_AT_ONCE_MAX: usize = 1000;
+pub(super) const MEMBERS_AT_ONCE_MAX: usize = 1000;
 /// Documents made at once when members change, count; of more hosts the reconciler makes them within seconds.
 const DOCUMENTS_AT_ONCE_MAX: usize = 16;
 
@@ -227,7 +227,7 @@ impl Control {
         Ok(found)
     }
 
-    async fn group_view(&self, record: GroupRecord) -> Result<GroupView> {
+    pub(super) async fn group_view(&self, record: GroupRecord) -> Result<GroupView> {
         let name = record.name.clone();
         let made = views(&mut *self.read().await?, vec![record]).await?;
         made.into_iter().next().ok_or_else(|| no_group(&name))

@@ -21,7 +21,7 @@ use crate::views::{InstanceEdit, InstanceView, PackagesView, UpdatesView};
 const ZONE_MAX_BYTES: usize = 63;
 
 /// Longest part of a name to look for, bytes: longer than any name.
-const NAME_PART_MAX_BYTES: usize = 255;
+pub(super) const NAME_PART_MAX_BYTES: usize = 255;
 
 /// A change of state by a person.
 struct Transition {
@@ -243,7 +243,7 @@ impl Control {
         found.ok_or_else(|| Error::NotFound(format!("instance {}", super::act::cut(id_or_name, 255))))
     }
 
-    fn view(&self, record: InstanceRecord, now: Timestamp) -> InstanceView {
+    pub(super) fn view(&self, record: InstanceRecord, now: Timestamp) -> InstanceView {
         let last_seen = self.last_seen(record.id, record.last_seen);
         InstanceView { reachability: self.reachability(record.id, last_seen, now), last_seen, record }
     }

@@ -2,16 +2,15 @@
 
 use drydock_domain::access::Permission;
 use drydock_domain::ids::{JobId, TaskId};
-use drydock_domain::instance::InstanceState;
 use drydock_domain::limits::JOB_TARGETS_MAX;
-use drydock_domain::patch::filter::{InstanceFacts, InstanceFilter};
+use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::{JobState, StateCounts, percent_complete};
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::validate::Invalid;
 use drydock_store::idempotency::KeyUse;
-use drydock_store::instances::Target;
 use drydock_store::records::{JobQuery, JobRecord, Paged, TaskQuery, TaskRecord};
-use drydock_store::{Reader, commit, groups, idempotency, instances, patch_jobs, patch_tasks};
+use drydock_store::{Reader, commit, groups, idempotency, patch_jobs, patch_tasks};
+use jiff::Timestamp;
 
 use super::act::{Act, cut};
 use super::{RACE_RETRIES, digest};
@@ -43,7 +42,7 @@ impl Control {
             }
         }
         spec.validate()?;
-        self.check_targets(&spec.instance_filter).await?;
+        self.check_targets(&spec.instance_filter, ctx.now).await?;
         let record = JobRecord {
             id: JobId(self.mint(ctx.now)),
             deadline: spec.deadline(ctx.now),
@@ -85,7 +84,22 @@ impl Control {
         self.job_view(&mut c, id).await.map(Some)
     }
 
-    async fn check_targets(&self, filter: &InstanceFilter) -> Result<()> {
+    async fn check_targets(&self, filter: &InstanceFilter, now: Timestamp) -> Result<()> {
+        self.check_filter(filter).await?;
+        match self.targets_of(filter, now).await?.len() {
+            0 => Err(Error::invalid("instanceFilter", "matches no active instance; see `drydock instance list`")),
+            n if n > JOB_TARGETS_MAX => {
+                Err(Error::invalid("instanceFilter", format!("matches {n} instances; at most {JOB_TARGETS_MAX} fit in one job")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does everything exist that a filter names for certain?
+    pub(super) async fn check_filter(&self, filter: &InstanceFilter) -> Result<()> {
+        if let Some(text) = &filter.query {
+            self.read_query("instanceFilter.query", text)?;
+        }
         let mut c = self.read().await?;
         for name in &filter.groups {
             if groups::find_by_name(&mut c, name).await?.is_none() {
@@ -93,15 +107,7 @@ impl Control {
                 return Err(Error::invalid("instanceFilter.groups", message));
             }
         }
-        let all = instances::targets(&mut c, InstanceState::Active).await?;
-        drop(c);
-        match all.iter().filter(|t| matches(filter, t)).count() {
-            0 => Err(Error::invalid("instanceFilter", "matches no active instance; see `drydock instance list`")),
-            n if n > JOB_TARGETS_MAX => {
-                Err(Error::invalid("instanceFilter", format!("matches {n} instances; at most {JOB_TARGETS_MAX} fit in one job")))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Patch jobs, newest first.
@@ -185,13 +191,6 @@ impl Control {
         let counts = patch_tasks::counts(c, &[id]).await?.remove(&id).unwrap_or_default();
         Ok(view(job, counts))
     }
-}
-
-/// Does a job's filter reach this instance?
-pub(crate) fn matches(filter: &InstanceFilter, target: &Target) -> bool {
-    let id = target.id.to_string();
-    let Target { name, zone, labels, group, .. } = target;
-    filter.matches(InstanceFacts { id: &id, name, zone, labels, group: group.as_deref() })
 }
 
 fn view(record: JobRecord, counts: StateCounts) -> JobView {

@@ -16,8 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::Control;
-use crate::error::Result;
-use crate::ops::{matches, moved};
+use crate::error::{ErrorKind, Result};
+use crate::ops::moved;
 
 /// Rows one turn changes, count: SQLite has one writer, and reports of agents wait meanwhile (some 10,000 rows a
 /// second). What is left is done in the next turn, which follows at once.
@@ -89,8 +89,16 @@ async fn look_up(control: &Control, job: &JobRecord, now: Timestamp) -> Result<b
         job.version += 1;
         control.job_changed(job.id);
     }
-    let targets = instances::targets(&mut *control.read().await?, InstanceState::Active).await?;
-    let tasks = targets.iter().filter(|t| matches(&job.spec.instance_filter, t)).map(|target| TaskRecord {
+    let targets = match control.targets_of(&job.spec.instance_filter, now).await {
+        // Stored by a server that knew more than this one: nobody may be patched by what is not understood.
+        Err(refused) if refused.kind() == ErrorKind::Invalid => {
+            job.error_message = refused.to_string();
+            end(control, job, JobState::CompletedWithErrors, now).await?;
+            return Ok(false);
+        }
+        other => other?,
+    };
+    let tasks = targets.iter().map(|target| TaskRecord {
         id: TaskId(control.mint(now)),
         job: job.id,
         job_display_name: String::new(),

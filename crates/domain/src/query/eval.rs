@@ -44,13 +44,18 @@ pub struct HostFacts<'a> {
     pub reboot: bool,
 }
 
+/// Whose versions the packages of such a host have; `None`: it has named no package manager.
+pub fn scheme_of(os: &OsFacts) -> Option<Scheme> {
+    os.managers.first().map(|manager| match manager {
+        ManagerKind::Apt => Scheme::Deb,
+        ManagerKind::Dnf | ManagerKind::Dnf5 | ManagerKind::Yum | ManagerKind::Zypper => Scheme::Rpm,
+    })
+}
+
 impl HostFacts<'_> {
     /// Whose versions its packages have; `None`: it has named no package manager.
     pub fn scheme(&self) -> Option<Scheme> {
-        self.os.and_then(|os| os.managers.first()).map(|m| match m {
-            ManagerKind::Apt => Scheme::Deb,
-            ManagerKind::Dnf | ManagerKind::Dnf5 | ManagerKind::Yum | ManagerKind::Zypper => Scheme::Rpm,
-        })
+        self.os.and_then(scheme_of)
     }
 
     fn text(&self, field: TextField) -> &str {

@@ -17,7 +17,7 @@ use std::fmt;
 
 pub use ast::{Comparison, Equality, Expr, PackageTerm, SectionTerm, Term};
 pub use error::BadQuery;
-pub use eval::HostFacts;
+pub use eval::{HostFacts, scheme_of};
 pub use fields::{CountField, Flag, TextField, VersionField};
 pub use glob::Glob;
 

@@ -4,7 +4,7 @@ use drydock_api::rest;
 use drydock_control::records::{
     AccessTokenRecord, AuditRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
 };
-use drydock_control::{InstanceView, JobView, PackagesView, TaskDetail, UpdatesView};
+use drydock_control::{InstanceView, JobView, NamedHost, PackagesView, TaskDetail, UpdatesView};
 
 /// A page, row by row.
 pub fn page<T, U>(page: Paged<T>, row: impl FnMut(T) -> U) -> rest::Page<U> {
@@ -34,6 +34,11 @@ pub fn instance(view: InstanceView) -> rest::Instance {
         certificate_expires_at: r.certificate_expires_at,
         etag,
     }
+}
+
+/// A host by id and name.
+pub fn named_instance(host: NamedHost) -> rest::NamedInstance {
+    rest::NamedInstance { id: host.id, name: host.name }
 }
 
 fn summary(s: InventorySummary) -> rest::InventorySummary {

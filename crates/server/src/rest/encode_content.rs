@@ -2,8 +2,8 @@
 
 use drydock_api::rest;
 use drydock_control::{
-    CollectView, ContentJobView, DiffCounts, DiffView, EnvironmentView, Freed, GroupMemberView, GroupView, InstanceSourceView,
-    InstanceSourcesView, MoveView, PointerMoveView, PointerView, PromotionView, RepositoryKeyView, SnapshotRef, SnapshotView,
+    AddedView, CollectView, ContentJobView, DiffCounts, DiffView, EnvironmentView, Freed, GroupMemberView, GroupView, InstanceSourceView,
+    InstanceSourcesView, LeftOut, MoveView, PointerMoveView, PointerView, PromotionView, RepositoryKeyView, SnapshotRef, SnapshotView,
     SourceView, UnitPage,
 };
 
@@ -113,6 +113,19 @@ pub fn group(view: GroupView) -> rest::Group {
 /// An instance as a member of a group.
 pub fn group_member(view: GroupMemberView) -> rest::GroupMember {
     rest::GroupMember { id: view.id, name: view.name, state: view.state, os: view.os, differs: view.differs }
+}
+
+/// What became of the instances that match a filter.
+pub fn added_members(view: AddedView) -> rest::AddedMembers {
+    let left_out = |l: LeftOut| rest::LeftOutInstance { id: l.host.id, name: l.host.name, why: l.why };
+    rest::AddedMembers {
+        group: group(view.group),
+        added_total: view.added_total,
+        added: view.added.into_iter().map(super::encode::named_instance).collect(),
+        already_members: view.there,
+        left_out_total: view.left_out_total,
+        left_out: view.left_out.into_iter().map(left_out).collect(),
+    }
 }
 
 /// What a promotion did.

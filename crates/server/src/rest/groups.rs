@@ -3,14 +3,17 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{ApiError, EditAttachments, EditGroup, EditMembers, Group, GroupMember, Page};
+use drydock_api::rest::{
+    AddMatching, AddedMembers, ApiError, EditAttachments, EditGroup, EditMembers, Group, GroupMember, Page,
+};
 use drydock_control::{AttachTarget, GroupEdit};
 use drydock_domain::group::GroupSpec;
 use http::{HeaderValue, StatusCode};
 
 use super::encode_content as encode;
-use super::error::Result;
+use super::error::{Failure, Result};
 use super::extract::{Caller, Params, StrictJson};
+use super::split_verb;
 use crate::state::AppState;
 
 /// Groups by name. All of them: there is no second page.
@@ -113,6 +116,29 @@ pub async fn edit_members(
     params.finish()?;
     Ok(Json(encode::group(state.control.change_members(&caller.ctx, &name, &edit.add, &edit.remove).await?)))
 }
+
+/// `:add`.
+pub async fn verb(
+    State(state): State<AppState>,
+    Path(target): Path<String>,
+    caller: Caller,
+    params: Params,
+    StrictJson(ask): StrictJson<AddMatching>,
+) -> Result<Json<AddedMembers>> {
+    params.finish()?;
+    let (name, verb) = split_verb(&target)?;
+    if verb != "add" {
+        return Err(Failure::not_found(format!("groups have no {verb:?}; there is :add")));
+    }
+    Ok(Json(encode::added_members(state.control.add_matching(&caller.ctx, name, &ask.filter, ask.dry_run).await?)))
+}
+
+/// Puts every active instance that matches a filter and fits into a group; the answer says which do not fit, and why.
+#[utoipa::path(post, path = "/api/v1/groups/{name}:add", tag = "groups", operation_id = "addMatchingToGroup",
+    params(("name" = String, Path)), request_body = AddMatching,
+    responses((status = 200, body = AddedMembers), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn add() {}
 
 /// Attaches sources to every member of a group, and detaches them.
 #[utoipa::path(put, path = "/api/v1/groups/{name}/sources", tag = "groups", operation_id = "editGroupSources",

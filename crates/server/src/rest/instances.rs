@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{ApiError, EditInstance, HistoryEntry, Instance, PackageList, Page, RejectInstance, UpdateList};
+use drydock_api::rest::{
+    ApiError, EditInstance, HistoryEntry, Instance, MatchInstances, MatchedInstances, PackageList, Page, RejectInstance, UpdateList,
+};
 use drydock_control::records::InstanceQuery;
 use drydock_control::{InstanceEdit, InstanceView};
 use drydock_domain::instance::InstanceState;
@@ -25,6 +27,8 @@ fn answer(view: InstanceView) -> Response {
         ("q" = Option<String>, Query, description = "Only names that hold this text"),
         ("label" = Option<Vec<String>>, Query, description = "Only instances with this label, `key=value`; repeat for more"),
         ("zone" = Option<String>, Query, description = "Only this zone"),
+        ("filter" = Option<String>, Query, description = "Only instances that match this filter, for example \
+            `package openssl < 3.0.14 and os.version = \"8*\"`; 4096 bytes at most"),
         ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
         ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
     responses((status = 200, body = Page<Instance>), (status = "default", body = ApiError)))]
@@ -45,8 +49,13 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
         zone: params.one("zone")?,
         page: params.page()?,
     };
+    let filter = params.one("filter")?;
     params.finish()?;
-    Ok(Json(encode::page(state.control.list_instances(&caller.ctx, &query).await?, encode::instance)))
+    let found = match filter {
+        Some(filter) => state.control.search_instances(&caller.ctx, &query, &filter).await?,
+        None => state.control.list_instances(&caller.ctx, &query).await?,
+    };
+    Ok(Json(encode::page(found, encode::instance)))
 }
 
 /// One instance.
@@ -56,6 +65,21 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
 pub async fn get(State(state): State<AppState>, Path(id): Path<String>, caller: Caller, params: Params) -> Result<Response> {
     params.finish()?;
     Ok(answer(state.control.get_instance(&caller.ctx, &id).await?))
+}
+
+/// The active instances that a patch job with this filter would reach if it began now.
+#[utoipa::path(post, path = "/api/v1/instances:match", tag = "instances", operation_id = "matchInstances",
+    request_body = MatchInstances,
+    responses((status = 200, body = MatchedInstances), (status = "default", body = ApiError)))]
+pub async fn matching(
+    State(state): State<AppState>,
+    caller: Caller,
+    params: Params,
+    StrictJson(ask): StrictJson<MatchInstances>,
+) -> Result<Json<MatchedInstances>> {
+    params.finish()?;
+    let found = state.control.match_instances(&caller.ctx, &ask.instance_filter).await?;
+    Ok(Json(MatchedInstances { total: found.total, instances: found.hosts.into_iter().map(encode::named_instance).collect() }))
 }
 
 /// Edits labels and zone; absent fields stay.

@@ -39,7 +39,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         access::whoami, access::list, access::create, access::verb, access::audit,
         enrolment::list, enrolment::create, enrolment::get, enrolment::verb,
         instances::list, instances::get, instances::edit, instances::delete, instances::accept, instances::reject,
-        instances::revoke, instances::packages, instances::updates, instances::history,
+        instances::revoke, instances::matching, instances::packages, instances::updates, instances::history,
         patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::verb, patch_jobs::tasks, patch_jobs::task,
         events::follow,
         sources::list, sources::create, sources::get, sources::diff, sources::edit, sources::delete, sources::verb,
@@ -47,7 +47,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         environments::list, environments::create, environments::get, environments::delete, environments::verb,
         environments::history, environments::edit_sources, environments::of_instance, environments::edit_of_instance,
         groups::list, groups::create, groups::get, groups::edit, groups::delete, groups::members, groups::edit_members,
-        groups::edit_sources,
+        groups::edit_sources, groups::add,
         content_jobs::list, content_jobs::get, content_jobs::verb, content_jobs::collect, content_jobs::keys,
         content_jobs::prepare_key, content_jobs::switch_key, content_jobs::retire_key,
     ),
@@ -84,6 +84,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/enrolment-profiles", get(enrolment::list).post(enrolment::create))
         .route("/api/v1/enrolment-profiles/{id}", get(enrolment::get).post(enrolment::verb))
         .route("/api/v1/instances", get(instances::list))
+        .route("/api/v1/instances:match", post(instances::matching))
         .route(
             "/api/v1/instances/{id}",
             get(instances::get).patch(instances::edit).delete(instances::delete).post(instances::verb),
@@ -117,7 +118,7 @@ fn content_routes() -> Router<AppState> {
         .route("/api/v1/environments/{name}/sources", put(environments::edit_sources))
         .route("/api/v1/instances/{id}/sources", get(environments::of_instance).put(environments::edit_of_instance))
         .route("/api/v1/groups", get(groups::list).post(groups::create))
-        .route("/api/v1/groups/{name}", get(groups::get).patch(groups::edit).delete(groups::delete))
+        .route("/api/v1/groups/{name}", get(groups::get).patch(groups::edit).delete(groups::delete).post(groups::verb))
         .route("/api/v1/groups/{name}/members", get(groups::members).put(groups::edit_members))
         .route("/api/v1/groups/{name}/sources", put(groups::edit_sources))
         .route("/api/v1/content-jobs", get(content_jobs::list))

@@ -110,15 +110,19 @@ fn start_inventory(config: &Config, board: &Arc<Board>, patching: &Arc<AtomicBoo
     if collector.backends().is_empty() {
         tracing::warn!("no package manager this agent knows was found; packages and patching are not available");
     }
-    let watched = collector.watch_paths();
+    let watched = [(collector.watch_paths(), Ask::Packages), (collector.rule_paths(), Ask::Rules)];
     let intervals = Intervals { full: config.inventory_interval(), refresh: config.refresh_interval() };
     let asks = worker::start(collector, Arc::clone(board), intervals, Arc::clone(patching)).context("cannot start a thread")?;
-    let to = asks.clone();
-    tokio::spawn(async move {
-        if let Err(e) = watch::run(watched, to).await {
-            tracing::warn!("package databases cannot be watched ({e}); changes are found by the periodic inventory");
-        }
-    });
+    for (paths, ask) in watched {
+        let to = asks.clone();
+        tokio::spawn(async move {
+            if let Err(e) = watch::run(paths, ask, to).await {
+                tracing::warn!(
+                    "the package manager's files cannot be watched ({e}); changes are found by the periodic inventory"
+                );
+            }
+        });
+    }
     Ok(asks)
 }
 

@@ -17,7 +17,7 @@ fn set(packages: &[(&str, &str)]) -> PackageSet {
         name: (*name).into(),
         arch: "amd64".into(),
         version: (*version).into(),
-        source: String::new(),
+        ..Package::default()
     };
     PackageSet::new(packages.iter().map(package).collect())
 }

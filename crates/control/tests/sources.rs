@@ -207,7 +207,7 @@ async fn a_preview_says_which_hosts_get_what_and_changes_nothing() {
                     name: u.name.clone(),
                     arch: u.arch.clone(),
                     version: u.version.clone(),
-                    source: String::new(),
+                    ..Package::default()
                 })
                 .collect(),
         )

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{RULE_TEXT_MAX_BYTES, RULES_MAX};
+use crate::validate::{Invalid, Problems};
+
 /// What a host's configuration says. Empty = the package manager's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -45,6 +48,62 @@ pub struct HostRules {
     /// apt: dpkg's architectures, the native one first; rpm: empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
+}
+
+impl HostRules {
+    /// Checks rules from a host (hostile input) and gives them their one form: lists whose order means nothing are sorted.
+    ///
+    /// # Errors
+    /// Which list or text is too large, or holds control characters.
+    pub fn checked(mut self) -> Result<Self, Invalid> {
+        let mut problems = Problems::default();
+        let lists = [
+            ("rules.holds", self.holds.len()),
+            ("rules.locks", self.locks.len()),
+            ("rules.excludes", self.excludes.len()),
+            ("rules.includes", self.includes.len()),
+            ("rules.pins", self.pins.len()),
+            ("rules.pins.packages", self.pins.iter().map(|pin| pin.packages.len()).sum()),
+            ("rules.modules", self.modules.len()),
+            ("rules.modules.profiles", self.modules.iter().map(|module| module.profiles.len()).sum()),
+            ("rules.multiVersion", self.multi_version.len()),
+            ("rules.architectures", self.architectures.len()),
+        ];
+        for (field, len) in lists {
+            problems.count(field, len, RULES_MAX);
+        }
+        for (field, text) in self.texts() {
+            problems.text(field, text, RULE_TEXT_MAX_BYTES);
+        }
+        problems.finish()?;
+        sort(&mut self.holds);
+        sort(&mut self.locks);
+        sort(&mut self.excludes);
+        sort(&mut self.includes);
+        sort(&mut self.modules);
+        sort(&mut self.multi_version);
+        self.modules.iter_mut().for_each(|module| sort(&mut module.profiles));
+        Ok(self)
+    }
+
+    /// Every text, with its field.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let field = |name: &'static str| move |text| (name, text);
+        let excludes = self.excludes.iter().flat_map(|e| [&e.pattern, &e.repository]).map(field("rules.excludes"));
+        let includes = self.includes.iter().flat_map(|e| [&e.pattern, &e.repository]).map(field("rules.includes"));
+        let pins = self.pins.iter().flat_map(|p| p.packages.iter().chain([&p.pin])).map(field("rules.pins"));
+        let modules = self.modules.iter().flat_map(|m| m.profiles.iter().chain([&m.name, &m.stream])).map(field("rules.modules"));
+        let locks = self.locks.iter().flat_map(|l| [&l.pattern, &l.repository]).map(field("rules.locks"));
+        let plain = self.holds.iter().map(field("rules.holds")).chain(self.multi_version.iter().map(field("rules.multiVersion")));
+        let single = [("rules.defaultRelease", &self.default_release), ("rules.platform", &self.platform)];
+        let architectures = self.architectures.iter().map(field("rules.architectures"));
+        plain.chain(locks).chain(excludes).chain(includes).chain(pins).chain(modules).chain(architectures).chain(single)
+    }
+}
+
+fn sort<T: Ord>(list: &mut Vec<T>) {
+    list.sort_unstable();
+    list.dedup();
 }
 
 /// A lock on a package.
@@ -101,4 +160,27 @@ pub struct ModuleState {
     /// Installed profiles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{SectionKind, check_body};
+
+    #[test]
+    fn rules_have_one_form_and_hostile_ones_are_refused() {
+        let a = br#"{"holds":["b","a","b"],"pins":[{"packages":["z"],"pin":"version 1*","priority":-1},{"packages":["a"],"pin":"x","priority":1}]}"#;
+        let body = check_body(SectionKind::Rules, a).expect("rules");
+        let rules: HostRules = serde_json::from_slice(&body).expect("rules");
+        assert_eq!(rules.holds, ["a", "b"]);
+        assert_eq!(rules.pins[0].packages, ["z"], "the order of pins decides");
+        assert_eq!(check_body(SectionKind::Rules, &body).expect("again"), body);
+        assert_eq!(check_body(SectionKind::Rules, b"{}").expect("nothing"), b"{}");
+        let newer = check_body(SectionKind::Rules, br#"{"fromTheFuture":1}"#).expect("newer agents know more");
+        assert_eq!(newer, b"{}");
+        for bad in [r#"["a\u0000"]"#.to_owned(), format!("[{:?}]", "x".repeat(1025)), format!("[{}1]", "\"a\",".repeat(20_001))] {
+            let body = format!("{{\"holds\":{bad}}}");
+            assert!(check_body(SectionKind::Rules, body.as_bytes()).is_err());
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Inventory: what a host says of itself, in four sections that travel, are stored and are compared by fingerprint.
+//! Inventory: what a host says of itself, in five sections that travel, are stored and are compared by fingerprint.
 //!
 //! A section is a plain document; its fingerprint is the SHA-256 of its canonical JSON (serde's field order, lists
 //! sorted by [`PackageSet::new`] and friends). Equal hosts therefore share one stored body.
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::host_rules::HostRules;
 use crate::limits::{PACKAGE_FIELD_MAX_BYTES, PACKAGES_MAX};
 use crate::validate::{Invalid, Problems};
 
@@ -42,7 +43,7 @@ impl ManagerKind {
     }
 }
 
-/// The four sections of an inventory.
+/// The sections of an inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
@@ -55,11 +56,14 @@ pub enum SectionKind {
     Updates,
     /// [`Health`]: reboot and restart needs.
     Health,
+    /// [`HostRules`]: holds, locks, excludes, pins, module streams.
+    Rules,
 }
 
 impl SectionKind {
     /// All of them, in the order they are shown.
-    pub const ALL: [SectionKind; 4] = [SectionKind::Os, SectionKind::Packages, SectionKind::Updates, SectionKind::Health];
+    pub const ALL: [SectionKind; 5] =
+        [SectionKind::Os, SectionKind::Packages, SectionKind::Updates, SectionKind::Health, SectionKind::Rules];
 
     /// The stored name.
     pub fn as_str(self) -> &'static str {
@@ -68,6 +72,7 @@ impl SectionKind {
             SectionKind::Packages => "packages",
             SectionKind::Updates => "updates",
             SectionKind::Health => "health",
+            SectionKind::Rules => "rules",
         }
     }
 
@@ -110,7 +115,7 @@ pub struct OsFacts {
 }
 
 /// One installed package.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Package {
@@ -123,6 +128,9 @@ pub struct Package {
     /// Source package and version (deb: `openssl 3.0.1-1`) or source rpm file name; empty when unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+    /// rpm: who built it (`Oracle America`); zypper keeps to it. Empty when unknown, for deb, and from older agents.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub vendor: String,
 }
 
 /// Everything installed: sorted, without repeats.
@@ -142,6 +150,11 @@ impl PackageSet {
     /// The packages in order.
     pub fn as_slice(&self) -> &[Package] {
         &self.0
+    }
+
+    /// The packages in order, taken out.
+    pub fn into_vec(self) -> Vec<Package> {
+        self.0
     }
 
     /// The installed versions of `name` (and `arch` unless it is empty): several for kernels.
@@ -349,6 +362,21 @@ pub fn fingerprint(body: &[u8]) -> String {
     out
 }
 
+/// One fingerprint for all sections of a host: the SHA-256 of each kind with its section's fingerprint, by kind. It is
+/// what a host sends instead of them when it believes the server to have them all.
+pub fn combined_fingerprint(sections: &[(SectionKind, &str)]) -> [u8; 32] {
+    let mut sections = sections.to_vec();
+    sections.sort_unstable_by_key(|(kind, _)| kind.as_str());
+    let mut hash = Sha256::new();
+    for (kind, fingerprint) in sections {
+        hash.update(kind.as_str().as_bytes());
+        hash.update(b" ");
+        hash.update(fingerprint.as_bytes());
+        hash.update(b"\n");
+    }
+    hash.finalize().into()
+}
+
 /// Checks a section body from a host: hostile input. Returns the canonical bytes to store.
 ///
 /// Errors name the section as the field. A body that parses but is not canonical (unsorted) is made canonical, so the
@@ -385,6 +413,7 @@ pub fn check_body(kind: SectionKind, body: &[u8]) -> Result<Vec<u8>, Invalid> {
             problems.count("health.failedUnits", health.failed_units.len(), 10_000);
             problems.finish().map(|()| health)
         }),
+        SectionKind::Rules => canonical::<HostRules>(kind, body, HostRules::checked),
     }
 }
 
@@ -415,7 +444,7 @@ fn check_packages(set: PackageSet) -> Result<PackageSet, Invalid> {
         if p.name.is_empty() || p.version.is_empty() {
             problems.add("packages", format!("has an entry without name or version ({:?} {:?})", p.name, p.version));
         }
-        for text in [&p.name, &p.arch, &p.version, &p.source] {
+        for text in [&p.name, &p.arch, &p.version, &p.source, &p.vendor] {
             problems.text("packages", text, PACKAGE_FIELD_MAX_BYTES);
         }
     }
@@ -428,7 +457,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pkg(name: &str, version: &str) -> Package {
-        Package { name: name.into(), arch: "amd64".into(), version: version.into(), source: String::new() }
+        Package { name: name.into(), arch: "amd64".into(), version: version.into(), ..Package::default() }
     }
 
     #[test]
@@ -438,6 +467,15 @@ mod tests {
         let got: Vec<_> = changes(&diff(&old, &new)).into_iter().map(|c| (c.name, c.from, c.to)).collect();
         let s = |t: &str| Some(t.to_owned());
         assert_eq!(got, [("a".into(), s("1"), s("2")), ("b".into(), s("1"), None), ("d".into(), None, s("1"))]);
+    }
+
+    #[test]
+    fn a_combined_fingerprint_is_of_kinds_and_fingerprints_in_any_order() {
+        let (a, b) = (fingerprint(b"a"), fingerprint(b"b"));
+        let both = combined_fingerprint(&[(SectionKind::Os, &a), (SectionKind::Packages, &b)]);
+        assert_eq!(both, combined_fingerprint(&[(SectionKind::Packages, &b), (SectionKind::Os, &a)]));
+        assert_ne!(both, combined_fingerprint(&[(SectionKind::Packages, &a), (SectionKind::Os, &b)]));
+        assert_ne!(both, combined_fingerprint(&[(SectionKind::Os, &a)]));
     }
 
     #[test]

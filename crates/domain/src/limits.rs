@@ -45,6 +45,10 @@ pub const SECTION_MAX_BYTES: usize = 8 * 1024 * 1024;
 pub const PACKAGES_MAX: usize = 50_000;
 /// One package's name, version, architecture or repository, bytes: longer is hostile input.
 pub const PACKAGE_FIELD_MAX_BYTES: usize = 255;
+/// One list of a host's rules (holds, locks, excludes, pins …), entries: somebody who holds every package has some thousands.
+pub const RULES_MAX: usize = 20_000;
+/// One pattern, pin or name in a host's rules, bytes.
+pub const RULE_TEXT_MAX_BYTES: usize = 1024;
 /// One task report, bytes.
 pub const TASK_REPORT_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Page size of a list: default and maximum, rows.

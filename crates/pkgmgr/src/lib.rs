@@ -15,6 +15,7 @@ mod exec;
 mod kernel;
 mod manager;
 mod rpm;
+pub mod rules;
 pub mod run;
 mod solve;
 pub mod testing;

@@ -245,7 +245,7 @@ mod tests {
             name: (*n).into(),
             arch: "noarch".into(),
             version: (*v).into(),
-            source: String::new(),
+            ..Package::default()
         };
         PackageSet::new(packages.iter().map(one).collect())
     }

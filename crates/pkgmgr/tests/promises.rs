@@ -24,7 +24,15 @@ fn action(kind: ActionKind, name: &str, from: Option<&str>, to: Option<&str>) ->
 }
 
 fn plan(manager: ManagerKind, actions: Vec<PlannedAction>) -> Plan {
-    Plan { manager, actions, skipped: Vec::new(), patches: Vec::new(), requested: Vec::new(), modules: Vec::new(), findings: Vec::new() }
+    Plan {
+        manager,
+        actions,
+        skipped: Vec::new(),
+        patches: Vec::new(),
+        requested: Vec::new(),
+        modules: Vec::new(),
+        findings: Vec::new(),
+    }
 }
 
 fn set(packages: &[(&str, &str)]) -> PackageSet {
@@ -189,7 +197,7 @@ fn a_package_that_an_interrupted_transaction_left_twice_is_not_done() {
 #[test]
 fn what_an_interrupted_rpm_transaction_left_twice_is_taken_away_but_kernels_stay() {
     let row = |name: &str, epoch: &str, version: &str| {
-        format!("{name}\u{1f}x86_64\u{1f}{epoch}\u{1f}{version}\u{1f}1\u{1f}s.src.rpm\u{1f}5\n")
+        format!("{name}\u{1f}x86_64\u{1f}{epoch}\u{1f}{version}\u{1f}1\u{1f}s.src.rpm\u{1f}5\u{1f}ACME\n")
     };
     let rows = [("vim", "2", "8.0"), ("vim", "2", "10.0"), ("kernel", "", "5.0"), ("kernel", "", "5.1")];
     let also = [("kernel-devel", "", "5.0"), ("kernel-devel", "", "5.1")];
@@ -205,7 +213,7 @@ fn what_an_interrupted_rpm_transaction_left_twice_is_taken_away_but_kernels_stay
 
 #[test]
 fn core_packages_installed_since_the_boot_ask_for_a_reboot() {
-    let row = |name: &str, at: &str| format!("{name}\u{1f}x86_64\u{1f}\u{1f}2\u{1f}1\u{1f}s.src.rpm\u{1f}{at}\n");
+    let row = |name: &str, at: &str| format!("{name}\u{1f}x86_64\u{1f}\u{1f}2\u{1f}1\u{1f}s.src.rpm\u{1f}{at}\u{1f}ACME\n");
     let answer = format!("package kernel-rt is not installed\n{}{}", row("glibc", "2000"), row("systemd", "500"));
     let runner = ScriptedRunner::new()
         .expect("rpm --eval %{_dbpath}", "/var/lib/rpm\n")
@@ -232,7 +240,7 @@ fn debian_asks_for_a_reboot_by_its_flag_file_and_names_who_asked() {
 /// yum 3's documented output (no such host is in the lab).
 #[test]
 fn yum_3_plans_from_its_tables_and_applies_exact_names() {
-    let rpm = |v: &str| format!("openssl-libs\u{1f}amd64\u{1f}1\u{1f}{v}\u{1f}1.el7\u{1f}openssl.src.rpm\u{1f}5\n");
+    let rpm = |v: &str| format!("openssl-libs\u{1f}amd64\u{1f}1\u{1f}{v}\u{1f}1.el7\u{1f}openssl.src.rpm\u{1f}5\u{1f}ACME\n");
     let table = "\nDependencies Resolved\n\n====\n Package  Arch  Version  Repository  Size\n====\nUpdating:\n openssl-libs\n\
         \x20          amd64   1:1.0.2k-21.el7   ol7_latest   1.2 M\n\nTransaction Summary\n====\nUpgrade  1 Package\n\nExiting on user command\n";
     let offered = "\nopenssl-libs.amd64   1:1.0.2k-21.el7   ol7_latest\n";
@@ -270,7 +278,7 @@ fn yum_3_plans_from_its_tables_and_applies_exact_names() {
 /// As above: documented output only.
 #[test]
 fn yum_3_removes_with_what_depends_and_never_mixes_removing_with_installing() {
-    let row = |name: &str| format!("{name}\u{1f}noarch\u{1f}\u{1f}1.0\u{1f}1\u{1f}{name}.src.rpm\u{1f}5\n");
+    let row = |name: &str| format!("{name}\u{1f}noarch\u{1f}\u{1f}1.0\u{1f}1\u{1f}{name}.src.rpm\u{1f}5\u{1f}ACME\n");
     let both = row("lib") + &row("app");
     let table = "\nDependencies Resolved\n\n====\n Package  Arch  Version  Repository  Size\n====\nRemoving:\n lib   noarch   1.0-1   @ol7   1 k\n\
         Removing for dependencies:\n app   noarch   1.0-1   @ol7   1 k\n\nTransaction Summary\n====\nRemove  1 Package\n";

@@ -12,7 +12,7 @@ use crate::platform;
 /// Arguments of `inventory`.
 #[derive(Debug, Args)]
 pub struct ShowInventory {
-    /// Only this section: os, packages, updates or health
+    /// Only this section: os, packages, updates, health or rules
     #[arg(long, value_name = "SECTION", value_parser = parse_section)]
     section: Option<SectionKind>,
     /// Read the sections and print what that cost, as one line of JSON
@@ -21,7 +21,7 @@ pub struct ShowInventory {
 }
 
 fn parse_section(text: &str) -> Result<SectionKind, String> {
-    SectionKind::parse(text).ok_or_else(|| "must be os, packages, updates or health".to_owned())
+    SectionKind::parse(text).ok_or_else(|| "must be os, packages, updates, health or rules".to_owned())
 }
 
 impl ShowInventory {
@@ -47,9 +47,10 @@ impl ShowInventory {
     }
 }
 
-/// Without a section: os, packages and health, which is what a periodic inventory always reads.
+/// Without a section: os, packages, health and rules, which is what a periodic inventory always reads.
 fn bench(collector: &Collector, section: Option<SectionKind>) -> anyhow::Result<serde_json::Value> {
-    let kinds = section.map_or_else(|| vec![SectionKind::Os, SectionKind::Packages, SectionKind::Health], |k| vec![k]);
+    let kinds = section
+        .map_or_else(|| vec![SectionKind::Os, SectionKind::Packages, SectionKind::Health, SectionKind::Rules], |k| vec![k]);
     let (cpu, wall) = (platform::cpu_time(), Instant::now());
     let (mut bytes, mut packages) = (0, 0);
     for kind in &kinds {

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context;
+use drydock_domain::host_rules::HostRules;
 use drydock_domain::inventory::{Finding, Health, OsFacts, Package, PackageSet, SectionKind, UpdateSet, check_body};
 use drydock_pkgmgr::run::{CommandSpec, Runner, SystemRunner};
-use drydock_pkgmgr::{Backend, PackageManager, detect, kernel_installed};
+use drydock_pkgmgr::{Backend, PackageManager, detect, kernel_installed, rules};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -49,6 +50,11 @@ impl Collector {
         self.backends.iter().flat_map(|b| b.watch_paths()).collect()
     }
 
+    /// Directories whose change means that the host's rules may have changed.
+    pub fn rule_paths(&self) -> Vec<PathBuf> {
+        self.backends.iter().flat_map(|b| rules::paths(b.kind(), &self.root)).collect()
+    }
+
     /// One section, canonical.
     pub fn section(&self, kind: SectionKind) -> anyhow::Result<Section> {
         let body = match kind {
@@ -56,6 +62,7 @@ impl Collector {
             SectionKind::Packages => encode(&self.packages()?)?,
             SectionKind::Updates => encode(&self.updates())?,
             SectionKind::Health => encode(&self.health())?,
+            SectionKind::Rules => encode(&self.rules()?)?,
         };
         // The server makes bodies canonical the same way; what it would refuse is better refused here, with a log line.
         Ok(Section::new(check_body(kind, &body)?))
@@ -64,6 +71,12 @@ impl Collector {
     /// Operating-system facts.
     pub fn os(&self) -> OsFacts {
         os::read(&self.root, self.booted_at, self.backends.iter().map(PackageManager::kind).collect())
+    }
+
+    /// What decides which updates are taken, as the package manager that owns the host has it.
+    pub fn rules(&self) -> anyhow::Result<HostRules> {
+        let Some(owner) = self.backends.first() else { return Ok(HostRules::default()) };
+        rules::read(owner.kind(), &self.root, &self.runner).with_context(|| format!("{} rules", owner.kind().as_str()))
     }
 
     /// Everything installed.
@@ -187,6 +200,8 @@ fn failed_units(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use drydock_domain::inventory::ManagerKind;
+
     use super::*;
 
     #[test]
@@ -203,5 +218,14 @@ mod tests {
         let set: PackageSet = serde_json::from_slice(&section.body).expect("a set");
         assert!(set.as_slice().len() > 10, "{}", set.as_slice().len());
         assert_eq!(section, collector.section(SectionKind::Packages).expect("again"));
+    }
+
+    #[test]
+    fn this_host_has_its_rules() {
+        let collector = Collector::new(Path::new("/"));
+        let section = collector.section(SectionKind::Rules).expect("collected");
+        let rules: HostRules = serde_json::from_slice(&section.body).expect("rules");
+        let apt = collector.backends().first().is_some_and(|owner| owner.kind() == ManagerKind::Apt);
+        assert_eq!(apt, !rules.architectures.is_empty(), "dpkg says its architecture: {rules:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Inventory: collecting the four sections, keeping the newest of each, telling the link when one changed.
+//! Inventory: collecting the sections, keeping the newest of each, telling the link when one changed.
 //!
 //! A section is kept as its canonical JSON and fingerprint, nothing else: what is compared, sent and stored is one
 //! text. Absent: the connection ([`crate::link`]), changing anything on the host.

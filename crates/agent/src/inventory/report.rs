@@ -71,7 +71,7 @@ mod tests {
             name: format!("p{i:04}"),
             arch: "amd64".into(),
             version: if i == 0 { version.into() } else { "1".into() },
-            source: String::new(),
+            ..Package::default()
         });
         Section::new(serde_json::to_vec(&PackageSet::new(list.collect())).expect("json"))
     }

@@ -1,4 +1,5 @@
-//! Watching the package databases: a package installed by hand is reported within two seconds. Events are gathered
+//! Watching the package databases and the package manager's configuration: a package installed by hand is reported within
+//! two seconds, a new lock as well. Events are gathered
 //! until it has been quiet for a moment, so that one transaction costs few readings.
 //!
 //! Reading an rpm database opens it for writing, creates and removes side files and so makes events of its own: only
@@ -27,8 +28,9 @@ const FILES_MAX: usize = 1000;
 /// One read of the kernel's queue, bytes.
 const BUFFER_BYTES: usize = 4096;
 
-/// Watches `paths` and asks the collecting thread for packages; returns only when the kernel takes the watch away.
-pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> {
+/// Watches `paths` and asks the collecting thread for `ask`; returns only when the kernel takes the watch away.
+pub async fn run(paths: Vec<PathBuf>, ask: Ask, asks: Sender<Ask>) -> std::io::Result<()> {
+    let is_data = if ask == Ask::Rules { is_setting } else { is_data };
     let inotify = Inotify::init()?;
     // A file that is replaced by rename takes its watch with it; its directory stays.
     let dir_of = |path: &PathBuf| if path.is_dir() { path.clone() } else { path.parent().map_or(path.clone(), PathBuf::from) };
@@ -38,7 +40,7 @@ pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> 
     let mut last = None;
     let mut events = inotify.into_event_stream(vec![0; BUFFER_BYTES])?;
     while let Some(event) = events.next().await {
-        if !is_news(&event?) {
+        if !is_news(&event?, is_data) {
             continue;
         }
         let latest = Instant::now() + BUSY_MAX;
@@ -50,12 +52,12 @@ pub async fn run(paths: Vec<PathBuf>, asks: Sender<Ask>) -> std::io::Result<()> 
         }
         // `rpm --rebuilddb` puts a new directory in the old one's place; watching the same one twice costs nothing.
         watch(&mut watches, &dirs);
-        let now = stamp(&dirs);
+        let now = stamp(&dirs, is_data);
         if last.as_ref() == Some(&now) {
             continue;
         }
         last = Some(now);
-        if asks.send(Ask::Packages).is_err() {
+        if asks.send(ask).is_err() {
             return Ok(());
         }
     }
@@ -75,7 +77,7 @@ fn watch(watches: &mut Watches, dirs: &[PathBuf]) {
 /// Size, time of change and inode of each file that holds something.
 type Stamp = BTreeMap<PathBuf, (u64, i64, i64, u64)>;
 
-fn stamp(dirs: &[PathBuf]) -> Stamp {
+fn stamp(dirs: &[PathBuf], is_data: fn(&str) -> bool) -> Stamp {
     let files = dirs.iter().filter_map(|d| std::fs::read_dir(d).ok()).flat_map(|entries| entries.flatten().take(FILES_MAX));
     files
         .filter(|e| is_data(&e.file_name().to_string_lossy()))
@@ -91,7 +93,12 @@ fn is_data(name: &str) -> bool {
     !(name.ends_with("-shm") || name.starts_with(".dbenv") || name.starts_with("__db") || name.contains("lock"))
 }
 
-fn is_news(event: &inotify::EventOwned) -> bool {
+/// A file of settings: versionlock.list and zypper's locks are some, what editors leave beside them is not.
+fn is_setting(name: &str) -> bool {
+    !(name.ends_with(['~', '#']) || [".swp", ".swx", ".tmp"].iter().any(|suffix| name.ends_with(suffix)))
+}
+
+fn is_news(event: &inotify::EventOwned, is_data: fn(&str) -> bool) -> bool {
     event.name.as_deref().is_none_or(|n| is_data(&Path::new(n).to_string_lossy()))
 }
 
@@ -105,7 +112,7 @@ mod tests {
         let (sender, asks) = std::sync::mpsc::channel();
         let status = dir.path().join("status");
         std::fs::write(&status, "").expect("written");
-        let watching = tokio::spawn(run(vec![status.clone()], sender));
+        let watching = tokio::spawn(run(vec![status.clone()], Ask::Packages, sender));
         let asks = std::sync::Arc::new(std::sync::Mutex::new(asks));
         // The watch is set when the first change is seen.
         let first = tokio::time::timeout(Duration::from_secs(10), async {
@@ -142,12 +149,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_lock_is_news_and_an_emptied_list_too() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (sender, asks) = std::sync::mpsc::channel();
+        let list = dir.path().join("versionlock.list");
+        let watching = tokio::spawn(run(vec![dir.path().to_owned()], Ask::Rules, sender));
+        for text in ["nginx-0:1*", "nginx-0:1*\nbash-0:5*", ""] {
+            let asked = tokio::time::timeout(Duration::from_secs(10), async {
+                loop {
+                    // Written until it is seen: nobody tells when the watch is set.
+                    std::fs::write(&list, text).expect("written");
+                    match asks.try_recv() {
+                        Ok(ask) => return ask,
+                        Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    }
+                }
+            });
+            assert_eq!(asked.await.expect("an ask"), Ask::Rules);
+        }
+        watching.abort();
+    }
+
+    #[tokio::test]
     async fn a_directory_put_in_the_old_ones_place_is_watched() {
         let parent = tempfile::tempdir().expect("a directory");
         let (db, new, old) = (parent.path().join("rpm"), parent.path().join("rpmrebuilddb.1"), parent.path().join("rpmold.1"));
         std::fs::create_dir(&db).expect("made");
         let (sender, asks) = std::sync::mpsc::channel();
-        let watching = tokio::spawn(run(vec![db.clone()], sender));
+        let watching = tokio::spawn(run(vec![db.clone()], Ask::Packages, sender));
         let mut round = 0;
         let mut wait_for_ask = async || {
             let asked = tokio::time::timeout(Duration::from_secs(10), async {

@@ -21,6 +21,8 @@ const UPDATES_QUIET: Duration = Duration::from_secs(5);
 pub enum Ask {
     /// The package database changed.
     Packages,
+    /// The package manager's configuration changed.
+    Rules,
     /// Everything.
     Full,
     /// The repositories are others now: their metadata, then everything.
@@ -61,7 +63,7 @@ struct Worker {
 impl Worker {
     fn run(&mut self, asks: &Receiver<Ask>) {
         // What the server shows first comes first; the updates take longest and nobody waits for them.
-        for kind in [SectionKind::Os, SectionKind::Packages, SectionKind::Health, SectionKind::Updates] {
+        for kind in [SectionKind::Os, SectionKind::Packages, SectionKind::Health, SectionKind::Rules, SectionKind::Updates] {
             self.collect(kind);
         }
         let spread = |d: Duration| d.mul_f64(0.9 + 0.2 * random());
@@ -76,6 +78,10 @@ impl Worker {
                 Ok(Ask::Packages) => {
                     self.collect(SectionKind::Packages);
                     self.collect(SectionKind::Health);
+                    self.updates_due = Some(Instant::now() + UPDATES_QUIET);
+                }
+                Ok(Ask::Rules) => {
+                    self.collect(SectionKind::Rules);
                     self.updates_due = Some(Instant::now() + UPDATES_QUIET);
                 }
                 Ok(Ask::Full) => full_due = Instant::now(),
@@ -96,7 +102,7 @@ impl Worker {
                 refresh_due = self.intervals.refresh.map(|d| now + spread(d));
             }
             if full_due <= now {
-                for kind in [SectionKind::Os, SectionKind::Packages, SectionKind::Health] {
+                for kind in [SectionKind::Os, SectionKind::Packages, SectionKind::Health, SectionKind::Rules] {
                     self.collect(kind);
                 }
                 self.updates_due = Some(now);
@@ -105,6 +111,8 @@ impl Worker {
             if self.updates_due.is_some_and(|due| due <= now) {
                 self.updates_due = (!free).then(|| now + UPDATES_QUIET);
                 if free {
+                    // A hold of dpkg is in its database of packages.
+                    self.collect(SectionKind::Rules);
                     self.collect(SectionKind::Updates);
                 }
             }

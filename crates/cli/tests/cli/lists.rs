@@ -103,7 +103,7 @@ async fn packages_updates_and_history() {
         name: name.into(),
         arch: "amd64".into(),
         version: version.into(),
-        source: String::new(),
+        ..Package::default()
     };
     let id = uuid(11);
     let packages = vec![package("libssl3", "3.0.14-1"), package("openssl", "3.0.14-1")];

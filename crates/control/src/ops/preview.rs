@@ -136,7 +136,7 @@ mod tests {
             name: (*name).into(),
             arch: "x86_64".into(),
             version: (*version).into(),
-            source: String::new(),
+            ..Package::default()
         };
         PackageSet::new(packages.iter().map(package).collect())
     }

@@ -34,7 +34,7 @@ fn installed() -> PackageSet {
         name: name.into(),
         arch: "x86_64".into(),
         version: version.into(),
-        source: String::new(),
+        ..Package::default()
     };
     let packages = [
         ("openssl", "1:3.0.7-27.el9"),

@@ -69,7 +69,8 @@ fn parse_line(line: &str) -> Result<Entry, String> {
         _ => return Err(format!("unknown status {status:?} of {name}")),
     };
     let source = if source.is_empty() { String::new() } else { format!("{source} {source_version}") };
-    let package = Package { name: name.to_owned(), arch: arch.to_owned(), version: version.to_owned(), source };
+    let package =
+        Package { name: name.to_owned(), arch: arch.to_owned(), version: version.to_owned(), source, ..Package::default() };
     Ok(Entry { package, held: wanted == Some('h'), state })
 }
 

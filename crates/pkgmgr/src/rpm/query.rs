@@ -1,8 +1,8 @@
 //! `rpm -qa` and `rpm -q`: fields separated by the byte 0x1f, which no field can hold (␟ below). rpm 4.14 to 6.1:
 //!
 //! ```text
-//! openssl-libs␟x86_64␟1␟3.0.7␟27.el9␟openssl-3.0.7-27.el9.src.rpm␟1718000000
-//! gpg-pubkey␟(none)␟␟8d8b756f␟629e59ec␟(none)␟1717999999
+//! openssl-libs␟x86_64␟1␟3.0.7␟27.el9␟openssl-3.0.7-27.el9.src.rpm␟1718000000␟Oracle America
+//! gpg-pubkey␟(none)␟␟8d8b756f␟629e59ec␟(none)␟1717999999␟(none)
 //! package kernel-rt is not installed
 //! ```
 //!
@@ -11,6 +11,7 @@
 use std::path::Path;
 
 use drydock_domain::inventory::Package;
+use drydock_domain::limits::PACKAGE_FIELD_MAX_BYTES;
 
 use crate::exec::QUERY_TIME_LIMIT;
 use crate::run::CommandSpec;
@@ -27,7 +28,8 @@ pub(crate) struct Entry {
 }
 
 fn format() -> String {
-    let fields = ["%{NAME}", "%{ARCH}", "%|EPOCH?{%{EPOCH}}|", "%{VERSION}", "%{RELEASE}", "%{SOURCERPM}", "%{INSTALLTIME}"];
+    let fields =
+        ["%{NAME}", "%{ARCH}", "%|EPOCH?{%{EPOCH}}|", "%{VERSION}", "%{RELEASE}", "%{SOURCERPM}", "%{INSTALLTIME}", "%{VENDOR}"];
     format!("{}\\n", fields.join(&SEPARATOR.to_string()))
 }
 
@@ -116,7 +118,9 @@ pub(crate) fn parse_names(text: &str) -> Vec<String> {
 
 /// Reads the output of [`all`].
 pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, String> {
-    let entries = text.lines().filter(|l| !l.is_empty()).map(parse_line);
+    // A vendor of several lines: the first one is enough.
+    let mut lines = text.lines().filter(|l| !l.is_empty()).enumerate();
+    let entries = std::iter::from_fn(|| lines.find(|(n, line)| *n == 0 || line.contains(SEPARATOR))).map(|(_, l)| parse_line(l));
     entries.filter(|e| !matches!(e, Ok(entry) if entry.package.name == "gpg-pubkey")).collect()
 }
 
@@ -127,14 +131,26 @@ pub(crate) fn parse_known(text: &str) -> Result<Vec<Entry>, String> {
 
 fn parse_line(line: &str) -> Result<Entry, String> {
     let fields: Vec<&str> = line.split(SEPARATOR).collect();
-    let [name, arch, epoch, version, release, source, installed] = fields[..] else {
-        return Err(format!("{} fields instead of 7 in {line:?}", fields.len()));
+    let [name, arch, epoch, version, release, source, installed, vendor] = fields[..] else {
+        return Err(format!("{} fields instead of 8 in {line:?}", fields.len()));
     };
     let installed_at = installed.parse().map_err(|_| format!("install time {installed:?} of {name}"))?;
     let known = |text: &str| if text == "(none)" { String::new() } else { text.to_owned() };
-    let package =
-        Package { name: name.to_owned(), arch: known(arch), version: evr(epoch, version, release), source: known(source) };
+    let package = Package {
+        name: name.to_owned(),
+        arch: known(arch),
+        version: evr(epoch, version, release),
+        source: known(source),
+        vendor: printable(&known(vendor)),
+    };
     Ok(Entry { package, installed_at })
+}
+
+/// What the server takes of a text that anybody may write into a package.
+fn printable(text: &str) -> String {
+    let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
+    text.truncate(text.floor_char_boundary(PACKAGE_FIELD_MAX_BYTES));
+    text
 }
 
 /// `epoch:version-release`; epoch 0 is not written.
@@ -167,11 +183,14 @@ mod tests {
 
     #[test]
     fn keys_are_left_out_and_epochs_written_only_when_they_matter() {
-        let text = "openssl-libs|x86_64|1|3.0.7|27.el9|openssl-3.0.7-27.el9.src.rpm|1718000000\n\
-            bash|x86_64||5.1|2|bash-5.1-2.src.rpm|5\nz|noarch|0|1|1|(none)|6\ngpg-pubkey|(none)||8d8b|629e|(none)|1\n";
+        let text = "openssl-libs|x86_64|1|3.0.7|27.el9|openssl-3.0.7-27.el9.src.rpm|1718000000|Oracle America\n\
+            bash|x86_64||5.1|2|bash-5.1-2.src.rpm|5|A\nsecond line\nz|noarch|0|1|1|(none)|6|(none)\n\
+            gpg-pubkey|(none)||8d8b|629e|(none)|1|(none)\n";
         let got = parse(&text.replace('|', "\u{1f}")).expect("parses");
         let short: Vec<_> = got.iter().map(|e| (e.package.name.as_str(), e.package.version.as_str(), e.installed_at)).collect();
         assert_eq!(short, [("openssl-libs", "1:3.0.7-27.el9", 1_718_000_000), ("bash", "5.1-2", 5), ("z", "1-1", 6)]);
+        let vendors: Vec<_> = got.iter().map(|e| e.package.vendor.as_str()).collect();
+        assert_eq!(vendors, ["Oracle America", "A", ""]);
         assert!(parse("error: rpmdb open failed\n").is_err());
         assert_eq!(parse_known("package kernel-rt is not installed\n").expect("parses"), []);
     }

@@ -152,7 +152,7 @@ impl Host {
             name: name.to_owned(),
             arch: "amd64".to_owned(),
             version: version.to_owned(),
-            source: String::new(),
+            ..Package::default()
         };
         let update = |name: &str, kind, held: &str| Update {
             name: name.to_owned(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Everything, including enrolment profiles and access tokens.
     Administrator,
-    /// Starts and cancels patch jobs, accepts hosts, edits labels, runs software sources and environments.
+    /// Starts and cancels patch jobs, accepts hosts, edits labels, runs software sources and environments, imports advisories.
     Operator,
     /// Reads.
     Viewer,
@@ -58,11 +58,15 @@ pub enum Permission {
     SourceManage,
     /// Create and delete lifecycle environments; promote into them and roll them back.
     EnvironmentManage,
+    /// Read advisories, vulnerabilities, where they are open, and their feeds.
+    AdvisoryRead,
+    /// Import and delete feeds of advisories; accept vulnerabilities for a while; set how soon they have to be closed.
+    AdvisoryManage,
 }
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Permission; 11] = [
+    pub const ALL: [Permission; 13] = [
         Permission::InstanceRead,
         Permission::InstanceManage,
         Permission::EnrolmentRead,
@@ -74,21 +78,25 @@ impl Permission {
         Permission::SourceRead,
         Permission::SourceManage,
         Permission::EnvironmentManage,
+        Permission::AdvisoryRead,
+        Permission::AdvisoryManage,
     ];
 }
 
 /// The table: may `role` do `permission`?
 pub fn allows(role: Role, permission: Permission) -> bool {
     use Permission::{
-        AccessManage, AuditRead, EnrolmentManage, EnrolmentRead, EnvironmentManage, InstanceManage, InstanceRead, PatchManage,
-        PatchRead, SourceManage, SourceRead,
+        AccessManage, AdvisoryManage, AdvisoryRead, AuditRead, EnrolmentManage, EnrolmentRead, EnvironmentManage, InstanceManage,
+        InstanceRead, PatchManage, PatchRead, SourceManage, SourceRead,
     };
     match (role, permission) {
         (Role::Administrator, _) => true,
-        (_, InstanceRead | EnrolmentRead | PatchRead | SourceRead) => true,
-        (Role::Operator, InstanceManage | PatchManage | SourceManage | EnvironmentManage) => true,
+        (_, InstanceRead | EnrolmentRead | PatchRead | SourceRead | AdvisoryRead) => true,
+        (Role::Operator, InstanceManage | PatchManage | SourceManage | EnvironmentManage | AdvisoryManage) => true,
         (Role::Operator, EnrolmentManage | AccessManage | AuditRead) => false,
-        (Role::Viewer, InstanceManage | EnrolmentManage | PatchManage | SourceManage | EnvironmentManage) => false,
+        (Role::Viewer, InstanceManage | EnrolmentManage | PatchManage | SourceManage | EnvironmentManage | AdvisoryManage) => {
+            false
+        }
         (Role::Viewer, AccessManage | AuditRead) => false,
     }
 }
@@ -109,8 +117,10 @@ mod tests {
             P::SourceRead,
             P::SourceManage,
             P::EnvironmentManage,
+            P::AdvisoryRead,
+            P::AdvisoryManage,
         ];
-        let viewer = [P::InstanceRead, P::EnrolmentRead, P::PatchRead, P::SourceRead];
+        let viewer = [P::InstanceRead, P::EnrolmentRead, P::PatchRead, P::SourceRead, P::AdvisoryRead];
         for permission in P::ALL {
             assert!(allows(Role::Administrator, permission), "{permission:?}");
             assert_eq!(allows(Role::Operator, permission), operator.contains(&permission), "{permission:?}");

@@ -34,6 +34,8 @@ pub const UPLOAD_REQUEST_MAX: Duration = Duration::from_secs(3600);
 pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Name of an uploaded file, bytes.
 pub const UPLOAD_NAME_MAX_BYTES: usize = 255;
+/// An imported feed of advisories, bytes as sent: the largest published ones (Ubuntu's CVEs) have some hundred megabytes.
+pub const FEED_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// The head of an answer with content must be there after this time: a place is waited for, then the upstream.
 pub const CONTENT_REQUEST_MAX: Duration = Duration::from_secs(60);
 /// A request for content waits so long for a place among [`crate::config::Settings::content_streams_max`].

@@ -140,6 +140,7 @@ fn time_limit(request: &Request) -> Duration {
     match path.strip_prefix("/api/v1/") {
         Some("content:collect") => limits::COLLECT_REQUEST_MAX,
         Some(rest) if rest.starts_with("sources/") && rest.ends_with("/packages") => limits::UPLOAD_REQUEST_MAX,
+        Some(rest) if rest.starts_with("advisory-feeds/") => limits::UPLOAD_REQUEST_MAX,
         _ => limits::REST_REQUEST_MAX,
     }
 }
@@ -203,6 +204,7 @@ mod tests {
             time_limit(&request.expect("a request"))
         };
         assert_eq!(limit("POST", "/api/v1/sources/local/packages?fileName=a.rpm"), limits::UPLOAD_REQUEST_MAX);
+        assert_eq!(limit("POST", "/api/v1/advisory-feeds/almalinux8:import"), limits::UPLOAD_REQUEST_MAX);
         assert_eq!(limit("GET", "/api/v1/sources/local/packages"), limits::REST_REQUEST_MAX);
         assert_eq!(limit("POST", "/api/v1/content:collect"), limits::COLLECT_REQUEST_MAX);
         assert_eq!(limit("POST", "/api/v1/sources"), limits::REST_REQUEST_MAX);

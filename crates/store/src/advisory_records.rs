@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use drydock_domain::advisory::report::FeedFinding;
 use drydock_domain::ids::{ExceptionId, FeedId};
 use jiff::Timestamp;
 
@@ -34,17 +35,6 @@ pub struct FeedRecord {
     pub created_at: Timestamp,
     /// Grows with every import.
     pub version: i64,
-}
-
-/// A problem of an import, as kept.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct FeedFinding {
-    /// The first entry that has it.
-    pub entry: String,
-    /// What is wrong.
-    pub problem: String,
-    /// Entries that have it, count.
-    pub count: u64,
 }
 
 /// Which part of a feed a chunk holds.

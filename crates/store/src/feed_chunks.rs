@@ -10,7 +10,7 @@ use sqlx::AnyConnection;
 use crate::advisory_records::FeedPart;
 use crate::error::{StoreError, StoreResult};
 use crate::packed;
-use crate::row::{id, storable, text};
+use crate::row::{big_count, id, storable, text};
 use crate::sql::Sql;
 
 /// Which chunk the entries about a CVE are in: `CVE-2026-12345` → `CVE-2026-12`. Neighbours share one; what is no CVE is
@@ -99,6 +99,13 @@ pub async fn everywhere<T: DeserializeOwned>(
     sql.bind(part.as_str().to_owned()).push(" AND bucket = ").bind(storable(bucket));
     let rows = sql.fetch(c, "read the chunks of a bucket").await?;
     rows.iter().map(|r| Ok((id(r, "feed_id")?, packed::unpacked(r, "body")?))).collect()
+}
+
+/// Entries of a feed's part, count.
+pub async fn entries(c: &mut AnyConnection, feed: FeedId, part: FeedPart) -> StoreResult<u64> {
+    let mut sql = Sql::new("SELECT CAST(COALESCE(SUM(entries), 0) AS BIGINT) AS n FROM feed_chunks WHERE feed_id = ");
+    sql.bind(feed.to_string()).push(" AND part = ").bind(part.as_str().to_owned());
+    sql.fetch(c, "count the entries of a feed").await?.first().map_or(Ok(0), |row| big_count(row, "n"))
 }
 
 /// Buckets of a feed's part, ascending: to read one chunk after the other.

@@ -125,7 +125,7 @@ const INPUTS: &str = "SELECT i.id, i.name, i.os, i.sources_mode, i.environment_i
                       g.environment_id AS group_environment_id, h.generation, h.fingerprint FROM instances i \
                       LEFT JOIN instance_groups g ON g.id = i.group_id LEFT JOIN host_sources h ON h.instance_id = i.id";
 
-fn read_inputs(row: &AnyRow) -> StoreResult<HostInputs> {
+pub(crate) fn read_inputs(row: &AnyRow) -> StoreResult<HostInputs> {
     Ok(HostInputs {
         instance: id(row, "id")?,
         name: text(row, "name")?,

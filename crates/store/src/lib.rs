@@ -23,6 +23,7 @@ mod error;
 pub mod exceptions;
 pub mod feed_chunks;
 pub mod fleet;
+pub mod fleet_hosts;
 pub mod groups;
 pub mod history;
 pub mod history_classes;

@@ -132,6 +132,8 @@ async fn chunks_are_found_by_the_id_of_a_cve(a: Store, b: Store) {
     let digests = feed_chunks::digests(&mut c, feed(1).id, part).await.expect("read");
     assert_eq!(digests, HashMap::from([(bucket.clone(), feed_chunks::digest(&two).expect("a digest"))]));
     assert_eq!(feed_chunks::buckets(&mut c, feed(1).id, part).await.expect("read"), [bucket]);
+    assert_eq!(feed_chunks::entries(&mut c, feed(1).id, part).await.expect("read"), 2);
+    assert_eq!(feed_chunks::entries(&mut c, feed(1).id, FeedPart::Statements).await.expect("read"), 0);
 }
 
 async fn hosts_of_which_the_same_is_true_share_a_set(a: Store, b: Store) {

@@ -5,6 +5,7 @@
 //! vendor's word on one CVE in one package (VEX).
 
 pub mod product;
+pub mod report;
 pub mod severity;
 pub mod vulnerability;
 

@@ -62,14 +62,14 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// A file that is removed unless somebody moved it away.
-struct Staged(PathBuf);
+pub(super) struct Staged(PathBuf);
 
 impl Staged {
-    fn new(staging: &FilePath) -> Self {
+    pub(super) fn new(staging: &FilePath) -> Self {
         Staged(staging.join(format!("upload-{}", uuid::Uuid::now_v7())))
     }
 
-    fn path(&self) -> &FilePath {
+    pub(super) fn path(&self) -> &FilePath {
         &self.0
     }
 }
@@ -81,7 +81,7 @@ impl Drop for Staged {
 }
 
 fn too_large(max: u64) -> Failure {
-    let text = format!("a package file has at most {} MiB here (content.upload_mib)", max / (1024 * 1024));
+    let text = format!("an uploaded file has at most {} MiB here (content.upload_mib)", max / (1024 * 1024));
     Failure::unavailable(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
@@ -91,7 +91,7 @@ fn disk_full(staging: &FilePath) -> Failure {
 }
 
 /// Refuses at once what cannot end well.
-fn announced(headers: &HeaderMap, max: u64, staging: &FilePath) -> Result<()> {
+pub(super) fn announced(headers: &HeaderMap, max: u64, staging: &FilePath) -> Result<()> {
     let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     let length = length.unwrap_or(0);
     if length > max {
@@ -103,7 +103,7 @@ fn announced(headers: &HeaderMap, max: u64, staging: &FilePath) -> Result<()> {
     }
 }
 
-async fn receive(body: Body, to: &FilePath, max: u64) -> Result<()> {
+pub(super) async fn receive(body: Body, to: &FilePath, max: u64) -> Result<()> {
     let staging = to.parent().unwrap_or(to);
     let failed = |error: std::io::Error| {
         if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
@@ -129,7 +129,7 @@ async fn receive(body: Body, to: &FilePath, max: u64) -> Result<()> {
     }
     file.flush().await.map_err(failed)?;
     if received == 0 {
-        return Err(Failure::field("body", "is empty; send the package file"));
+        return Err(Failure::field("body", "is empty; send the file"));
     }
     Ok(())
 }

@@ -10,12 +10,12 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use drydock_domain::inventory::Package;
+use drydock_domain::inventory::{Package, PackageSet};
 use drydock_domain::inventory_history::{ClassId, PackageId};
 use sqlx::AnyConnection;
 
 use crate::error::{StoreError, StoreResult};
-use crate::history_packages;
+use crate::{history_classes, history_packages};
 
 /// Packages remembered, count; at more, all are forgotten and learnt anew.
 pub const PACKAGES_MAX: usize = 200_000;
@@ -130,26 +130,48 @@ impl Memo {
         Some(Recognised { sweeps: known.sweeps, packages })
     }
 
-    /// Packages by number, in that order: from memory, else from the database.
+    /// Adds what is remembered of `ids` to `found`; returns the rest.
+    pub(crate) fn remembered(&self, ids: &[PackageId], found: &mut HashMap<PackageId, Arc<Interned>>) -> Vec<PackageId> {
+        let known = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = Vec::new();
+        for id in ids {
+            match known.by_id.get(id) {
+                Some(package) => drop(found.insert(*id, Arc::clone(package))),
+                None => missing.push(*id),
+            }
+        }
+        missing
+    }
+
+    /// Packages by number, in that order: from memory, else from the database. Not for a connection that is writing:
+    /// what it reads is remembered.
     pub async fn packages(&self, c: &mut AnyConnection, ids: &[PackageId]) -> StoreResult<Vec<Arc<Interned>>> {
-        let missing: Vec<PackageId> = {
-            let known = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
-            ids.iter().copied().filter(|id| !known.by_id.contains_key(id)).collect()
-        };
-        let mut found: HashMap<PackageId, Arc<Interned>> = HashMap::new();
+        let mut found = HashMap::with_capacity(ids.len());
+        let missing = self.remembered(ids, &mut found);
         if !missing.is_empty() {
             let sweeps = history_packages::sweeps(c).await?;
+            let mut learnt = Vec::with_capacity(missing.len());
             for (id, package) in history_packages::by_ids(c, &missing).await? {
-                found.insert(id, Arc::new(Interned::new(id, package)?));
+                learnt.push(Arc::new(Interned::new(id, package)?));
             }
-            self.add_packages(sweeps, found.values().cloned());
+            found.extend(learnt.iter().map(|p| (p.id, Arc::clone(p))));
+            self.add_packages(sweeps, learnt);
         }
-        let known = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
         let one = |id: &PackageId| {
-            let package = found.get(id).or_else(|| known.by_id.get(id)).cloned();
-            package.ok_or_else(|| StoreError::Row { column: "ids", problem: format!("there is no package {}", id.0) })
+            let gone = || StoreError::Row { column: "ids", problem: format!("there is no package {}", id.0) };
+            found.get(id).cloned().ok_or_else(gone)
         };
         ids.iter().map(one).collect()
+    }
+
+    /// The packages of a class. Not for a connection that is writing.
+    pub async fn set(&self, c: &mut AnyConnection, class: ClassId) -> StoreResult<PackageSet> {
+        let ids = match self.class(class) {
+            Some(known) => known.ids.clone(),
+            None => history_classes::decode(c, &[class].into()).await?.remove(&class).unwrap_or_default(),
+        };
+        let packages = self.packages(c, &ids).await?;
+        Ok(PackageSet::new(packages.iter().map(|p| p.package.clone()).collect()))
     }
 
     /// The package with this canonical JSON.
@@ -220,7 +242,6 @@ impl Classes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use drydock_domain::inventory::PackageSet;
 
     fn package(name: &str) -> Package {
         Package { name: name.into(), arch: "x".into(), version: "1".into(), source: String::new(), vendor: String::new() }

@@ -221,6 +221,26 @@ impl Writer {
         Ok(out)
     }
 
+    /// Packages by number, of which some may be new in this transaction.
+    pub async fn packages(
+        &mut self,
+        c: &mut AnyConnection,
+        wanted: &BTreeSet<PackageId>,
+    ) -> StoreResult<HashMap<PackageId, Arc<Interned>>> {
+        let mut out: HashMap<PackageId, Arc<Interned>> = HashMap::with_capacity(wanted.len());
+        for package in self.fresh_packages.values().filter(|p| wanted.contains(&p.id)) {
+            out.insert(package.id, Arc::clone(package));
+        }
+        let rest = wanted.iter().copied().filter(|id| !out.contains_key(id)).collect::<Vec<_>>();
+        let missing = self.memo.remembered(&rest, &mut out);
+        for (id, package) in history_packages::by_ids(c, &missing).await? {
+            let interned = Arc::new(Interned::new(id, package)?);
+            self.fresh_packages.insert(interned.json.clone(), Arc::clone(&interned));
+            out.insert(id, interned);
+        }
+        Ok(out)
+    }
+
     /// Writes which numbers were given out. Commit, then [`Learnt::remember`].
     pub async fn finish(self, c: &mut AnyConnection) -> StoreResult<Learnt> {
         sqlx::query("UPDATE history_state SET next_package = $1, next_class = $2 WHERE id = 1")

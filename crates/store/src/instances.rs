@@ -1,7 +1,10 @@
 //! Managed instances: their rows, labels, keys and order numbers.
 
+use std::collections::HashMap;
+
 use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
+use drydock_domain::inventory::OsFacts;
 use drydock_domain::source::host::SourcesMode;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
@@ -406,6 +409,32 @@ pub async fn set_inventory(
     .map_err(StoreError::query("store the inventory's summary"))
 }
 
+/// What the inventories of some instances add up to, and their operating-system facts; deleted ones are left out.
+pub async fn inventories(
+    c: &mut AnyConnection,
+    instances: &[InstanceId],
+) -> StoreResult<HashMap<InstanceId, (InventorySummary, Option<OsFacts>)>> {
+    let mut sql = Sql::new(
+        "SELECT id, packages, updates, security_updates, held_updates, reboot_required, findings, inventory_changed_at, os \
+         FROM instances WHERE id IN ",
+    );
+    sql.bind_list(instances.iter().map(ToString::to_string));
+    let rows = sql.fetch(c, "read the inventory's summaries").await?;
+    rows.iter().map(|row| Ok((id(row, "id")?, (summary(row)?, opt_json(row, "os")?)))).collect()
+}
+
+fn summary(row: &AnyRow) -> StoreResult<InventorySummary> {
+    Ok(InventorySummary {
+        packages: count(row, "packages")?,
+        updates: count(row, "updates")?,
+        security_updates: count(row, "security_updates")?,
+        held_updates: count(row, "held_updates")?,
+        reboot_required: flag(row, "reboot_required")?,
+        findings: count(row, "findings")?,
+        changed_at: opt_time(row, "inventory_changed_at")?,
+    })
+}
+
 async fn put_labels(c: &mut AnyConnection, instance: InstanceId, labels: &Labels) -> StoreResult<()> {
     for (key, value) in labels {
         sqlx::query("INSERT INTO instance_labels (instance_id, label_key, label_value) VALUES ($1, $2, $3)")
@@ -431,16 +460,7 @@ fn parse_reason(text: &str) -> Option<PendingReason> {
 }
 
 fn read(row: &AnyRow) -> StoreResult<InstanceRecord> {
-    let changed_at = opt_time(row, "inventory_changed_at")?;
-    let summary = InventorySummary {
-        packages: count(row, "packages")?,
-        updates: count(row, "updates")?,
-        security_updates: count(row, "security_updates")?,
-        held_updates: count(row, "held_updates")?,
-        reboot_required: flag(row, "reboot_required")?,
-        findings: count(row, "findings")?,
-        changed_at,
-    };
+    let summary = summary(row)?;
     Ok(InstanceRecord {
         id: id(row, "id")?,
         name: text(row, "name")?,
@@ -460,7 +480,7 @@ fn read(row: &AnyRow) -> StoreResult<InstanceRecord> {
         zone: text(row, "zone")?,
         compartment: text(row, "compartment")?,
         os: opt_json(row, "os")?,
-        inventory: changed_at.map(|_| summary),
+        inventory: summary.changed_at.map(|_| summary),
         sources_mode: parsed(row, "sources_mode", SourcesMode::parse)?,
         environment: opt_id(row, "environment_id")?,
         group: opt_id(row, "group_id")?,

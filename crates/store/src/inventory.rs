@@ -3,6 +3,8 @@
 //! A body of packages is stored as the name of its class (a zero byte, which no JSON begins with, and the number); who
 //! reads it through [`section`] or [`body`] gets the JSON that was reported. Older databases hold some as JSON.
 
+use std::collections::HashMap;
+
 use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory::{Package, PackageSet, SectionKind};
 use drydock_domain::inventory_history::ClassId;
@@ -12,12 +14,14 @@ use sqlx::any::AnyRow;
 
 use crate::error::{StoreError, StoreResult};
 use crate::records::SectionRecord;
-use crate::row::{bytes, int, micros, parsed, text, time};
+use crate::row::{bytes, id, int, micros, parsed, text, time};
 use crate::sql::Sql;
 use crate::{history_classes, history_packages};
 
 /// First byte of a body that names a class.
 const CLASS_MARK: u8 = 0;
+/// Rows in one statement, count: six parameters each stay far below SQLite's 32,766.
+const CHUNK_ROWS: usize = 500;
 
 /// Where an instance's section points to, without the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,15 +44,107 @@ pub async fn pointers(c: &mut AnyConnection, instance: InstanceId) -> StoreResul
             .fetch_all(c)
             .await
             .map_err(StoreError::query("read the inventory of an instance"))?;
-    let read = |r: &AnyRow| {
-        Ok(Pointer {
-            kind: parsed(r, "kind", SectionKind::parse)?,
-            fingerprint: text(r, "fingerprint")?,
-            reported_fingerprint: text(r, "reported_fingerprint")?,
-            changed_at: time(r, "changed_at")?,
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(pointer).collect()
+}
+
+/// The pointers of some instances.
+pub async fn pointers_of(c: &mut AnyConnection, instances: &[InstanceId]) -> StoreResult<HashMap<InstanceId, Vec<Pointer>>> {
+    let mut out: HashMap<InstanceId, Vec<Pointer>> = HashMap::new();
+    for chunk in instances.chunks(CHUNK_ROWS) {
+        let mut sql = Sql::new(
+            "SELECT instance_id, kind, fingerprint, reported_fingerprint, changed_at FROM instance_sections WHERE instance_id IN ",
+        );
+        sql.bind_list(chunk.iter().map(ToString::to_string));
+        for row in &sql.fetch(c, "read the inventory of instances").await? {
+            out.entry(id(row, "instance_id")?).or_default().push(pointer(row)?);
+        }
+    }
+    Ok(out)
+}
+
+/// Some bodies as they are stored, by fingerprint.
+pub async fn stored_bodies(
+    c: &mut AnyConnection,
+    kind: SectionKind,
+    fingerprints: &[String],
+) -> StoreResult<HashMap<String, Vec<u8>>> {
+    let mut out = HashMap::new();
+    for chunk in fingerprints.chunks(CHUNK_ROWS) {
+        let mut sql = Sql::new("SELECT fingerprint, body FROM sections WHERE kind = ");
+        sql.bind(kind.as_str()).push(" AND fingerprint IN ").bind_list(chunk.iter().cloned());
+        for row in &sql.fetch(c, "read inventory bodies").await? {
+            out.insert(text(row, "fingerprint")?, bytes(row, "body")?);
+        }
+    }
+    Ok(out)
+}
+
+/// Stores bodies, each unless it is there.
+pub async fn put_bodies(c: &mut AnyConnection, bodies: Vec<(SectionKind, String, Vec<u8>)>, now: Timestamp) -> StoreResult<()> {
+    let mut bodies = bodies.into_iter().peekable();
+    while bodies.peek().is_some() {
+        let mut sql = Sql::new("INSERT INTO sections (kind, fingerprint, body, created_at) VALUES ");
+        for (n, (kind, fingerprint, body)) in bodies.by_ref().take(CHUNK_ROWS).enumerate() {
+            sql.push(if n == 0 { "(" } else { ", (" }).bind(kind.as_str()).push(", ").bind(fingerprint);
+            sql.push(", ").bind(body).push(", ").bind(micros(now)).push(")");
+        }
+        sql.push(" ON CONFLICT (kind, fingerprint) DO NOTHING");
+        sql.execute(c, "store inventory bodies").await?;
+    }
+    Ok(())
+}
+
+/// Replaces how a body is stored; what it says stays the same.
+pub async fn replace_body(c: &mut AnyConnection, kind: SectionKind, fingerprint: &str, body: &[u8]) -> StoreResult<()> {
+    sqlx::query("UPDATE sections SET body = $3 WHERE kind = $1 AND fingerprint = $2")
+        .bind(kind.as_str())
+        .bind(fingerprint.to_owned())
+        .bind(body.to_vec())
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("store an inventory body"))
+}
+
+/// Points sections of instances at stored bodies, reported at these times.
+pub async fn set_pointers(c: &mut AnyConnection, pointers: &[(InstanceId, Pointer, Timestamp)]) -> StoreResult<()> {
+    for chunk in pointers.chunks(CHUNK_ROWS) {
+        let mut sql = Sql::new(
+            "INSERT INTO instance_sections (instance_id, kind, fingerprint, reported_fingerprint, changed_at, reported_at) VALUES ",
+        );
+        for (n, (instance, pointer, reported_at)) in chunk.iter().enumerate() {
+            sql.push(if n == 0 { "(" } else { ", (" }).bind(instance.to_string()).push(", ").bind(pointer.kind.as_str());
+            sql.push(", ").bind(pointer.fingerprint.clone()).push(", ").bind(pointer.reported_fingerprint.clone());
+            sql.push(", ").bind(micros(pointer.changed_at)).push(", ").bind(micros(*reported_at)).push(")");
+        }
+        sql.push(
+            " ON CONFLICT (instance_id, kind) DO UPDATE SET fingerprint = excluded.fingerprint, \
+             reported_fingerprint = excluded.reported_fingerprint, changed_at = excluded.changed_at, \
+             reported_at = excluded.reported_at",
+        );
+        sql.execute(c, "store inventory pointers").await?;
+    }
+    Ok(())
+}
+
+/// Notes that sections of instances are still as they were.
+pub async fn confirm_all(c: &mut AnyConnection, kind: SectionKind, instances: &[InstanceId], now: Timestamp) -> StoreResult<()> {
+    for chunk in instances.chunks(CHUNK_ROWS) {
+        let mut sql = Sql::new("UPDATE instance_sections SET reported_at = ");
+        sql.bind(micros(now)).push(" WHERE kind = ").bind(kind.as_str());
+        sql.push(" AND instance_id IN ").bind_list(chunk.iter().map(ToString::to_string));
+        sql.execute(c, "note unchanged inventory sections").await?;
+    }
+    Ok(())
+}
+
+fn pointer(r: &AnyRow) -> StoreResult<Pointer> {
+    Ok(Pointer {
+        kind: parsed(r, "kind", SectionKind::parse)?,
+        fingerprint: text(r, "fingerprint")?,
+        reported_fingerprint: text(r, "reported_fingerprint")?,
+        changed_at: time(r, "changed_at")?,
+    })
 }
 
 /// A section of an instance with its body.

@@ -8,6 +8,7 @@ use drydock_content::Content;
 use drydock_content::openpgp::RepositoryKeys;
 use drydock_domain::ids::{AccessTokenId, ContentJobId, InstanceId, JobId};
 use drydock_domain::instance::{Reachability, reachability};
+use drydock_store::history_memo::Memo;
 use drydock_store::{Reader, Store, Tx};
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -18,6 +19,7 @@ use crate::context::{Clock, OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::hub::{HintHub, JobWatch, JobWatches};
 use crate::key::WorkKey;
+use crate::ops::intake;
 use crate::selection::SectionCache;
 
 /// What an operator may set.
@@ -52,6 +54,8 @@ struct Inner {
     contacts: Mutex<Contacts>,
     ids: Mutex<ContextV7>,
     sections: Mutex<SectionCache>,
+    intake: intake::Queue,
+    history: Memo,
 }
 
 /// Contacts not yet written: the newest per instance and token. Losing them costs some seconds of `last seen`.
@@ -79,6 +83,8 @@ impl Control {
             contacts: Mutex::default(),
             ids: Mutex::new(ContextV7::new()),
             sections: Mutex::default(),
+            intake: intake::Queue::default(),
+            history: Memo::default(),
         }))
     }
 
@@ -157,6 +163,16 @@ impl Control {
 
     pub(crate) async fn begin(&self) -> Result<Tx> {
         Ok(self.0.store.begin().await?)
+    }
+
+    /// Inventory reports on their way to the database.
+    pub(crate) fn intake(&self) -> &intake::Queue {
+        &self.0.intake
+    }
+
+    /// Interned packages and classes that this process remembers.
+    pub(crate) fn history(&self) -> &Memo {
+        &self.0.history
     }
 
     pub(crate) fn store(&self) -> &Store {

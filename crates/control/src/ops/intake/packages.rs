@@ -1,0 +1,208 @@
+//! The package sets of a batch: interned, pointed to, and written into the histories of their hosts.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use drydock_domain::ids::InstanceId;
+use drydock_domain::inventory::{PackageChange, PackageDelta, PackageSet, SectionKind, changes};
+use drydock_domain::inventory_history::{ClassId, IdDelta, PackageId, Timeline, diff};
+use drydock_store::history_memo::Interned;
+use drydock_store::history_writer::{Learnt, Reported, Writer};
+use drydock_store::inventory::Pointer;
+use drydock_store::{Tx, commit, history_timelines, inventory};
+use jiff::Timestamp;
+
+use super::{Body, Checked};
+use crate::Control;
+use crate::error::Result;
+use crate::ops::inventory::stored;
+
+const KIND: SectionKind = SectionKind::Packages;
+/// Hosts whose history begins in one transaction, count.
+const BEGIN_HOSTS: u32 = 200;
+
+/// What a host reports of its packages.
+pub(super) struct PackageReport<'a> {
+    pub(super) instance: InstanceId,
+    pub(super) now: Timestamp,
+    pub(super) section: &'a Checked,
+    /// What it had, as far as that is known.
+    pub(super) old: Option<&'a Pointer>,
+}
+
+/// What a report says of a host's packages.
+pub(super) struct Change {
+    /// How many it has.
+    pub(super) packages: usize,
+    /// What changed; absent: nothing was known before, or nothing changed.
+    pub(super) changes: Option<Vec<PackageChange>>,
+}
+
+/// Package sets on their way to classes.
+struct Sets {
+    /// Sets whose class is known, by fingerprint.
+    classes: HashMap<String, ClassId>,
+    /// Sets that are stored as JSON, by a version without classes.
+    as_json: Vec<(String, Reported)>,
+    /// Sets that are not stored.
+    new: Vec<(String, Reported)>,
+}
+
+impl Sets {
+    /// Looks for stored sets.
+    async fn find(tx: &mut Tx, fingerprints: BTreeSet<&str>) -> Result<Self> {
+        let wanted: Vec<String> = fingerprints.into_iter().map(str::to_owned).collect();
+        let mut sets = Sets { classes: HashMap::new(), as_json: Vec::new(), new: Vec::new() };
+        for (fingerprint, body) in inventory::stored_bodies(tx, KIND, &wanted).await? {
+            match inventory::class_of(&body)? {
+                Some(class) => drop(sets.classes.insert(fingerprint, class)),
+                None => sets.as_json.push((fingerprint, Reported::Parsed(stored::<PackageSet>(&body)?.into_vec()))),
+            }
+        }
+        Ok(sets)
+    }
+
+    /// Gives every set its class, and stores the new ones as that.
+    async fn intern(&mut self, tx: &mut Tx, writer: &mut Writer, bases: &HashMap<&str, ClassId>, now: Timestamp) -> Result<()> {
+        for (as_json, list) in [(true, std::mem::take(&mut self.as_json)), (false, std::mem::take(&mut self.new))] {
+            if list.is_empty() {
+                continue;
+            }
+            let (fingerprints, sets): (Vec<String>, Vec<Reported>) = list.into_iter().unzip();
+            let ids = writer.intern(tx, sets).await?;
+            let based: Vec<(Arc<[PackageId]>, Option<ClassId>)> =
+                ids.into_iter().zip(&fingerprints).map(|(ids, print)| (ids, bases.get(print.as_str()).copied())).collect();
+            let classes = writer.classes(tx, &based).await?;
+            let mut bodies = Vec::new();
+            for (fingerprint, class) in fingerprints.into_iter().zip(classes) {
+                let body = inventory::class_body(class);
+                if as_json {
+                    inventory::replace_body(tx, KIND, &fingerprint, &body).await?;
+                } else {
+                    bodies.push((KIND, fingerprint.clone(), body));
+                }
+                self.classes.insert(fingerprint, class);
+            }
+            inventory::put_bodies(tx, bodies, now).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Control {
+    /// Stores the package sets of a batch and what they change in the histories. A host that is left out has a set that
+    /// is not stored any more.
+    pub(super) async fn store_packages(
+        &self,
+        tx: &mut Tx,
+        reports: &[PackageReport<'_>],
+        now: Timestamp,
+    ) -> Result<(HashMap<InstanceId, Change>, Option<Learnt>)> {
+        if reports.is_empty() {
+            return Ok((HashMap::new(), None));
+        }
+        let mut writer = Writer::begin(tx, self.history()).await?;
+        let hosts: Vec<InstanceId> = reports.iter().map(|r| r.instance).collect();
+        let mut lines = history_timelines::of_hosts(tx, &hosts).await?;
+        let begun = |r: &&PackageReport<'_>| !lines.contains_key(&r.instance);
+        let before_history = reports.iter().filter(begun).filter_map(|r| r.old);
+        let of_reports = reports.iter().map(|r| r.section.fingerprint.as_str());
+        let wanted = of_reports.chain(before_history.map(|old| old.fingerprint.as_str())).collect();
+        let mut sets = Sets::find(tx, wanted).await?;
+        let mut bases = HashMap::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for r in reports {
+            let fingerprint = r.section.fingerprint.as_str();
+            let known = sets.classes.contains_key(fingerprint) || sets.as_json.iter().any(|(f, _)| f == fingerprint);
+            if let Some(base) = lines.get(&r.instance).and_then(Timeline::present) {
+                bases.insert(fingerprint, base);
+            }
+            if let (false, Body::Packages(set)) = (known, &r.section.body)
+                && seen.insert(fingerprint)
+            {
+                sets.new.push((fingerprint.to_owned(), set.clone()));
+            }
+        }
+        sets.intern(tx, &mut writer, &bases, now).await?;
+        let mut moved = BTreeMap::new();
+        let mut steps = Vec::new();
+        for r in reports {
+            let Some(class) = sets.classes.get(&r.section.fingerprint).copied() else { continue };
+            let old = r.old.and_then(|old| Some((old.changed_at.as_second(), *sets.classes.get(&old.fingerprint)?)));
+            let begun = lines.remove(&r.instance);
+            let begins = begun.is_none();
+            let mut line = begun.unwrap_or_else(|| match old {
+                Some((since, class)) => Timeline::starting(since, class),
+                None => Timeline::default(),
+            });
+            let before = line.present();
+            if line.record(r.now.as_second(), class) || begins {
+                moved.insert(r.instance, line);
+            }
+            steps.push((r.instance, before.filter(|before| *before != class), class));
+        }
+        history_timelines::put(tx, &moved).await?;
+        let changes = self.changes(tx, &mut writer, steps).await?;
+        Ok((changes, Some(writer.finish(tx).await?)))
+    }
+
+    /// What the steps of hosts from class to class mean.
+    async fn changes(
+        &self,
+        tx: &mut Tx,
+        writer: &mut Writer,
+        steps: Vec<(InstanceId, Option<ClassId>, ClassId)>,
+    ) -> Result<HashMap<InstanceId, Change>> {
+        let wanted = steps.iter().flat_map(|(_, before, class)| before.iter().copied().chain([*class])).collect();
+        let ids = writer.ids(tx, wanted).await?;
+        let of = |class: ClassId| ids.get(&class).map(Vec::as_slice).unwrap_or_default();
+        let deltas: HashMap<(ClassId, ClassId), IdDelta> = steps
+            .iter()
+            .filter_map(|(_, before, class)| Some(((*before)?, *class)))
+            .map(|s| (s, diff(of(s.0), of(s.1))))
+            .collect();
+        let named = deltas.values().flat_map(|d| d.removed.iter().chain(&d.added)).copied().collect();
+        let packages = writer.packages(tx, &named).await?;
+        let mut out = HashMap::with_capacity(steps.len());
+        for (instance, before, class) in steps {
+            let delta = before.and_then(|before| deltas.get(&(before, class)));
+            let changes = delta.map(|delta| changes(&written(delta, &packages)));
+            out.insert(instance, Change { packages: of(class).len(), changes });
+        }
+        Ok(out)
+    }
+}
+
+fn written(delta: &IdDelta, packages: &HashMap<PackageId, Arc<Interned>>) -> PackageDelta {
+    let list = |ids: &[PackageId]| {
+        let found = ids.iter().filter_map(|id| packages.get(id));
+        let mut list: Vec<_> = found.map(|p| p.package.clone()).collect();
+        list.sort_unstable();
+        list
+    };
+    PackageDelta { added: list(&delta.added), removed: list(&delta.removed) }
+}
+
+/// Begins the histories of hosts that reported their packages to a server without histories, some of them: with what
+/// they have, since they have it. Returns how many.
+pub(crate) async fn begin_histories(control: &Control) -> Result<usize> {
+    let mut tx = control.begin().await?;
+    let hosts = history_timelines::without(&mut tx, BEGIN_HOSTS).await?;
+    if hosts.is_empty() {
+        return Ok(0);
+    }
+    let mut writer = Writer::begin(&mut tx, control.history()).await?;
+    let mut sets = Sets::find(&mut tx, hosts.iter().map(|(_, fingerprint, _)| fingerprint.as_str()).collect()).await?;
+    sets.intern(&mut tx, &mut writer, &HashMap::new(), control.now()).await?;
+    let mut lines = BTreeMap::new();
+    for (instance, fingerprint, since) in &hosts {
+        if let Some(class) = sets.classes.get(fingerprint) {
+            lines.insert(*instance, Timeline::starting(since.as_second(), *class));
+        }
+    }
+    history_timelines::put(&mut tx, &lines).await?;
+    let learnt = writer.finish(&mut tx).await?;
+    commit(tx).await?;
+    learnt.remember();
+    Ok(lines.len())
+}

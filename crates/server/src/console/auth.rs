@@ -119,6 +119,15 @@ impl Signed {
         }
     }
 
+    /// As [`Self::refused`], also for a name in the form that nothing has.
+    pub fn refused_name(&self, path: &str, error: drydock_control::Error) -> Result<Response, Fail> {
+        if error.kind() == ErrorKind::NotFound {
+            self.console.0.sessions.leave_notice(&self.session, true, error.to_string());
+            return Ok(Redirect::to(path).into_response());
+        }
+        self.refused(path, error)
+    }
+
     /// The error with the request it belongs to.
     pub fn fail(&self, error: drydock_control::Error) -> Fail {
         Fail::new(error, &self.ctx.request_id)
@@ -226,6 +235,9 @@ impl Chrome {
             ("/", "Overview", true),
             ("/instances", "Instances", true),
             ("/patch-jobs", "Patch jobs", true),
+            ("/groups", "Groups", true),
+            ("/sources", "Sources", true),
+            ("/environments", "Environments", true),
             ("/enrolment", "Enrolment", true),
             ("/access-tokens", "Access tokens", self.may.manage_access),
             ("/audit", "Audit", self.may.read_audit),

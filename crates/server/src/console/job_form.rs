@@ -4,6 +4,7 @@
 use drydock_domain::instance::Labels;
 use drydock_domain::limits::{JOB_DURATION_MAX_SECS, JOB_DURATION_MIN_SECS};
 use drydock_domain::patch::filter::{GroupLabel, InstanceFilter};
+use drydock_domain::patch::operation::PackageChanges;
 use drydock_domain::patch::pattern::Pattern;
 use drydock_domain::patch::spec::{
     AptSettings, AptType, Concurrency, ExecStep, ExecStepConfig, Interpreter, PatchConfig, PatchJobSpec, RebootConfig,
@@ -39,8 +40,18 @@ pub struct JobForm {
     pub zones: String,
     /// One per line.
     pub prefixes: String,
-    /// `security` or `all`.
+    /// Managed instance groups, one per line.
+    pub groups: String,
+    /// `security`, `all`, `advisories` or `packages`.
     pub what: String,
+    /// Advisory and CVE ids, one per line.
+    pub advisories: String,
+    /// Packages to install, one per line.
+    pub install: String,
+    /// Packages to remove, one per line.
+    pub remove: String,
+    /// Packages to update, one per line.
+    pub update: String,
     /// apt may install and remove other packages.
     pub dist: bool,
     /// The only packages, one per line.
@@ -94,7 +105,12 @@ impl JobForm {
             labels: f.area("labels"),
             zones: f.area("zones"),
             prefixes: f.area("prefixes"),
+            groups: f.area("groups"),
             what: f.text("what"),
+            advisories: f.area("advisories"),
+            install: f.area("install"),
+            remove: f.area("remove"),
+            update: f.area("update"),
             dist: f.ticked("dist"),
             only: f.area("only"),
             excludes: f.area("excludes"),
@@ -135,6 +151,7 @@ impl JobForm {
                 group_labels: read_groups(&self.labels, errors),
                 zones: entries(&self.zones),
                 instance_name_prefixes: entries(&self.prefixes),
+                groups: entries(&self.groups),
                 ..InstanceFilter::default()
             },
             _ => {
@@ -147,7 +164,7 @@ impl JobForm {
     fn config(&self, errors: &mut Vec<FormError>) -> PatchConfig {
         let security = match self.what.as_str() {
             "security" => true,
-            "all" => false,
+            "all" | "advisories" | "packages" => false,
             _ => {
                 errors.push(FormError { field: "what", message: "choose which updates".into() });
                 false
@@ -170,6 +187,7 @@ impl JobForm {
             let message = "cannot be combined with excluded packages; it already is the whole selection".into();
             errors.push(FormError { field: "only", message });
         }
+        let (cves, advisories) = self.named_advisories(errors);
         let upgrade_type = if self.dist { AptType::Dist } else { AptType::Upgrade };
         PatchConfig {
             reboot_config,
@@ -186,7 +204,7 @@ impl JobForm {
                 ..YumSettings::default()
             },
             zypper: ZypperSettings {
-                with_update: !security && !exact,
+                with_update: self.what == "all" && !exact,
                 categories: if security && !exact { vec!["security".into()] } else { Vec::new() },
                 excludes,
                 exclusive_patches: only,
@@ -195,8 +213,35 @@ impl JobForm {
             pre_step: step(&self.pre_script, &self.pre_limit, "preLimit", errors),
             post_step: step(&self.post_script, &self.post_limit, "postLimit", errors),
             strict_repositories: self.strict,
+            packages: self.named_packages(errors),
+            advisories,
+            cves,
             ..PatchConfig::default()
         }
+    }
+
+    /// CVEs, and advisories.
+    fn named_advisories(&self, errors: &mut Vec<FormError>) -> (Vec<String>, Vec<String>) {
+        if self.what != "advisories" {
+            return Default::default();
+        }
+        let all = entries(&self.advisories);
+        if all.is_empty() {
+            errors.push(FormError { field: "advisories", message: "name at least one advisory or CVE".into() });
+        }
+        all.into_iter().partition(|id| id.starts_with("CVE-"))
+    }
+
+    fn named_packages(&self, errors: &mut Vec<FormError>) -> Option<PackageChanges> {
+        if self.what != "packages" {
+            return None;
+        }
+        let changes =
+            PackageChanges { install: entries(&self.install), remove: entries(&self.remove), update: entries(&self.update) };
+        if changes == PackageChanges::default() {
+            errors.push(FormError { field: "install", message: "name at least one package".into() });
+        }
+        Some(changes)
     }
 
     fn concurrency(&self, errors: &mut Vec<FormError>) -> Option<Concurrency> {
@@ -223,7 +268,7 @@ impl JobForm {
                 }
                 (_, "instances") if self.instances.trim().is_empty() => "name at least one instance".to_owned(),
                 (_, "target") if error.message.starts_with("is empty") => {
-                    "give at least one label, zone or name prefix".to_owned()
+                    "give at least one label, zone, name prefix or group".to_owned()
                 }
                 _ => error.message.clone(),
             };
@@ -252,6 +297,18 @@ impl JobForm {
             "zones"
         } else if starts("instanceFilter.instanceNamePrefixes") {
             "prefixes"
+        } else if starts("instanceFilter.groups") {
+            "groups"
+        } else if starts("advisories") || starts("cves") {
+            "advisories"
+        } else if starts("packages.install") {
+            "install"
+        } else if starts("packages.remove") {
+            "remove"
+        } else if starts("packages.update") {
+            "update"
+        } else if starts("packages") {
+            "install"
         } else if starts("instanceFilter") {
             match self.target.as_str() {
                 "instances" => "instances",
@@ -327,7 +384,12 @@ impl JobForm {
             labels: groups.join("\n"),
             zones: f.zones.join("\n"),
             prefixes: f.instance_name_prefixes.join("\n"),
-            what: if c.apt.security || c.yum.security { "security" } else { "all" }.into(),
+            groups: f.groups.join("\n"),
+            what: what_of(c).into(),
+            advisories: c.cves.iter().chain(&c.advisories).cloned().collect::<Vec<_>>().join("\n"),
+            install: c.packages.as_ref().map(|p| p.install.join("\n")).unwrap_or_default(),
+            remove: c.packages.as_ref().map(|p| p.remove.join("\n")).unwrap_or_default(),
+            update: c.packages.as_ref().map(|p| p.update.join("\n")).unwrap_or_default(),
             dist: c.apt.upgrade_type == AptType::Dist,
             only: c.apt.exclusive_packages.join("\n"),
             excludes: patterns(&c.apt.excludes),
@@ -360,8 +422,24 @@ impl JobForm {
             (a.pre_step != b.pre_step, "details of its pre-step (path, arguments, environment, success codes)"),
             (a.post_step != b.post_step, "details of its post-step (path, arguments, environment, success codes)"),
             (a.windows_update != b.windows_update, "its Windows settings"),
+            (a.packages != b.packages || a.cves != b.cves || a.advisories != b.advisories, "its packages and advisories"),
+            (a.update_types != b.update_types, "its types of update"),
+            (
+                (a.download_only, a.from_cache) != (b.download_only, b.from_cache),
+                "that it downloads only or takes from the cache",
+            ),
         ];
         checks.into_iter().filter(|(differs, _)| *differs).map(|(_, words)| words).collect()
+    }
+}
+
+/// Which of the form's choices a job made.
+fn what_of(c: &PatchConfig) -> &'static str {
+    match (&c.packages, c.advisories.is_empty() && c.cves.is_empty()) {
+        (Some(_), _) => "packages",
+        (None, false) => "advisories",
+        (None, true) if c.apt.security || c.yum.security => "security",
+        (None, true) => "all",
     }
 }
 

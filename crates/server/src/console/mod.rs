@@ -57,7 +57,7 @@ impl Console {
 pub fn router(app: AppState) -> Router {
     // Nobody is signed in yet.
     let console = Console(Arc::new(Inner { app, sessions: Sessions::default() }));
-    use pages::{access, audit, enrolment, instances, jobs, overview, start};
+    use pages::{access, audit, enrolment, environments, groups, instances, jobs, overview, sources, start};
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/overview/live", get(overview::live))
@@ -80,6 +80,21 @@ pub fn router(app: AppState) -> Router {
         .route("/patch-jobs/{id}/live", get(live::stream))
         .route("/patch-jobs/{id}/cancel", post(jobs::cancel))
         .route("/patch-jobs/{id}/tasks/{task}", get(jobs::task))
+        .route("/sources", get(sources::list))
+        .route("/sources/{name}", get(sources::show))
+        .route("/sources/{name}/sync", post(sources::sync))
+        .route("/sources/{name}/diff", get(sources::diff))
+        .route("/sources/{name}/snapshots/{number}", get(sources::snapshot))
+        .route("/environments", get(environments::list).post(environments::create))
+        .route("/environments/{name}", get(environments::show))
+        .route("/environments/{name}/preview", post(environments::preview))
+        .route("/environments/{name}/promote", post(environments::promote))
+        .route("/groups", get(groups::list).post(groups::create))
+        .route("/groups/{name}", get(groups::show))
+        .route("/groups/{name}/members", post(groups::members))
+        .route("/groups/{name}/sources", post(groups::sources))
+        .route("/groups/{name}/edit", post(groups::edit))
+        .route("/groups/{name}/delete", post(groups::delete))
         .route("/enrolment", get(enrolment::list).post(enrolment::create))
         .route("/enrolment/{id}/revoke", post(enrolment::revoke))
         .route("/access-tokens", get(access::list).post(access::create))

@@ -382,6 +382,10 @@ pub struct May {
     pub manage_access: bool,
     /// Audit records.
     pub read_audit: bool,
+    /// Synchronise software sources.
+    pub manage_sources: bool,
+    /// Make environments, promote and roll back.
+    pub manage_environments: bool,
 }
 
 /// What `role` may do, from the one table of the domain.
@@ -392,6 +396,8 @@ pub fn may(role: Role) -> May {
         manage_enrolment: allows(role, Permission::EnrolmentManage),
         manage_access: allows(role, Permission::AccessManage),
         read_audit: allows(role, Permission::AuditRead),
+        manage_sources: allows(role, Permission::SourceManage),
+        manage_environments: allows(role, Permission::EnvironmentManage),
     }
 }
 

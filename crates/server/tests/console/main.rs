@@ -6,4 +6,5 @@ mod live;
 mod pages;
 mod roles;
 mod sign_in;
+mod sources;
 mod support;

@@ -3,9 +3,12 @@
 pub mod access;
 pub mod audit;
 pub mod enrolment;
+pub mod environments;
+pub mod groups;
 pub mod instances;
 pub mod jobs;
 pub mod overview;
+pub mod sources;
 pub mod start;
 
 use drydock_control::records::PageQuery;

@@ -58,14 +58,15 @@ pub async fn form(who: Signed, RawQuery(query): RawQuery) -> Result<Response, Fa
         return again(&who, &q, key).await;
     }
     let mut f = JobForm::new(key);
-    if q.get("what") == "all" {
-        f.what = "all".into();
+    if let what @ ("all" | "advisories" | "packages") = q.get("what") {
+        f.what = what.into();
     }
+    f.advisories = [q.all("advisory"), q.all("cve")].concat().join("\n");
     f.instances = q.all("instance").join("\n");
-    let (labels, zone) = (q.text("labels"), q.text("zone"));
-    if !labels.is_empty() || !zone.is_empty() {
+    let (labels, zone, groups) = (q.text("labels"), q.text("zone"), q.all("group").join("\n"));
+    if !labels.is_empty() || !zone.is_empty() || !groups.is_empty() {
         f.target = "filter".into();
-        (f.labels, f.zones) = (labels, zone);
+        (f.labels, f.zones, f.groups) = (labels, zone, groups);
     }
     Ok(Html(FormPage::new(&who, f)).into_response())
 }

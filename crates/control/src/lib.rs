@@ -29,6 +29,6 @@ pub use key::{KeyError, WorkKey};
 pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
 pub use ops::{AddedView, LeftOut, MatchView, NamedHost};
 pub use views::{
-    EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported, SectionBodyIn,
+    DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported, SectionBodyIn,
     SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,
 };

@@ -7,6 +7,7 @@ use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, 
 use drydock_domain::patch::job::StateCounts;
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::work::Directive;
+use drydock_store::deployments::DeploymentRecord;
 use drydock_store::records::{InstanceRecord, JobRecord, TaskRecord};
 use jiff::Timestamp;
 
@@ -42,6 +43,22 @@ pub struct JobView {
 }
 
 impl JobView {
+    /// Changes with every change of the row; without quotes.
+    pub fn etag(&self) -> String {
+        self.record.version.to_string()
+    }
+}
+
+/// A patch deployment with its coming runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeploymentView {
+    /// Its row.
+    pub record: DeploymentRecord,
+    /// The next few moments of its schedule, the next run first; empty when none is due any more.
+    pub upcoming: Vec<Timestamp>,
+}
+
+impl DeploymentView {
     /// Changes with every change of the row; without quotes.
     pub fn etag(&self) -> String {
         self.record.version.to_string()

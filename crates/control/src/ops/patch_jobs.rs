@@ -4,7 +4,7 @@ use drydock_domain::access::Permission;
 use drydock_domain::ids::{JobId, TaskId};
 use drydock_domain::limits::JOB_TARGETS_MAX;
 use drydock_domain::patch::filter::InstanceFilter;
-use drydock_domain::patch::job::{JobState, StateCounts, percent_complete};
+use drydock_domain::patch::job::{JobOrigin, JobState, StateCounts, percent_complete};
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::validate::Invalid;
 use drydock_store::idempotency::KeyUse;
@@ -43,19 +43,7 @@ impl Control {
         }
         spec.validate()?;
         self.check_targets(&spec.instance_filter, ctx.now).await?;
-        let record = JobRecord {
-            id: JobId(self.mint(ctx.now)),
-            deadline: spec.deadline(ctx.now),
-            spec,
-            state: JobState::Started,
-            created_by: ctx.who.name(),
-            created_at: ctx.now,
-            finished_at: None,
-            cancel_requested: false,
-            kill_requested: false,
-            error_message: String::new(),
-            version: 1,
-        };
+        let record = self.new_job(JobId(self.mint(ctx.now)), spec, JobOrigin::Asked, ctx.who.name(), ctx.now);
         let mut tx = self.begin().await?;
         if let Some(key) = key {
             let used = KeyUse { request_sha256: request.clone(), resource: record.id.to_string() };
@@ -73,15 +61,40 @@ impl Control {
         Ok(view(record, StateCounts::new()))
     }
 
-    /// The job this key made; refuses a key that made something else.
-    async fn made_before(&self, ctx: &OpCtx, key: &str, request: &str) -> Result<Option<JobView>> {
-        let mut c = self.read().await?;
-        let Some(used) = idempotency::find(&mut c, &ctx.who.key(), key).await? else { return Ok(None) };
-        if used.request_sha256 != request {
-            return Err(Error::conflict("the idempotency key was used for another request within the last day; use a new one"));
+    /// A job as it begins.
+    pub(super) fn new_job(&self, id: JobId, spec: PatchJobSpec, origin: JobOrigin, created_by: String, now: Timestamp) -> JobRecord {
+        JobRecord {
+            id,
+            deadline: spec.deadline(now),
+            spec,
+            state: JobState::Started,
+            created_by,
+            created_at: now,
+            finished_at: None,
+            cancel_requested: false,
+            kill_requested: false,
+            error_message: String::new(),
+            origin,
+            version: 1,
         }
-        let id = used.resource.parse().map_err(|e| Error::Internal { doing: "read an idempotency key", source: Box::new(e) })?;
-        self.job_view(&mut c, id).await.map(Some)
+    }
+
+    /// The job this key made; refuses a key that made something else.
+    pub(super) async fn made_before(&self, ctx: &OpCtx, key: &str, request: &str) -> Result<Option<JobView>> {
+        let Some(made) = self.used_before(ctx, key, request).await? else { return Ok(None) };
+        let id = made.parse().map_err(|e| Error::Internal { doing: "read an idempotency key", source: Box::new(e) })?;
+        self.job_view(&mut self.read().await?, id).await.map(Some)
+    }
+
+    /// What this key made; refuses a key that made something else.
+    pub(super) async fn used_before(&self, ctx: &OpCtx, key: &str, request: &str) -> Result<Option<String>> {
+        let used = idempotency::find(&mut *self.read().await?, &ctx.who.key(), key).await?;
+        match used {
+            Some(used) if used.request_sha256 != request => {
+                Err(Error::conflict("the idempotency key was used for another request within the last day; use a new one"))
+            }
+            used => Ok(used.map(|used| used.resource)),
+        }
     }
 
     async fn check_targets(&self, filter: &InstanceFilter, now: Timestamp) -> Result<()> {
@@ -193,17 +206,17 @@ impl Control {
     }
 }
 
-fn view(record: JobRecord, counts: StateCounts) -> JobView {
+pub(super) fn view(record: JobRecord, counts: StateCounts) -> JobView {
     // Before the lookup there is nothing that could be complete.
     let percent_complete = if counts.is_empty() && !record.state.is_final() { 0.0 } else { percent_complete(&counts) };
     JobView { record, counts, percent_complete }
 }
 
-fn no_job(id: JobId) -> Error {
+pub(super) fn no_job(id: JobId) -> Error {
     Error::NotFound(format!("patch job {id}"))
 }
 
-fn check_key(key: &str) -> std::result::Result<(), Invalid> {
+pub(super) fn check_key(key: &str) -> std::result::Result<(), Invalid> {
     if key.is_empty() || key.len() > KEY_MAX_BYTES || !key.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Invalid::one("Idempotency-Key", format!("needs 1 to {KEY_MAX_BYTES} visible ASCII characters")));
     }

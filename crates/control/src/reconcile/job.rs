@@ -7,8 +7,9 @@
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Reachability};
 use drydock_domain::patch::admission::{Admission, TaskFacts, WaitingOn, admit};
-use drydock_domain::patch::job::{JobFacts, JobState, StateCounts, state};
+use drydock_domain::patch::job::{JobFacts, JobOrigin, JobState, StateCounts, state};
 use drydock_domain::patch::task::{TaskEvent, TaskState, step};
+use drydock_store::instances::Target;
 use drydock_store::patch_tasks::OpenTask;
 use drydock_store::records::{JobRecord, TaskRecord};
 use drydock_store::{Tx, commit, instances, patch_jobs, patch_tasks};
@@ -89,7 +90,7 @@ async fn look_up(control: &Control, job: &JobRecord, now: Timestamp) -> Result<b
         job.version += 1;
         control.job_changed(job.id);
     }
-    let targets = match control.targets_of(&job.spec.instance_filter, now).await {
+    let targets = match targets(control, &job, now).await {
         // Stored by a server that knew more than this one: nobody may be patched by what is not understood.
         Err(refused) if refused.kind() == ErrorKind::Invalid => {
             job.error_message = refused.to_string();
@@ -132,6 +133,14 @@ async fn look_up(control: &Control, job: &JobRecord, now: Timestamp) -> Result<b
     commit(tx).await?;
     control.job_changed(job.id);
     Ok(true)
+}
+
+/// The hosts of a job that begins: those its filter reaches now, or those its first run named.
+async fn targets(control: &Control, job: &JobRecord, now: Timestamp) -> Result<Vec<Target>> {
+    match &job.origin {
+        JobOrigin::Rerun { job, all_hosts } => control.rerun_targets(*job, *all_hosts).await,
+        JobOrigin::Asked | JobOrigin::Deployment { .. } => control.targets_of(&job.spec.instance_filter, now).await,
+    }
 }
 
 async fn end(control: &Control, mut job: JobRecord, state: JobState, now: Timestamp) -> Result<()> {

@@ -1,8 +1,9 @@
-//! The loops that move things on without anybody asking: hosts looked up, tasks let go, tasks given up, sources synced,
+//! The loops that move things on without anybody asking: runs of deployments begun, hosts looked up, tasks let go, tasks given up, sources synced,
 //! hosts told of their sources, old keys forgotten. They have no input: each turn reads the store and does what is due, so a lost turn costs a second and a
 //! repeated one nothing.
 
 mod content;
+mod deployments;
 mod host_sources;
 mod job;
 mod retention;
@@ -77,6 +78,7 @@ async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {
     {
         failed.push(("storing contacts".to_owned(), e));
     }
+    failed.extend(deployments::turn(control).await);
     match open_jobs(control).await {
         Ok(jobs) => {
             for id in jobs {
@@ -91,6 +93,11 @@ async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {
         && let Err(e) = retention::turn(control).await
     {
         failed.push(("forgetting old rows".to_owned(), e));
+    }
+    if number.is_multiple_of(RETENTION_EVERY)
+        && let Err(e) = deployments::forget(control).await
+    {
+        failed.push(("forgetting old executions".to_owned(), e));
     }
     if let Err(e) = host_sources::turn(control, number).await {
         failed.push(("the sources of hosts".to_owned(), e));

@@ -31,7 +31,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("instanceFilter.instances", "--instance"),
     ("instanceFilter.instanceNamePrefixes", "--name-prefix"),
     ("instanceFilter.groups", "--in-group"),
-    ("instanceFilter", "--all, --label, --group, --zone, --instance, --name-prefix, --in-group"),
+    ("instanceFilter.query", "--filter"),
+    ("instanceFilter", "--all, --label, --group, --zone, --instance, --name-prefix, --in-group, --filter"),
     ("dryRun", "--dry-run"),
     ("durationSecs", "--duration"),
     ("concurrency", "--concurrency"),
@@ -41,6 +42,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("patchConfig.packages.remove", "--remove"),
     ("patchConfig.packages.update", "--update"),
     ("patchConfig.packages", "--install, --remove, --update"),
+    ("patchConfig.modules", "--module"),
     ("patchConfig.updateTypes", "--type"),
     ("patchConfig.advisories", "--advisory"),
     ("patchConfig.cves", "--cve"),
@@ -119,7 +121,8 @@ pub fn build(args: &SpecArgs, dry_run: bool, world: &mut World) -> Result<PatchJ
     }
     if document.get("instanceFilter").is_none() {
         return Err(Failure::Usage(
-            "no hosts are chosen: give --all, or --label, --group, --zone, --instance, --name-prefix, --in-group".to_owned(),
+            "no hosts are chosen: give --all, or --label, --group, --zone, --instance, --name-prefix, --in-group, --filter"
+                .to_owned(),
         ));
     }
     serde_json::from_value(document).map_err(|e| Failure::Usage(format!("the patch job cannot be put together: {e}")))
@@ -154,6 +157,7 @@ fn hosts(args: &HostArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("instanceFilter.instances", list(&args.instances));
     set("instanceFilter.instanceNamePrefixes", list(&args.name_prefixes));
     set("instanceFilter.groups", list(&args.in_groups));
+    set("instanceFilter.query", args.filter.as_ref().map(|v| json!(v)));
 }
 
 fn updates(args: &UpdateArgs, set: &mut impl FnMut(&str, Option<Value>)) {
@@ -182,6 +186,7 @@ fn packages(args: &PackageArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("patchConfig.packages.install", list(&args.install));
     set("patchConfig.packages.remove", list(&args.remove));
     set("patchConfig.packages.update", list(&args.update));
+    set("patchConfig.modules", (!args.modules.is_empty()).then(|| json!(args.modules)));
     let types: Vec<UpdateType> = args.types.iter().map(|t| UpdateType::from(*t)).collect();
     set("patchConfig.updateTypes", (!types.is_empty()).then(|| json!(types)));
     set("patchConfig.advisories", list(&args.advisories));

@@ -66,6 +66,15 @@ fn exclusive_packages_and_security_reach_every_manager() {
 }
 
 #[test]
+fn a_filter_chooses_hosts() {
+    let line = Line::try_parse_from(["x", "--filter", "package openssl < 3", "--zone", "z1"]).expect("flags");
+    let filter = build(&line.spec, false, &mut world("")).expect("a spec").instance_filter;
+    assert_eq!((filter.query.as_deref(), filter.zones.as_slice()), (Some("package openssl < 3"), ["z1".to_owned()].as_slice()));
+    assert_eq!(flag_of("instanceFilter.query"), Some("--filter"));
+    assert!(read("--all --filter reboot", None).is_err(), "all hosts and some of them");
+}
+
+#[test]
 fn package_flags_reach_their_fields() {
     let spec =
         read("--all --install nginx --install vim=9.1-1 --remove nano.x86_64 --update curl --from-cache", None).expect("a spec");
@@ -86,6 +95,20 @@ fn package_flags_reach_their_fields() {
     assert_eq!((packages.install, packages.remove), (vec!["a".to_owned()], vec!["b".to_owned()]));
     assert_eq!(flag_of("patchConfig.packages.remove[0]"), Some("--remove"));
     assert_eq!(flag_of("patchConfig.packages"), Some("--install, --remove, --update"));
+}
+
+#[test]
+fn module_changes_reach_their_field() {
+    let words = ["enable:a:1", "disable:b", "reset:c", "switch:d:2", "install:a:1/common", "remove:e:1"];
+    let flags: String = words.iter().map(|w| format!(" --module {w}")).collect();
+    let config = read(&format!("--all{flags}"), None).expect("a spec").patch_config;
+    let changes: Vec<String> = config.modules.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, words);
+    let error = read("--all --module enable:a", None).expect_err("refused");
+    assert!(error.contains("names no stream; write enable:NAME:STREAM"), "{error}");
+    let file = "patchConfig: {modules: [{action: SWITCH, module: d, stream: '2'}]}";
+    assert_eq!(read("--all", Some(file)).expect("a spec").patch_config.modules[0].to_string(), "switch:d:2");
+    assert_eq!(flag_of("patchConfig.modules[3]"), Some("--module"));
 }
 
 #[test]
@@ -158,7 +181,10 @@ fn a_refused_field_names_its_flag() {
     assert_eq!(flag_of("patchConfig.apt.excludes[2]"), Some("--exclude, --apt-exclude"));
     assert_eq!(flag_of("patchConfig.preStep.linuxExecStepConfig.script"), Some("--pre-script"));
     assert_eq!(flag_of("patchConfig.preStep.linuxExecStepConfig"), Some("--pre-script, --pre-path"));
-    assert_eq!(flag_of("instanceFilter"), Some("--all, --label, --group, --zone, --instance, --name-prefix, --in-group"));
+    assert_eq!(
+        flag_of("instanceFilter"),
+        Some("--all, --label, --group, --zone, --instance, --name-prefix, --in-group, --filter")
+    );
     assert_eq!(flag_of("concurrency.percent"), Some("--concurrency"));
     assert_eq!(flag_of("labels.Env"), None);
 }

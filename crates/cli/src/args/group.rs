@@ -23,7 +23,10 @@ pub enum GroupCommand {
     /// Change a group's description or environment
     Edit(EditGroupArgs),
     /// Put hosts into a group; a host is in one group at most
-    Add(MembersArgs),
+    ///
+    /// With --filter every active host that matches now and fits into the group, with a word on those that do not. Groups do
+    /// not follow a filter by themselves: run it again when hosts have changed.
+    Add(AddMembersArgs),
     /// Take hosts out of a group
     Remove(MembersArgs),
     /// Attach sources to every host of a group
@@ -88,7 +91,28 @@ pub struct EditGroupArgs {
     pub no_environment: bool,
 }
 
-/// Arguments of `group add` and `remove`.
+/// Arguments of `group add`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["hosts", "filter"]))]
+pub struct AddMembersArgs {
+    /// Name of the group
+    #[arg(value_name = "GROUP")]
+    pub group: String,
+    /// Hosts, by name or id
+    #[arg(value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// The hosts that match this filter, such as 'os.id = ol and label env=prod' (docs/filters.md)
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Only say which hosts would be put in
+    #[arg(long, requires = "filter", conflicts_with = "hosts")]
+    pub dry_run: bool,
+    /// Format of the answer to --filter.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `group remove`.
 #[derive(Debug, Args)]
 pub struct MembersArgs {
     /// Name of the group

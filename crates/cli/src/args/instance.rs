@@ -49,6 +49,9 @@ pub struct InstanceListArgs {
     /// Only this zone
     #[arg(long)]
     pub zone: Option<String>,
+    /// Only instances that match this filter, such as 'package openssl < 3.0.14 and label env=prod' (docs/filters.md)
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
     /// Rows and format.
     #[command(flatten)]
     pub list: ListArgs,

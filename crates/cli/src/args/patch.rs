@@ -38,6 +38,9 @@ pub struct PlanArgs {
     /// The job.
     #[command(flatten)]
     pub spec: SpecArgs,
+    /// Print the hosts that the job would reach now, and start nothing
+    #[arg(long, help_heading = "Running", conflicts_with_all = ["wait", "no_wait", "idempotency_key"])]
+    pub list_hosts: bool,
     /// How it is started.
     #[command(flatten)]
     pub start: StartArgs,
@@ -52,6 +55,9 @@ pub struct RunArgs {
     /// Plan only, as `drydock patch plan`
     #[arg(long, help_heading = "Running")]
     pub dry_run: bool,
+    /// Print the hosts that the job would reach now, and start nothing
+    #[arg(long, help_heading = "Running", conflicts_with_all = ["wait", "no_wait", "idempotency_key"])]
+    pub list_hosts: bool,
     /// How it is started.
     #[command(flatten)]
     pub start: StartArgs,

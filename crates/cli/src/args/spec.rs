@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use drydock_domain::patch::modules::ModuleChange;
 use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::spec::{Concurrency, RebootConfig};
 
@@ -55,7 +56,7 @@ pub struct SpecArgs {
 #[command(next_help_heading = "Hosts")]
 pub struct HostArgs {
     /// Every active instance
-    #[arg(long, conflicts_with_all = ["labels", "groups", "zones", "instances", "name_prefixes", "in_groups"])]
+    #[arg(long, conflicts_with_all = ["labels", "groups", "zones", "instances", "name_prefixes", "in_groups", "filter"])]
     pub all: bool,
     /// Instances with this label; repeated: with all of them
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair, conflicts_with = "groups")]
@@ -75,6 +76,10 @@ pub struct HostArgs {
     /// Members of this managed instance group (`drydock group`); repeated: of any of them
     #[arg(long = "in-group", value_name = "GROUP")]
     pub in_groups: Vec<String>,
+    /// Instances that match this filter when the job begins, such as 'package openssl < 3.0.14 and os.version = 8*'
+    /// (docs/filters.md; see whom it matches: drydock instance list --filter)
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
 }
 
 /// Which updates are taken.
@@ -144,6 +149,9 @@ pub struct PackageArgs {
     /// Update this package where it is installed, to the newest version or to =VERSION
     #[arg(long, value_name = "PACKAGE")]
     pub update: Vec<String>,
+    /// dnf 4 hosts: change this module, and do nothing else: enable:NAME:STREAM, disable:NAME, reset:NAME, switch:NAME:STREAM, install:NAME:STREAM/PROFILE or remove:NAME:STREAM[/PROFILE]
+    #[arg(long = "module", value_name = "CHANGE")]
+    pub modules: Vec<ModuleChange>,
     /// Only updates of this type; repeated, and with --advisory and --cve: those that any of them choose
     #[arg(long = "type", value_name = "TYPE", value_enum)]
     pub types: Vec<Type>,

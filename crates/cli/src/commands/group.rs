@@ -2,15 +2,16 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{EditAttachments, EditGroup, EditMembers, Group, GroupMember, Page};
+use drydock_api::rest::{AddMatching, AddedMembers, EditAttachments, EditGroup, EditMembers, Group, GroupMember, Page};
 use drydock_domain::group::GroupSpec;
 use reqwest::Method;
 
 use super::{document, list, print_table};
-use crate::args::group::{GroupCommand, GroupSourcesArgs, MembersArgs, ShowGroupArgs};
+use crate::args::Output;
+use crate::args::group::{AddMembersArgs, GroupCommand, GroupSourcesArgs, ShowGroupArgs};
 use crate::client::{Client, Query, Rows};
 use crate::failure::Failure;
-use crate::text::{clean, plural};
+use crate::text::clean;
 use crate::view;
 use crate::world::World;
 
@@ -37,8 +38,16 @@ pub async fn run(command: GroupCommand, client: &Client, world: &mut World) -> R
             let now: Group = client.send(Method::PATCH, &["groups", &args.group], &edit, &[]).await?;
             Ok(world.out.write_all(view::group::group(&now, (world.now)()).as_bytes())?)
         }
-        GroupCommand::Add(args) => members(args, true, client, world).await,
-        GroupCommand::Remove(args) => members(args, false, client, world).await,
+        GroupCommand::Add(AddMembersArgs { group, filter: Some(filter), dry_run, output, .. }) => {
+            let ask = AddMatching { filter, dry_run };
+            add_matching(&group, &ask, output, client, world).await
+        }
+        GroupCommand::Add(args) => {
+            members(&args.group, &EditMembers { add: args.hosts, remove: Vec::new() }, client, world).await
+        }
+        GroupCommand::Remove(args) => {
+            members(&args.group, &EditMembers { add: Vec::new(), remove: args.hosts }, client, world).await
+        }
         GroupCommand::Attach(args) => attachments(args, true, client, world).await,
         GroupCommand::Detach(args) => attachments(args, false, client, world).await,
         GroupCommand::Delete(args) => {
@@ -66,17 +75,23 @@ async fn show(args: ShowGroupArgs, client: &Client, world: &mut World) -> Result
     Ok(())
 }
 
-async fn members(args: MembersArgs, add: bool, client: &Client, world: &mut World) -> Result<(), Failure> {
-    let mut edit = EditMembers::default();
-    if add {
-        edit.add = args.hosts;
-    } else {
-        edit.remove = args.hosts;
+async fn members(group: &str, edit: &EditMembers, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let now: Group = client.send(Method::PUT, &["groups", group, "members"], edit, &[]).await?;
+    Ok(writeln!(world.out, "{}", view::group::filled(&now))?)
+}
+
+async fn add_matching(group: &str, ask: &AddMatching, output: Output, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let target = format!("{group}:add");
+    let done: AddedMembers = client.send(Method::POST, &["groups", &target], ask, &[]).await?;
+    if document(&done, output, world)? {
+        return Ok(());
     }
-    let now: Group = client.send(Method::PUT, &["groups", &args.group, "members"], &edit, &[]).await?;
-    let hosts = plural(usize::try_from(now.instances).unwrap_or(usize::MAX), "host");
-    let family = now.family.map(|f| format!(", all {}", clean(&f.to_string()))).unwrap_or_default();
-    Ok(writeln!(world.out, "{}: {hosts}{family}", clean(&now.spec.name))?)
+    world.out.write_all(view::group::added(&done, ask.dry_run).as_bytes())?;
+    if !done.left_out.is_empty() {
+        writeln!(world.out)?;
+        print_table(view::group::left_out(&done.left_out), world)?;
+    }
+    Ok(())
 }
 
 async fn attachments(args: GroupSourcesArgs, attach: bool, client: &Client, world: &mut World) -> Result<(), Failure> {

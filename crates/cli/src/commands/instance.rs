@@ -55,6 +55,7 @@ async fn list_all(args: InstanceListArgs, client: &Client, world: &mut World) ->
     query.extend(args.name.map(|v| ("q", v)));
     query.extend(args.labels.into_iter().map(|(k, v)| ("label", format!("{k}={v}"))));
     query.extend(args.zone.map(|v| ("zone", v)));
+    query.extend(args.filter.map(|v| ("filter", v)));
     let rows = client.list::<Instance>(&["instances"], &query, args.list.limit).await?;
     list(&rows, "instances", args.list.output, world, |items| view::instance::instances(items, now))
 }

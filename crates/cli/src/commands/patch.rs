@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{CancelPatchJob, ErrorKind, Instance, PatchJob, PatchTask, PatchTaskDetail};
+use drydock_api::rest::{
+    CancelPatchJob, ErrorKind, Instance, MatchInstances, MatchedInstances, PatchJob, PatchTask, PatchTaskDetail,
+};
 use drydock_domain::ids::JobId;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::JobState;
@@ -21,7 +23,7 @@ use crate::client::{Client, Query};
 use crate::failure::{Ending, Failure};
 use crate::progress::Picture;
 use crate::spec;
-use crate::text::clean;
+use crate::text::{clean, plural};
 use crate::view;
 use crate::world::World;
 
@@ -42,10 +44,16 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
     match command {
         PatchCommand::Plan(args) => {
             let spec = spec::build(&args.spec, true, world)?;
+            if args.list_hosts {
+                return list_hosts(spec.instance_filter, args.start.output, &connect(connection, world)?, world).await;
+            }
             start(spec, args.start, &connect(connection, world)?, world).await
         }
         PatchCommand::Run(args) => {
             let spec = spec::build(&args.spec, args.dry_run, world)?;
+            if args.list_hosts {
+                return list_hosts(spec.instance_filter, args.start.output, &connect(connection, world)?, world).await;
+            }
             start(spec, args.start, &connect(connection, world)?, world).await
         }
         PatchCommand::List(args) => list_all(args, &connect(connection, world)?, world).await,
@@ -57,6 +65,23 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
             start(spec, args.start, &client, world).await
         }
     }
+}
+
+/// Prints whom a job would reach; nothing is started.
+async fn list_hosts(filter: InstanceFilter, output: Output, client: &Client, world: &mut World) -> Result<Ending, Failure> {
+    let ask = MatchInstances { instance_filter: filter };
+    let found: MatchedInstances = client.send(Method::POST, &["instances:match"], &ask, &[]).await?;
+    if !document(&found, output, world)? {
+        for host in &found.instances {
+            writeln!(world.out, "{}", clean(&host.name))?;
+        }
+        world.out.flush()?;
+        let total = usize::try_from(found.total).unwrap_or(usize::MAX);
+        let first =
+            if total > found.instances.len() { format!(", the first {} by name", found.instances.len()) } else { String::new() };
+        writeln!(world.err, "{}{first}", plural(total, "host"))?;
+    }
+    Ok(Ending::Done)
 }
 
 /// The specification of an ended job once more, for the hosts that need it.

@@ -1,11 +1,11 @@
 //! Managed instance groups.
 
 use comfy_table::Table;
-use drydock_api::rest::{Group, GroupMember};
+use drydock_api::rest::{AddedMembers, Group, GroupMember, LeftOutInstance};
 use jiff::Timestamp;
 
 use super::{facts, some};
-use crate::text::{ago, clean, or_dash, state_cell, table};
+use crate::text::{ago, clean, or_dash, plural, state_cell, table};
 
 /// The list.
 pub fn groups(items: &[Group]) -> Table {
@@ -44,6 +44,34 @@ pub fn members(items: &[GroupMember]) -> Table {
     for member in items {
         let differs = or_dash(member.differs.as_deref().unwrap_or_default());
         rows.add_row([clean(&member.name).into(), state_cell(member.state.as_str()), or_dash(&member.os).into(), differs.into()]);
+    }
+    rows
+}
+
+/// How many hosts a group has, and of which kind.
+pub fn filled(group: &Group) -> String {
+    let hosts = plural(usize::try_from(group.instances).unwrap_or(usize::MAX), "host");
+    let family = group.family.as_ref().map(|f| format!(", all {}", clean(&f.to_string()))).unwrap_or_default();
+    format!("{}: {hosts}{family}", clean(&group.spec.name))
+}
+
+/// What became of the hosts that match a filter, without those that are left out.
+pub fn added(done: &AddedMembers, dry_run: bool) -> String {
+    let verb = if dry_run { "would be put in" } else { "put in" };
+    let there = format!("{} in it before", done.already_members);
+    let mut text = format!("{}; {} {verb}, {there}, {} left out\n", filled(&done.group), done.added_total, done.left_out_total);
+    if dry_run && !done.added.is_empty() {
+        let names: Vec<String> = done.added.iter().map(|host| clean(&host.name)).collect();
+        text += &format!("would be put in: {}\n", names.join(" "));
+    }
+    text
+}
+
+/// Hosts that match and do not fit.
+pub fn left_out(items: &[LeftOutInstance]) -> Table {
+    let mut rows = table(&["LEFT OUT", "WHY"]);
+    for host in items {
+        rows.add_row([clean(&host.name), clean(&host.why)]);
     }
     rows
 }

@@ -48,6 +48,30 @@ async fn a_group_is_made_filled_and_given_sources() {
 }
 
 #[tokio::test]
+async fn a_group_is_filled_by_a_filter() {
+    let fake = Fake::start().await;
+    let answer = json!({
+        "group": group(12), "addedTotal": 2, "added": [{ "id": InstanceId(uuid(5)), "name": "web-1" },
+        { "id": InstanceId(uuid(6)), "name": "web-2" }], "alreadyMembers": 10, "leftOutTotal": 1,
+        "leftOut": [{ "id": InstanceId(uuid(7)), "name": "db-\u{1b}1", "why": "it is in the group db" }]
+    });
+    fake.json("POST /groups/web:add", &answer).json("POST /groups/web:add", &answer).json("POST /groups/web:add", &answer);
+    let ran = fake.run("group add web --filter 'os.id = ol and label env=prod'").await;
+    assert_eq!(ran.code, 0, "{ran}");
+    assert_eq!(sent(&fake, 0), json!({ "filter": "os.id = ol and label env=prod", "dryRun": false }));
+    assert!(ran.out.starts_with("web: 12 hosts, all ol 8 x86_64; 2 put in, 10 in it before, 1 left out\n"), "{ran}");
+    assert!(ran.out.contains("it is in the group db") && !ran.out.contains('\u{1b}'), "{ran}");
+    let ran = fake.run("group add web --filter reboot --dry-run").await;
+    assert_eq!(sent(&fake, 1), json!({ "filter": "reboot", "dryRun": true }));
+    assert!(ran.out.contains("2 would be put in") && ran.out.contains("would be put in: web-1 web-2\n"), "{ran}");
+    let ran = fake.run("group add web --filter reboot -o json").await;
+    assert_eq!(serde_json::from_str::<Value>(&ran.out).expect("JSON")["leftOutTotal"], 1, "{ran}");
+    for line in ["group add web h1 --filter reboot", "group add web h1 --dry-run"] {
+        assert_eq!(fake.run(line).await.code, 2, "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_group_is_shown_with_members_that_drifted() {
     let fake = Fake::start().await;
     let members = json!({ "items": [

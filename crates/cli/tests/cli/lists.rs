@@ -52,6 +52,32 @@ async fn filters_reach_the_server() {
 }
 
 #[tokio::test]
+async fn a_filter_reaches_the_server_and_its_refusal_the_operator() {
+    let fake = Fake::start().await;
+    fake.json("GET /instances?filter=package+openssl+%3C+3.0.14+and+os.version+%3D+%228*%22&limit=1000", &page(three()));
+    let ran = fake.run("instance list --filter 'package openssl < 3.0.14 and os.version = \"8*\"'").await;
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 4), "{ran}");
+    let message = "column 1: there is no field \"os.verison\"; did you mean os.version?";
+    let whole = format!("the request is refused: filter: {message}");
+    fake.error("GET /instances?filter=os.verison+%3D+8&limit=1000", 400, ErrorKind::Invalid, &whole, &[("filter", message)]);
+    let ran = fake.run("instance list --filter 'os.verison = 8'").await;
+    assert!(ran.code != 0 && ran.err.contains("did you mean os.version?"), "{ran}");
+}
+
+#[tokio::test]
+async fn a_job_can_be_asked_for_its_hosts() {
+    let fake = Fake::start().await;
+    let found =
+        MatchedInstances { total: 2000, instances: vec![NamedInstance { id: InstanceId(uuid(5)), name: "web-1".into() }] };
+    fake.json("POST /instances:match", &found);
+    let ran = fake.run("patch run --filter 'package openssl < 3' --zone z1 --list-hosts").await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "web-1\n", "2000 hosts, the first 1 by name\n"), "{ran}");
+    let sent: serde_json::Value = serde_json::from_str(&fake.seen()[0].body).expect("JSON");
+    assert_eq!(sent["instanceFilter"]["query"], "package openssl < 3");
+    assert_eq!(sent["instanceFilter"]["zones"][0], "z1");
+}
+
+#[tokio::test]
 async fn cursors_are_followed_to_the_end_or_the_limit() {
     let fake = Fake::start().await;
     let part = |name: &str, next: Option<&str>| Page { items: vec![instance(1, name)], next_cursor: next.map(Into::into) };

@@ -296,10 +296,13 @@ impl<H: Host> Executor<'_, H> {
             Err(Trouble::Interrupted(why)) => return Acted::trouble(Trouble::Failed(why)),
             Err(trouble) => return Acted::trouble(trouble),
         };
-        let changes: usize = plans.iter().map(|p| p.actions.len()).sum();
+        let changes: usize = plans.iter().map(Plan::changes).sum();
         let skipped: usize = plans.iter().map(|p| p.skipped.len()).sum();
         entry.round_from = entry.report.plans.len();
         entry.failed_packages.clear();
+        if let Some(why) = plans.iter().find_map(Plan::refusal) {
+            return refused(entry, plans, why);
+        }
         if changes > 0 && !entry.order.task.dry_run && !entry.order.task.config.download_only {
             let kept = match self.host.installed() {
                 Ok(before) => self.host.keep_before(entry.round_from, &before),
@@ -348,7 +351,7 @@ impl<H: Host> Executor<'_, H> {
         }
         let plans = entry.report.plans.get(entry.round_from..).unwrap_or_default().to_vec();
         let mut last = Acted::done("nothing to apply");
-        for (i, plan) in plans.iter().enumerate().filter(|(_, p)| !p.actions.is_empty()) {
+        for (i, plan) in plans.iter().enumerate().filter(|(_, p)| p.changes() > 0) {
             match self.host.apply(&format!("{place}/plan-{i}"), plan) {
                 Ok(outcome) => {
                     entry.reboot_suggested |= outcome.reboot_suggested;
@@ -377,8 +380,11 @@ impl<H: Host> Executor<'_, H> {
         // Without it (somebody emptied the state directory) the versions in the plan still tell what was there.
         let before = self.host.before(entry.round_from).unwrap_or_else(|| PackageSet::new(Vec::new()));
         let failed = entry.failed_packages.clone();
-        match self.host.verify(&plan, &before, &failed) {
-            Ok(results) => {
+        let modules = plans.iter().filter(|p| !p.modules.is_empty()).map(|p| self.host.verify_modules(p));
+        let modules: Result<Vec<_>, Trouble> = modules.collect();
+        let both = modules.and_then(|m| Ok((self.host.verify(&plan, &before, &failed)?, m.concat())));
+        match both {
+            Ok((results, modules)) => {
                 let results: Vec<_> = if before.as_slice().is_empty() {
                     results
                         .into_iter()
@@ -387,9 +393,10 @@ impl<H: Host> Executor<'_, H> {
                 } else {
                     results
                 };
-                let found = report::shortfall(&results);
-                let tally = report::tally(&results);
+                let found = report::shortfall(&results, &modules);
+                let tally = report::tally(&results, &modules);
                 entry.report.packages.extend(results);
+                entry.report.modules.extend(modules);
                 let outcome =
                     if found.is_none() || *ending == Ending::Killed { StepOutcome::Succeeded } else { StepOutcome::Failed };
                 Acted::with(Event::Verified(found), outcome, tally)
@@ -402,6 +409,16 @@ impl<H: Host> Executor<'_, H> {
             },
         }
     }
+}
+
+/// The host says no to a part of the plan, so to all of it. A dry run tells what the rest would have done.
+fn refused(entry: &mut Entry, mut plans: Vec<Plan>, why: String) -> Acted {
+    if !entry.order.task.dry_run {
+        plans.iter_mut().for_each(|plan| plan.actions.clear());
+    }
+    tell_broken(&mut plans, &std::mem::take(&mut entry.refresh_findings));
+    entry.report.plans.extend(plans);
+    Acted::trouble(Trouble::Failed(why))
 }
 
 fn rules(entry: &Entry) -> Rules {

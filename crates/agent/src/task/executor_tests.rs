@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, RebootReason, UpdateKind};
 use drydock_domain::limits::REBOOTS_MAX;
+use drydock_domain::patch::modules::{ModuleResult, ModuleState, ModuleStatus, PlannedModule};
 use drydock_domain::patch::report::{ActionKind, PackageOutcome, Plan, PlannedAction, TaskReport};
 use drydock_domain::patch::spec::{PatchConfig, RebootConfig};
 use drydock_domain::patch::task::TaskState;
@@ -44,6 +45,10 @@ struct World {
     kill_in_apply: Option<Control>,
     downloads: Vec<String>,
     refreshes: u32,
+    /// The stream of the one module there is.
+    stream: &'static str,
+    /// Times that the stream was written.
+    enabled: u32,
 }
 
 impl World {
@@ -56,12 +61,8 @@ impl World {
     }
 
     fn set(&self) -> PackageSet {
-        let package = |(n, v): (&&str, &u32)| Package {
-            name: (*n).into(),
-            arch: "x".into(),
-            version: v.to_string(),
-            ..Package::default()
-        };
+        let package =
+            |(n, v): (&&str, &u32)| Package { name: (*n).into(), arch: "x".into(), version: v.to_string(), ..Package::default() };
         PackageSet::new(self.installed.iter().map(package).collect())
     }
 
@@ -89,6 +90,10 @@ impl World {
         self.installs.push(name);
         self.asks_reboot |= name == "kernel";
     }
+}
+
+fn module(stream: &str) -> ModuleState {
+    ModuleState { status: ModuleStatus::Enabled, stream: stream.into(), profiles: vec![] }
 }
 
 struct Paper(Arc<Mutex<World>>);
@@ -170,9 +175,22 @@ impl Host for Paper {
         Ok(Some(world.broken_repository.map(told).into_iter().collect()))
     }
 
-    fn plan(&mut self, _: &PatchConfig) -> Result<Vec<Plan>, Trouble> {
+    fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble> {
         let mut world = self.world();
         world.act();
+        let planned = |change: &drydock_domain::patch::modules::ModuleChange| {
+            let stream = change.stream.as_deref().unwrap_or_default();
+            let refused = if stream == "9" { "there is no stream 9" } else { "" };
+            PlannedModule {
+                change: change.clone(),
+                implied: false,
+                before: module(world.stream),
+                after: module(if refused.is_empty() { stream } else { world.stream }),
+                packages: vec![],
+                refused: refused.into(),
+            }
+        };
+        let modules = config.modules.iter().map(planned).collect();
         let due = world.available.iter().filter(|(n, v)| world.installed.get(*n) != Some(v));
         let actions = due.map(|(n, _)| action(n)).collect();
         Ok(vec![Plan {
@@ -181,7 +199,7 @@ impl Host for Paper {
             skipped: vec![],
             patches: vec![],
             requested: vec![],
-            modules: vec![],
+            modules,
             findings: vec![],
         }])
     }
@@ -224,6 +242,11 @@ impl Host for Paper {
             .map(|(n, _)| *n)
             .collect();
         world.begun.insert(place.to_owned(), due.clone());
+        if plan.modules.iter().any(|m| m.before != m.after && m.after != module(world.stream)) {
+            world.stream = "2";
+            world.enabled += 1;
+            world.act();
+        }
         for name in due {
             world.act();
             if world.fails == Some(name) {
@@ -265,6 +288,11 @@ impl Host for Paper {
             results.iter_mut().filter(|r| r.planned.name == *name).for_each(|r| r.detail.clone_from(words));
         }
         Ok(results)
+    }
+
+    fn verify_modules(&mut self, plan: &Plan) -> Result<Vec<ModuleResult>, Trouble> {
+        let world = self.world();
+        Ok(plan.modules.iter().map(|m| ModuleResult::new(m.clone(), module(world.stream))).collect())
     }
 
     fn reboot_reasons(&mut self) -> Vec<RebootReason> {
@@ -447,6 +475,67 @@ fn a_dry_run_changes_nothing() {
     assert_eq!((report.state, report.plans[0].actions.len()), (TaskState::Succeeded, 2));
     let world = case.world();
     assert!(world.scripts.is_empty() && world.installs.is_empty() && world.reboots == 0);
+}
+
+/// A job for the module; the packages are up to date, unless the switch moves them.
+fn switching(world: World, changes: &[&str]) -> Case {
+    Case::new(World { stream: "1", ..world }, |e| {
+        e.order.task.config.modules = changes.iter().map(|c| c.parse().expect("a change")).collect();
+    })
+}
+
+#[test]
+fn a_stream_is_switched_once_wherever_the_agent_or_the_host_is_killed() {
+    quiet_panics();
+    for (packages, steps) in [(World::new().available, 2), (BTreeMap::new(), 0)] {
+        let world = |die_at, power_loss| World { die_at, power_loss, available: packages.clone(), ..World::new() };
+        let quiet = switching(world(None, false), &["switch:m:2"]);
+        let wanted = quiet.finish(None);
+        assert_eq!((wanted.state, wanted.packages.len()), (TaskState::Succeeded, steps));
+        let results: Vec<_> = wanted.modules.iter().map(|r| (r.outcome, r.found.stream.as_str())).collect();
+        assert_eq!(results, [(PackageOutcome::Applied, "2")], "told once, although a reboot planned again");
+        assert!(wanted.steps.iter().any(|s| s.message.ends_with("1 of 1 module changes as planned")));
+        let acts = quiet.world().acts;
+        for (die_at, power_loss) in (1..=acts).flat_map(|n| [(n, false), (n, true)]) {
+            let case = switching(world(Some(die_at), power_loss), &["switch:m:2"]);
+            let report = case.finish(None);
+            if report.message.contains("never run twice") {
+                continue;
+            }
+            assert_eq!(report.state, TaskState::Succeeded, "killed in action {die_at}: {}", report.message);
+            let world = case.world();
+            assert_eq!((world.enabled, world.stream), (1, "2"), "killed in action {die_at}");
+            assert!(report.modules.iter().all(|r| r.outcome == PackageOutcome::Applied), "killed in action {die_at}");
+        }
+    }
+}
+
+#[test]
+fn one_refused_module_change_refuses_all_of_the_job() {
+    for dry_run in [true, false] {
+        let case = switching(World::new(), &["switch:m:2", "enable:n:9"]);
+        let mut ledger = Ledger::open(case.dir.path()).expect("opened");
+        let mut entry = ledger.get(order(1).task.task).expect("taken").clone();
+        entry.order.task.dry_run = dry_run;
+        ledger.save(entry).expect("saved");
+        let report = case.finish(None);
+        let words = "no plan could be made: apt refuses 1 of 2 module changes: enable:n:9: there is no stream 9";
+        assert_eq!((report.state, report.message.as_str()), (TaskState::Failed, words));
+        let told: Vec<_> = report.plans[0].modules.iter().map(|m| (m.refused.is_empty(), m.after.stream.as_str())).collect();
+        assert_eq!(told, [(true, "2"), (false, "1")], "what is allowed is told as well");
+        assert_eq!(report.plans[0].actions.is_empty(), !dry_run, "what would have been done, in a dry run only");
+        let world = case.world();
+        assert!(world.enabled == 0 && world.installs.is_empty() && report.modules.is_empty());
+    }
+}
+
+#[test]
+fn a_stream_that_is_not_as_planned_fails_the_task() {
+    let case = switching(World { available: BTreeMap::new(), ..World::new() }, &["switch:m:3"]);
+    let report = case.finish(None);
+    let words = "1 of 1 module changes are not as planned: switch:m:3";
+    assert_eq!((report.state, report.message.as_str()), (TaskState::Failed, words));
+    assert_eq!(report.modules[0].outcome, PackageOutcome::Different);
 }
 
 fn staging(e: &mut crate::ledger::Entry) {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use drydock_domain::inventory::{Finding, PackageSet, RebootReason};
+use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{Output, PackageResult, Plan, StepKind};
 use drydock_domain::patch::spec::{ExecStepConfig, PatchConfig};
 use drydock_pkgmgr::{ApplyOutcome, RepairReport};
@@ -66,6 +67,8 @@ pub trait Host {
     fn installed(&mut self) -> Result<PackageSet, Trouble>;
     /// What became of `plan`, by reading the package database again.
     fn verify(&mut self, plan: &Plan, before: &PackageSet, failed: &[(String, String)]) -> Result<Vec<PackageResult>, Trouble>;
+    /// What became of the module changes of `plan`, by reading the host's module states again.
+    fn verify_modules(&mut self, plan: &Plan) -> Result<Vec<ModuleResult>, Trouble>;
     /// Why the host asks for a reboot.
     fn reboot_reasons(&mut self) -> Vec<RebootReason>;
     /// Asks the host to go down and come up again.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use drydock_domain::ids::{JobId, TaskId};
 use drydock_domain::inventory::{Finding, PackageSet, RebootReason};
+use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{Output, PackageResult, Plan, StepKind};
 use drydock_domain::patch::spec::{ExecStepConfig, PatchConfig};
 use drydock_pkgmgr::run::{CommandSpec, End, Finished, RunError, Runner, SystemRunner};
@@ -192,6 +193,10 @@ impl Host for RealHost {
             broken.extend(backend.broken(&self.runner).map_err(|e| self.trouble(&e))?);
         }
         Ok(verify_with(plan, before, &after, &broken, failed))
+    }
+
+    fn verify_modules(&mut self, plan: &Plan) -> Result<Vec<ModuleResult>, Trouble> {
+        self.backend_of(plan)?.verify_modules(plan).map_err(|e| self.trouble(&e))
     }
 
     fn reboot_reasons(&mut self) -> Vec<RebootReason> {

@@ -1,6 +1,7 @@
 //! Writing the cumulative report: opening and closing steps, judging results, keeping it within what the server takes.
 
 use drydock_domain::limits::TASK_REPORT_MAX_BYTES;
+use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{
     Output, PackageOutcome, PackageResult, Plan, STEPS_MAX, StepKind, StepOutcome, StepReport, TaskReport,
 };
@@ -85,22 +86,29 @@ pub fn merged(plans: &[Plan]) -> Option<Plan> {
 }
 
 /// What is wrong with the results, in one line; `None` when everything planned is true.
-pub fn shortfall(results: &[PackageResult]) -> Option<String> {
+pub fn shortfall(results: &[PackageResult], modules: &[ModuleResult]) -> Option<String> {
     let planned = results.iter().filter(|r| r.outcome != PackageOutcome::Unplanned).count();
     let wrong: Vec<&PackageResult> =
         results.iter().filter(|r| matches!(r.outcome, PackageOutcome::NotApplied | PackageOutcome::Different)).collect();
-    if wrong.is_empty() {
-        return None;
+    let packages = wrong.iter().map(|r| r.planned.name.clone()).collect();
+    let modules_wrong = modules.iter().filter(|r| r.outcome != PackageOutcome::Applied);
+    let changes = modules_wrong.map(|r| r.planned.change.to_string()).collect();
+    let lines = [missed(packages, planned, "packages"), missed(changes, modules.len(), "module changes")];
+    let lines: Vec<String> = lines.into_iter().flatten().collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+fn missed(mut names: Vec<String>, planned: usize, what: &str) -> Option<String> {
+    let wrong = names.len();
+    names.truncate(NAMED_MAX);
+    if wrong > NAMED_MAX {
+        names.push(format!("{} more", wrong - NAMED_MAX));
     }
-    let mut names: Vec<String> = wrong.iter().take(NAMED_MAX).map(|r| r.planned.name.clone()).collect();
-    if wrong.len() > NAMED_MAX {
-        names.push(format!("{} more", wrong.len() - NAMED_MAX));
-    }
-    Some(format!("{} of {planned} packages are not as planned: {}", wrong.len(), names.join(", ")))
+    (wrong > 0).then(|| format!("{wrong} of {planned} {what} are not as planned: {}", names.join(", ")))
 }
 
 /// The verification for people.
-pub fn tally(results: &[PackageResult]) -> String {
+pub fn tally(results: &[PackageResult], modules: &[ModuleResult]) -> String {
     let count = |o| results.iter().filter(|r| r.outcome == o).count();
     let mut text = format!("{} as planned", count(PackageOutcome::Applied));
     for (outcome, words) in [
@@ -111,6 +119,10 @@ pub fn tally(results: &[PackageResult]) -> String {
         if count(outcome) > 0 {
             text += &format!(", {} {words}", count(outcome));
         }
+    }
+    if !modules.is_empty() {
+        let applied = modules.iter().filter(|r| r.outcome == PackageOutcome::Applied).count();
+        text += &format!("; {applied} of {} module changes as planned", modules.len());
     }
     text
 }
@@ -179,10 +191,10 @@ mod tests {
     #[test]
     fn a_shortfall_names_packages_and_unplanned_changes_are_none() {
         use PackageOutcome::{Applied, Different, NotApplied, Unplanned};
-        assert_eq!(shortfall(&[result("a", Applied), result("u", Unplanned)]), None);
+        assert_eq!(shortfall(&[result("a", Applied), result("u", Unplanned)], &[]), None);
         let bad: Vec<_> = ('a'..='h').map(|c| result(&c.to_string(), if c < 'd' { NotApplied } else { Different })).collect();
-        assert_eq!(shortfall(&bad).as_deref(), Some("8 of 8 packages are not as planned: a, b, c, d, e, 3 more"));
-        assert_eq!(tally(&[result("a", Applied), result("b", Unplanned)]), "1 as planned, 1 changed without being planned");
+        assert_eq!(shortfall(&bad, &[]).as_deref(), Some("8 of 8 packages are not as planned: a, b, c, d, e, 3 more"));
+        assert_eq!(tally(&[result("a", Applied), result("b", Unplanned)], &[]), "1 as planned, 1 changed without being planned");
     }
 
     #[test]

@@ -128,6 +128,7 @@ pub fn tone(state: &str) -> Tone {
         | "TIMED_OUT"
         | "COMPLETED_WITH_ERRORS"
         | "REJECTED"
+        | "REFUSED"
         | "REVOKED"
         | "NOT_APPLIED"
         | "DIFFERENT"

@@ -1,8 +1,11 @@
 //! Patch jobs: lists, and one job per host and per package.
 
+use std::collections::BTreeSet;
+
 use comfy_table::Table;
 use drydock_api::rest::{PatchJob, PatchTaskDetail};
 use drydock_domain::patch::job::percent_complete;
+use drydock_domain::patch::modules::PlannedModule;
 use drydock_domain::patch::report::{
     ActionKind, Output, PackageOutcome, PackageResult, PlannedAction, SkippedUpdate, StepKind, StepOutcome, StepReport,
     TaskReport,
@@ -101,6 +104,7 @@ pub fn host(detail: &PatchTaskDetail, now: Timestamp, step_output: bool, colour:
     let Some(report) = &detail.report else {
         return text + "  the host has reported nothing\n";
     };
+    text += &modules(report, colour);
     text += &packages(report, colour);
     text += &skipped(report, colour);
     text += &repositories(report);
@@ -121,8 +125,8 @@ fn action(kind: ActionKind) -> &'static str {
     }
 }
 
-fn outcome(result: &PackageResult) -> &'static str {
-    match result.outcome {
+fn outcome(outcome: PackageOutcome) -> &'static str {
+    match outcome {
         PackageOutcome::Applied => "APPLIED",
         PackageOutcome::NotApplied => "NOT_APPLIED",
         PackageOutcome::Different => "DIFFERENT",
@@ -160,7 +164,7 @@ fn packages(report: &TaskReport, colour: bool) -> String {
         ]);
     };
     for result in &report.packages {
-        add(&result.planned, outcome(result), remark(result));
+        add(&result.planned, outcome(result.outcome), remark(result));
     }
     let has_result = |a: &PlannedAction| {
         report.packages.iter().any(|r| r.planned.name == a.name && r.planned.arch == a.arch && r.planned.to == a.to)
@@ -170,9 +174,45 @@ fn packages(report: &TaskReport, colour: bool) -> String {
     }
     if rows.is_empty() {
         // Before the first plan there is nothing to say yet; after it, that is the news.
-        return if report.plans.is_empty() { String::new() } else { "  nothing to install\n".to_owned() };
+        let quiet = report.plans.is_empty() || report.plans.iter().any(|p| !p.modules.is_empty());
+        return if quiet { String::new() } else { "  nothing to install\n".to_owned() };
     }
     render(rows, 2, colour)
+}
+
+/// Module changes, planned and done, in one table as [`packages`].
+fn modules(report: &TaskReport, colour: bool) -> String {
+    let mut rows = table(&["MODULE CHANGE", "BEFORE", "AFTER", "PACKAGES", "OUTCOME", ""]);
+    let mut add = |planned: &PlannedModule, outcome: &str, remark: String| {
+        let implied = if planned.implied { " (needed by another)" } else { "" };
+        rows.add_row([
+            (clean(&planned.change.to_string()) + implied).into(),
+            clean(&planned.before.to_string()).into(),
+            clean(&planned.after.to_string()).into(),
+            or_dash(&planned.packages.join(", ")).into(),
+            state_cell(outcome),
+            remark.into(),
+        ]);
+    };
+    for result in &report.modules {
+        let found = result.outcome != PackageOutcome::Applied;
+        let remark = if found { format!("found {}", clean(&result.found.to_string())) } else { String::new() };
+        add(&result.planned, outcome(result.outcome), remark);
+    }
+    // A plan after a reboot finds the changes done.
+    let has_result = |m: &PlannedModule| report.modules.iter().any(|r| r.planned.change == m.change);
+    let mut planned: Vec<&PlannedModule> = report.plans.iter().flat_map(|p| &p.modules).filter(|m| !has_result(m)).collect();
+    let mut told = BTreeSet::new();
+    planned.retain(|m| told.insert(&m.change));
+    for planned in planned {
+        let word = match (planned.refused.is_empty(), planned.is_idle()) {
+            (false, _) => "REFUSED",
+            (true, true) => "UNCHANGED",
+            (true, false) => "PLANNED",
+        };
+        add(planned, word, clean(&planned.refused));
+    }
+    if rows.is_empty() { String::new() } else { render(rows, 2, colour) }
 }
 
 fn skipped(report: &TaskReport, colour: bool) -> String {
@@ -257,4 +297,40 @@ fn output(output: &Output) -> String {
     }
     add(&output.tail);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn module_changes_are_told_once_with_what_became_of_them() {
+        let planned = |change: &str, before: &str, after: &str, more: &str| {
+            let (action, rest) = change.split_once(' ').unwrap_or((change, ""));
+            format!(r#"{{"change":{{"action":"{action}","module":"m"{rest}}},"before":{before},"after":{after}{more}}}"#)
+        };
+        let on = |stream: &str| format!(r#"{{"status":"ENABLED","stream":"{stream}","profiles":["full"]}}"#);
+        let switch = planned(r#"SWITCH ,"stream":"2""#, &on("1"), &on("2"), r#","packages":["m-app"]"#);
+        let result = format!(r#"{},"outcome":"DIFFERENT","found":{{"status":"DISABLED"}}}}"#, &switch[..switch.len() - 1]);
+        let refused = planned("DISABLE", &on("1"), &on("1"), r#","refused":"profiles of it\u001b[1m are installed""#);
+        let idle = planned("RESET", "{}", "{}", r#","implied":true"#);
+        let plan = format!(r#"{{"manager":"dnf","actions":[],"modules":[{switch},{refused},{idle}]}}"#);
+        let report = format!(
+            r#"{{"task":"00000000-0000-0000-0000-000000000001","seq":1,"at":"2026-01-01T00:00:00Z","state":"FAILED",
+               "plans":[{plan},{plan}],"modules":[{result}]}}"#
+        );
+        let report: TaskReport = serde_json::from_str(&report).expect("a report");
+        let shown = modules(&report, false);
+        let lines: Vec<String> = shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "MODULE CHANGE BEFORE AFTER PACKAGES OUTCOME",
+                "switch:m:2 1 enabled, profiles full 2 enabled, profiles full m-app DIFFERENT found disabled",
+                "disable:m 1 enabled, profiles full 1 enabled, profiles full - REFUSED profiles of it·[1m are installed",
+                "reset:m (needed by another) not set not set - UNCHANGED",
+            ]
+        );
+        assert_eq!(packages(&report, false), "", "no \"nothing to install\" beside module changes");
+    }
 }

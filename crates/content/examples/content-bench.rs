@@ -2,12 +2,14 @@
 //! its own. Prints one JSON object.
 //!
 //! `content-bench sync-rpm URL DIR`, `sync-deb URL SUITE KEY DIR`: a first sync, then one that finds nothing new.
-//! `content-bench snapshot URL DIR`: what snapshots and publications of a large repository cost.
+//! `content-bench snapshot URL DIR`: what snapshots and publications of a large repository cost, and the facts of one.
+//! `content-bench facts ROOT DIR`: the facts of a snapshot that is there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use drydock_content::facts::{facts_diff, snapshot_facts};
 use drydock_content::openpgp::RepositoryKey;
 use drydock_content::snapshot::{self, SnapshotRoot};
 use drydock_content::tree::{self, Entry, TreeRef};
@@ -33,7 +35,11 @@ async fn main() -> Result<(), Failure> {
         ["sync-rpm", url, dir] => syncs(rpm(url)?, Path::new(dir)).await?,
         ["sync-deb", url, suite, key, dir] => syncs(deb(url, suite, Path::new(key))?, Path::new(dir)).await?,
         ["snapshot", url, dir] => snapshots(rpm(url)?, Path::new(dir)).await?,
-        _ => return Err("usage: content-bench sync-rpm URL DIR | sync-deb URL SUITE KEY DIR | snapshot URL DIR".into()),
+        ["facts", root, dir] => facts(&root.parse()?, Path::new(dir))?,
+        _ => {
+            let usage = "usage: content-bench sync-rpm URL DIR | sync-deb URL SUITE KEY DIR | snapshot URL DIR | facts ROOT DIR";
+            return Err(usage.into());
+        }
     };
     println!("{figures}");
     Ok(())
@@ -74,8 +80,21 @@ async fn syncs(spec: SourceSpec, dir: &Path) -> Result<Value, Failure> {
     }
     Ok(json!({
         "first_s": round(first_took.as_secs_f64()), "nochange_ms": millis(second_took), "peak_mib": peak,
-        "packages": first.stats.packages, "findings": first.findings.len(),
+        "packages": first.stats.packages, "findings": first.findings.len(), "root": first.root.to_string(),
     }))
+}
+
+/// The facts of a snapshot, read three times.
+fn facts(root: &SnapshotRoot, dir: &Path) -> Result<Value, Failure> {
+    let content = Content::open(dir)?;
+    let mut times = Vec::new();
+    let mut packages = 0;
+    for _ in 0..3 {
+        let (facts, took) = timed(|| Ok(snapshot_facts(content.objects(), root)?))?;
+        packages = facts.packages.len();
+        times.push(took);
+    }
+    Ok(json!({ "packages": packages, "facts_ms": median(times), "peak_mib": peak_mib()? }))
 }
 
 async fn snapshots(spec: SourceSpec, dir: &Path) -> Result<Value, Failure> {
@@ -117,11 +136,15 @@ async fn snapshots(spec: SourceSpec, dir: &Path) -> Result<Value, Failure> {
     }
     let series = began.elapsed();
     let thousand = size_below(&objects)? - before;
+    let (facts, facts_took) = timed(|| Ok(snapshot_facts(content.objects(), &root)?))?;
+    let (changes, changes_took) = timed(|| Ok(facts_diff(content.objects(), &first.root, &root)?))?;
     Ok(json!({
         "snapshot_ms": median(snapshot_ms), "promote_ms": median(promote_ms), "publish_plus1_ms": median(publish_ms),
         "publish_first_ms": millis(publish_first), "bytes_per_version": middle(grown),
         "thousand_versions_mib": mib(thousand), "thousand_versions_s": round(series.as_secs_f64()),
         "diff_ms": median(diff_ms), "peak_mib": peak_mib()?,
+        "facts_ms": millis(facts_took), "facts_packages": facts.packages.len(),
+        "facts_diff_ms": millis(changes_took), "facts_diff_packages": changes.added.len() + changes.removed.len(),
     }))
 }
 

@@ -15,6 +15,7 @@ pub mod diff;
 pub mod digest;
 pub mod error;
 mod facade;
+pub mod facts;
 pub mod fetch;
 mod flight;
 pub mod fuzz;

@@ -73,6 +73,11 @@ fn release(publication: &Publication, doc: &SnapshotDoc, info: &DebInfo, at: Tim
     text
 }
 
+/// `Suite` and `Codename` as hosts read them in what is published.
+pub(crate) fn released_names(info: &DebInfo) -> (&str, &str) {
+    names(info, dist(info))
+}
+
 /// `Suite` and `Codename`. One of them is the directory's name, or apt warns of a conflicting distribution.
 fn names<'a>(info: &'a DebInfo, dist: &'a str) -> (&'a str, &'a str) {
     let plain = dist.strip_suffix("/updates").unwrap_or(dist);

@@ -20,8 +20,10 @@ pub mod repomd;
 mod select;
 pub mod sync;
 mod updateinfo;
-mod xml;
+pub(crate) mod xml;
 
 pub use fragments::ScanError;
+pub(crate) use modules::options as module_yaml_options;
+pub(crate) use primary::source_name;
 pub(crate) use fuzz::{accepted as fuzz_accepted, all as fuzz};
 pub use xml::XmlError;

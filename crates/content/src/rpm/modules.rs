@@ -86,7 +86,8 @@ struct Artifacts {
     rpms: Vec<String>,
 }
 
-fn options() -> serde_saphyr::Options {
+/// How documents of modules are read.
+pub(crate) fn options() -> serde_saphyr::Options {
     let mut options = serde_saphyr::Options::default();
     options.emit_comments = false;
     // The document's size is bounded already; aliases stay bounded by the reader's own limits.

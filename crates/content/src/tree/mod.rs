@@ -13,6 +13,7 @@ mod chunk;
 mod diff;
 mod edit;
 mod node;
+mod parts;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod tests;
 pub use build::TreeBuilder;
 pub use diff::{Change, diff};
 pub use edit::edit;
+pub(crate) use parts::{diff_part, map_part};
 pub(crate) use read::check_leaf;
 pub use read::{Heads, Member, Members, PartStream, get, heads, iter, iter_full, members, reachable, reachable_heads};
 

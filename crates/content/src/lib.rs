@@ -32,6 +32,7 @@ pub mod spool;
 pub mod sync;
 pub mod tree;
 pub mod units;
+mod zchunk;
 
 pub use content::Content;
 pub use error::{ContentError, ContentResult};

@@ -1,7 +1,7 @@
 //! yum repositories: upstream metadata read strictly and streamed, packages kept as the bytes of their own elements,
 //! metadata published from ready pieces, uploads turned into the same elements.
 //!
-//! Absent: sqlite and zchunk variants of the metadata, delta rpms.
+//! Absent: sqlite variants of the metadata, delta rpms.
 
 mod assemble;
 mod build;

@@ -61,23 +61,18 @@ pub(crate) fn select(repomd: &Repomd, notes: &mut Notes) -> Result<Wants, SyncEr
 
 fn no_primary(repomd: &Repomd) -> SyncError {
     let kinds: Vec<_> = repomd.data.iter().map(|data| cut(&data.kind)).take(20).collect();
-    if repomd.data.iter().any(|data| data.kind == "primary_zck" || data.kind == "primary_db") {
+    if repomd.data.iter().any(|data| data.kind == "primary_db") {
         return SyncError::Unsupported {
             what: format!("a repository without primary.xml (repomd.xml names only {})", kinds.join(", ")),
-            advice: "ask the upstream for gzip, xz or zstd metadata beside zchunk and sqlite".to_owned(),
+            advice: "ask the upstream for gzip, xz, zstd or zchunk metadata beside sqlite".to_owned(),
         };
     }
     SyncError::metadata("repomd.xml", format!("it names no primary (only: {})", kinds.join(", ")))
 }
 
+/// A file in the form it is offered; where it is offered twice, not as zchunk.
 fn read_file(repomd: &Repomd, kind: &str) -> Result<Option<Wanted>, SyncError> {
-    let Some(data) = repomd.get(kind) else { return Ok(None) };
-    if data.location.ends_with(".zck") {
-        return Err(SyncError::Unsupported {
-            what: format!("{kind} as zchunk only ({})", cut(&data.location)),
-            advice: "ask the upstream for gzip, xz or zstd metadata beside zchunk".to_owned(),
-        });
-    }
+    let Some(data) = repomd.get(kind).or_else(|| repomd.get(&format!("{kind}_zck"))) else { return Ok(None) };
     if let Some(base) = &data.base {
         return Err(SyncError::Unsupported {
             what: format!("{kind} at another place than repomd.xml (xml:base {})", cut(base)),
@@ -88,7 +83,7 @@ fn read_file(repomd: &Repomd, kind: &str) -> Result<Option<Wanted>, SyncError> {
         what: format!("the checksum of {kind} in repomd.xml: {source}; it"),
         advice: "ask the upstream for SHA-256 (createrepo_c makes it)".to_owned(),
     })?;
-    Ok(Some(wanted(data, digest)))
+    Ok(Some(Wanted { kind: kind.to_owned(), ..wanted(data, digest) }))
 }
 
 fn wanted(data: &RepomdData, digest: Digest) -> Wanted {
@@ -202,16 +197,21 @@ mod tests {
     fn what_cannot_be_read_is_refused_with_advice() {
         let refused = |repomd: &Repomd| select(repomd, &mut Notes::default()).unwrap_err().to_string();
         assert!(refused(&repomd(&["filelists"])).contains("names no primary"));
-        assert!(refused(&repomd(&["primary_zck"])).contains("beside zchunk"));
-        let mut zchunk = repomd(&["primary"]);
-        zchunk.data[0].location = "repodata/primary.xml.zck".into();
-        assert!(refused(&zchunk).contains("zchunk only"));
+        assert!(refused(&repomd(&["primary_db"])).contains("beside sqlite"));
         let mut md5 = repomd(&["primary"]);
         md5.data[0].checksum = Err(BadDigest::Algorithm("md5".into()));
         assert!(refused(&md5).contains("SHA-256"));
         let mut elsewhere = repomd(&["primary", "other"]);
         elsewhere.data[1].base = Some("http://x/".into());
         assert!(refused(&elsewhere).contains("another place"));
+    }
+
+    #[test]
+    fn zchunk_is_read_where_there_is_nothing_else() {
+        let wants = select(&repomd(&["primary", "primary_zck", "other_zck"]), &mut Notes::default()).unwrap();
+        assert_eq!((wants.primary.kind.as_str(), wants.primary.location.as_str()), ("primary", "repodata/primary.xml.gz"));
+        let other = wants.other.unwrap();
+        assert_eq!((other.kind.as_str(), other.location.as_str()), ("other", "repodata/other_zck.xml.gz"));
     }
 
     #[test]

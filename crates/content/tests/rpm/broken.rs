@@ -302,17 +302,6 @@ async fn every_compression_is_read_whatever_its_name() {
 }
 
 #[tokio::test]
-async fn zchunk_alone_is_refused_with_advice() {
-    let error = refused(|repo| {
-        let text = repo.text("primary");
-        repo.texts.retain(|(kind, _, _)| kind != "primary");
-        repo.set("primary_zck", "primary.xml.zck", text);
-    })
-    .await;
-    assert!(error.to_string().contains("zchunk") && error.to_string().contains("gzip"), "{error}");
-}
-
-#[tokio::test]
 async fn advisories_with_one_id_become_one() {
     let mut repo = Repo::of(&packages());
     let update = |name: &str, date: &str| {

@@ -253,3 +253,39 @@ async fn dnf5_answers_as_over_the_upstream_and_checks_the_signature() {
     .await
     .unwrap();
 }
+
+/// Copies the standard updates and has createrepo_c make zchunk metadata, of which nothing else is left.
+fn zchunk_only(dir: &Path) {
+    let packages = standard().unwrap().dir().join("rpm/updates");
+    for entry in std::fs::read_dir(packages).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "rpm") {
+            std::fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
+    run(Command::new("createrepo_c").args(["--quiet", "--no-database", "--zck"]).arg(dir));
+    for kind in ["primary", "filelists", "other"] {
+        run(Command::new("modifyrepo_c").args(["--remove", kind]).arg(dir.join("repodata")));
+    }
+}
+
+#[tokio::test]
+async fn zchunk_alone_gives_the_same_packages() {
+    if !have("createrepo_c") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let into = dir.path().to_owned();
+    tokio::task::spawn_blocking(move || zchunk_only(&into)).await.unwrap();
+    let repomd = std::fs::read_to_string(dir.path().join("repodata/repomd.xml")).unwrap();
+    assert!(repomd.contains("primary_zck") && !repomd.contains("type=\"primary\""), "{repomd}");
+    let server = serve_dir(dir.path()).unwrap();
+    let bench = Bench::new(&server.url());
+    let outcome = bench.sync(None).await.unwrap();
+    let mirror = mirror(&[]).await;
+    let theirs = Bench::new(&mirror.upstream_url);
+    let want = theirs.sync(None).await.unwrap();
+    assert_eq!(bench.names(&outcome.root), theirs.names(&want.root));
+    assert_eq!(outcome.findings, []);
+}

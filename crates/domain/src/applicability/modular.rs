@@ -1,0 +1,139 @@
+//! dnf's module filter: which packages a host sees, given which streams are enabled or default in what it is offered. Packages of
+//! other streams are hidden; a name that an active stream brings is hidden everywhere else, except in hotfix repositories.
+
+use std::collections::BTreeMap;
+
+use super::intern::{IdMap, IdSet, Name, Text, Texts, Version};
+use super::snapshot::{Module, Nevra, Snapshot};
+use crate::host_rules::HostRules;
+
+/// Turns of the search for streams that others require, count: chains of modules are two or three long.
+const REQUIRES_TURNS_MAX: usize = 16;
+
+/// What is hidden.
+#[derive(Debug, Default)]
+pub(super) struct Modular {
+    active: IdSet<Nevra>,
+    inactive: IdSet<Nevra>,
+    shadowed: IdSet<Name>,
+    /// Streams in force, by module.
+    streams: IdMap<Text, Text>,
+    /// Which (module, stream) a package version belongs to.
+    artifacts: IdMap<(Name, Version), (Text, Text)>,
+}
+
+impl Modular {
+    /// Of the snapshots a host sees, in any order.
+    pub fn new(snapshots: &[&Snapshot], rules: &HostRules, architecture: &str, texts: &Texts) -> Self {
+        let fits = |m: &&Module| {
+            let arch = texts.get(m.arch);
+            arch.is_empty() || arch == "noarch" || arch == architecture
+        };
+        let modules: Vec<&Module> = snapshots.iter().flat_map(|s| &s.modules).filter(fits).collect();
+        let mut out = Modular { streams: wanted(snapshots, rules, texts), ..Modular::default() };
+        if modules.is_empty() {
+            return out;
+        }
+        let chosen = choose(&modules, &mut out.streams, rules, texts);
+        for (n, module) in modules.iter().enumerate() {
+            for artifact in &module.artifacts {
+                out.artifacts.insert((artifact.0, artifact.2), (module.name, module.stream));
+                if chosen.contains(&n) {
+                    out.shadowed.insert(artifact.0);
+                    out.active.insert(*artifact);
+                } else {
+                    out.inactive.insert(*artifact);
+                }
+            }
+        }
+        out
+    }
+
+    /// May the host see this package?
+    pub fn shows(&self, package: Nevra, hotfix: bool) -> bool {
+        if hotfix || self.active.contains(&package) {
+            return true;
+        }
+        !self.inactive.contains(&package) && !self.shadowed.contains(&package.0)
+    }
+
+    /// Is this stream in force?
+    pub fn in_force(&self, module: Text, stream: Text) -> bool {
+        self.streams.get(&module) == Some(&stream)
+    }
+
+    /// Which (module, stream) a version of a package belongs to, as far as the host's repositories say.
+    pub fn stream_of(&self, name: Name, version: Version) -> Option<(Text, Text)> {
+        self.artifacts.get(&(name, version)).copied()
+    }
+}
+
+/// Streams that the host has enabled, and default streams of modules it says nothing of.
+fn wanted(snapshots: &[&Snapshot], rules: &HostRules, texts: &Texts) -> IdMap<Text, Text> {
+    let mut streams = IdMap::default();
+    for snapshot in snapshots {
+        for (module, stream) in &snapshot.default_streams {
+            if !rules.modules.iter().any(|m| m.name == texts.get(*module)) {
+                streams.entry(*module).or_insert(*stream);
+            }
+        }
+    }
+    for state in rules.modules.iter().filter(|m| m.enabled) {
+        if let (Some(module), Some(stream)) = (texts.find(&state.name), texts.find(&state.stream)) {
+            streams.insert(module, stream);
+        }
+    }
+    streams
+}
+
+/// The builds in force: of every stream the newest one whose requirements hold. Streams that those require are added.
+fn choose(modules: &[&Module], streams: &mut IdMap<Text, Text>, rules: &HostRules, texts: &Texts) -> IdSet<usize> {
+    for _ in 0..REQUIRES_TURNS_MAX {
+        let mut best: BTreeMap<(Text, Text), usize> = BTreeMap::new();
+        let mut added = false;
+        for (n, module) in modules.iter().enumerate() {
+            if streams.get(&module.name) != Some(&module.stream) || !holds(module, modules, streams, rules, texts, &mut added) {
+                continue;
+            }
+            let slot = best.entry((module.name, module.stream)).or_insert(n);
+            let key = |m: &Module| (m.version, std::cmp::Reverse(texts.get(m.context).to_owned()));
+            if key(module) > key(modules[*slot]) {
+                *slot = n;
+            }
+        }
+        if !added {
+            return best.into_values().collect();
+        }
+    }
+    IdSet::default()
+}
+
+/// Do a build's requirements hold? One on a module that nobody set picks the first stream that is allowed and there.
+fn holds(
+    module: &Module,
+    modules: &[&Module],
+    streams: &mut IdMap<Text, Text>,
+    rules: &HostRules,
+    texts: &Texts,
+    added: &mut bool,
+) -> bool {
+    module.requires.iter().all(|(name, allowed)| {
+        let written = texts.get(*name);
+        if written == "platform" {
+            let own = rules.platform.strip_prefix("platform:").unwrap_or(&rules.platform);
+            return own.is_empty() || allowed.is_empty() || allowed.iter().any(|s| texts.get(*s) == own);
+        }
+        if let Some(stream) = streams.get(name) {
+            return allowed.is_empty() || allowed.contains(stream);
+        }
+        if rules.modules.iter().any(|m| m.name == written) {
+            return false;
+        }
+        let found = modules.iter().find(|m| m.name == *name && (allowed.is_empty() || allowed.contains(&m.stream)));
+        if let Some(found) = found {
+            streams.insert(*name, found.stream);
+            *added = true;
+        }
+        found.is_some()
+    })
+}

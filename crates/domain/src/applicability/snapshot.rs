@@ -1,0 +1,273 @@
+//! What the engine keeps of a snapshot: which packages it holds by name, what they obsolete, its module builds. Packages are shared
+//! between snapshots, so the next snapshot of a source costs four bytes a package.
+
+use super::facts::{Bound, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotFacts};
+use super::intern::{IdMap, Name, Text, Texts, Version, Versions, small};
+use crate::version::{Scheme, compare};
+
+/// An available package, dense over all snapshots.
+pub(super) type AvailableId = u32;
+
+/// What decides about an available package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Available {
+    pub name: Name,
+    pub arch: Text,
+    pub version: Version,
+    pub source: Name,
+    pub source_version: Version,
+    pub vendor: Text,
+    pub phased: u8,
+}
+
+/// Name, architecture, version: what a module lists.
+pub(super) type Nevra = (Name, Text, Version);
+
+/// A build of a module stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Module {
+    pub name: Text,
+    pub stream: Text,
+    pub version: u64,
+    pub context: Text,
+    pub arch: Text,
+    pub artifacts: Vec<Nevra>,
+    pub requires: Vec<(Text, Vec<Text>)>,
+}
+
+/// `obsoletes` of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Obsolete {
+    pub by: AvailableId,
+    pub bound: u8,
+    pub version: Text,
+}
+
+/// One snapshot.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// By name.
+    pub packages: Vec<AvailableId>,
+    /// Where the packages of a name begin and how many they are.
+    pub by_name: IdMap<Name, (u32, u32)>,
+    /// By the name that is obsoleted.
+    pub obsoletes: IdMap<Name, Vec<Obsolete>>,
+    /// Newest version of the packages of a source (deb).
+    pub modules: Vec<Module>,
+    pub default_streams: Vec<(Text, Text)>,
+    pub release: ReleaseFacts,
+}
+
+/// All available packages, each once.
+#[derive(Debug, Default)]
+pub(super) struct AvailableTable {
+    pub all: Vec<Available>,
+    ids: IdMap<Available, AvailableId>,
+}
+
+impl AvailableTable {
+    pub fn id(&mut self, package: Available) -> AvailableId {
+        let next = small(self.all.len());
+        let id = *self.ids.entry(package).or_insert(next);
+        if id == next {
+            self.all.push(package);
+        }
+        id
+    }
+
+    pub fn get(&self, id: AvailableId) -> &Available {
+        &self.all[id as usize]
+    }
+}
+
+/// Bounds as small numbers, for storing.
+pub(super) const BOUNDS: [Bound; 6] =
+    [Bound::Any, Bound::Less, Bound::LessEqual, Bound::Equal, Bound::GreaterEqual, Bound::Greater];
+
+impl Snapshot {
+    pub fn new(
+        scheme: Scheme,
+        facts: &SnapshotFacts,
+        texts: &mut Texts,
+        versions: &mut Versions,
+        table: &mut AvailableTable,
+    ) -> Self {
+        let mut packages = Vec::with_capacity(facts.packages.len());
+        let mut obsoletes: IdMap<Name, Vec<Obsolete>> = IdMap::default();
+        for package in &facts.packages {
+            let by = table.id(available(scheme, package, texts, versions));
+            packages.push(by);
+            for Dependency { name, bound, version } in &package.obsoletes {
+                let text = texts.id(name);
+                let bound = BOUNDS.iter().position(|b| b == bound).unwrap_or(0);
+                let row = Obsolete { by, bound: u8::try_from(bound).unwrap_or(0), version: texts.id(version) };
+                obsoletes.entry(versions.name(text, scheme)).or_default().push(row);
+            }
+        }
+        for list in obsoletes.values_mut() {
+            list.sort_unstable();
+            list.dedup();
+        }
+        let modules = facts.modules.iter().map(|m| module(m, texts, versions)).collect();
+        let default_streams = facts.default_streams.iter().map(|(m, s)| (texts.id(m), texts.id(s))).collect();
+        let mut snapshot =
+            Snapshot { packages, obsoletes, modules, default_streams, release: facts.release.clone(), ..Snapshot::default() };
+        snapshot.index(table);
+        snapshot
+    }
+
+    /// Sorts the packages and finds where each name begins.
+    pub fn index(&mut self, table: &AvailableTable) {
+        self.packages.sort_unstable_by_key(|id| (table.get(*id).name, *id));
+        self.packages.dedup();
+        self.by_name.clear();
+        let mut start = 0;
+        for chunk in self.packages.chunk_by(|a, b| table.get(*a).name == table.get(*b).name) {
+            self.by_name.insert(table.get(chunk[0]).name, (small(start), small(chunk.len())));
+            start += chunk.len();
+        }
+    }
+
+    /// The packages of a name.
+    pub fn named(&self, name: Name) -> &[AvailableId] {
+        let Some((start, len)) = self.by_name.get(&name) else { return &[] };
+        self.packages.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
+    }
+
+    /// What obsoletes packages of a name.
+    pub fn obsoleting(&self, name: Name) -> &[Obsolete] {
+        self.obsoletes.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Names whose packages or obsoleters differ between two snapshots. Modules are compared by [`Snapshot::same_modules`].
+    pub fn changed_names(&self, other: &Snapshot) -> Vec<Name> {
+        let mut out = Vec::new();
+        for (a, b) in [(self, other), (other, self)] {
+            out.extend(a.by_name.keys().filter(|name| a.named(**name) != b.named(**name)));
+            out.extend(a.obsoletes.keys().filter(|name| a.obsoleting(**name) != b.obsoleting(**name)));
+        }
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    /// Do two snapshots filter by modules alike?
+    pub fn same_modules(&self, other: &Snapshot) -> bool {
+        self.modules == other.modules && self.default_streams == other.default_streams && self.release == other.release
+    }
+}
+
+fn available(scheme: Scheme, p: &PackageFacts, texts: &mut Texts, versions: &mut Versions) -> Available {
+    let name_text = texts.id(&p.name);
+    let name = versions.name(name_text, scheme);
+    let version = versions.version(texts, name, &p.version);
+    let (source, source_version) = source_of(scheme, (&p.name, &p.version), &p.source, &p.source_version, texts, versions);
+    Available {
+        name,
+        arch: texts.id(&p.arch),
+        version,
+        source,
+        source_version,
+        vendor: texts.id(&p.vendor),
+        phased: p.phased_percent,
+    }
+}
+
+/// A package's source and the source's version; a package that names none is its own source.
+pub(super) fn source_of(
+    scheme: Scheme,
+    own: (&str, &str),
+    source: &str,
+    source_version: &str,
+    texts: &mut Texts,
+    versions: &mut Versions,
+) -> (Name, Version) {
+    let name = if source.is_empty() { own.0 } else { source };
+    let text = texts.id(name);
+    let name = versions.name(text, scheme);
+    let version = match own.1.split_once(':') {
+        _ if source_version.is_empty() => own.1.to_owned(),
+        // The file name of a source rpm has no epoch; its packages do.
+        Some((epoch, _)) if scheme == Scheme::Rpm && !source_version.contains(':') => format!("{epoch}:{source_version}"),
+        _ => source_version.to_owned(),
+    };
+    (name, versions.version(texts, name, &version))
+}
+
+fn module(m: &ModuleFacts, texts: &mut Texts, versions: &mut Versions) -> Module {
+    let artifacts = m.artifacts.iter().filter_map(|text| nevra(text, texts, versions)).collect();
+    Module {
+        name: texts.id(&m.name),
+        stream: texts.id(&m.stream),
+        version: m.version,
+        context: texts.id(&m.context),
+        arch: texts.id(&m.arch),
+        artifacts,
+        requires: m.requires.iter().map(|(m, s)| (texts.id(m), s.iter().map(|s| texts.id(s)).collect())).collect(),
+    }
+}
+
+/// Reads `name-epoch:version-release.arch`; source packages are left out.
+fn nevra(text: &str, texts: &mut Texts, versions: &mut Versions) -> Option<Nevra> {
+    let (rest, arch) = text.rsplit_once('.')?;
+    if arch == "src" || arch == "nosrc" {
+        return None;
+    }
+    let (rest, release) = rest.rsplit_once('-')?;
+    let (name, version) = rest.rsplit_once('-')?;
+    let name = texts.id(name);
+    let name = versions.name(name, Scheme::Rpm);
+    let version = versions.version(texts, name, &format!("{version}-{release}"));
+    Some((name, texts.id(arch), version))
+}
+
+/// Is `version` within `bound` of `limit`? rpm: a bound without a release bounds every release of that version.
+pub(super) fn bounded(scheme: Scheme, version: &str, bound: Bound, limit: &str) -> bool {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    if bound == Bound::Any || limit.is_empty() {
+        return true;
+    }
+    let version = match scheme {
+        Scheme::Rpm if !limit.contains('-') => version.rsplit_once('-').map_or(version, |(v, _)| v),
+        _ => version,
+    };
+    let Ok(order) = compare(scheme, version, limit) else { return false };
+    match bound {
+        Bound::Any => true,
+        Bound::Less => order == Less,
+        Bound::LessEqual => order != Greater,
+        Bound::Equal => order == Equal,
+        Bound::GreaterEqual => order != Less,
+        Bound::Greater => order == Greater,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_without_a_release_means_every_release() {
+        for (version, bound, limit, want) in [
+            ("2-1", Bound::Less, "2", false),
+            ("2-1", Bound::LessEqual, "2", true),
+            ("1-9", Bound::Less, "2", true),
+            ("2-1", Bound::Less, "2-2", true),
+            ("1:1-1", Bound::Less, "2-1", false),
+            ("5-1", Bound::Any, "", true),
+            ("2-1", Bound::Equal, "2", true),
+        ] {
+            assert_eq!(bounded(Scheme::Rpm, version, bound, limit), want, "{version} {bound:?} {limit}");
+        }
+    }
+
+    #[test]
+    fn an_artifact_is_the_package() {
+        let (mut texts, mut versions) = (Texts::default(), Versions::default());
+        let read = nevra("perl-DBI-0:1.6-2.module+el8.x86_64", &mut texts, &mut versions).expect("a NEVRA");
+        let text = texts.id("perl-DBI");
+        let name = versions.name(text, Scheme::Rpm);
+        assert_eq!(read, (name, texts.id("x86_64"), versions.version(&mut texts, name, "1.6-2.module+el8")));
+        assert!(nevra("a-0:1-1.src", &mut texts, &mut versions).is_none());
+    }
+}

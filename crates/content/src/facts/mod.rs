@@ -9,6 +9,9 @@
 mod deb;
 mod module;
 mod rpm;
+mod streams;
+
+pub use streams::snapshot_streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -17,7 +20,7 @@ use drydock_domain::source::unit::Format;
 
 use crate::error::{ContentError, ContentResult};
 use crate::objects::ObjectStore;
-use crate::snapshot::{AdvisoryRecord, SnapshotDoc, SnapshotRoot, load, read_record};
+use crate::snapshot::{AdvisoryRecord, SnapshotDoc, SnapshotRoot, advisory_key, load, read_record};
 use crate::tree::{self, Head, TreeRef, diff_part, map_part};
 
 /// What tells packages of a snapshot apart here. Two files of one name, architecture and version are one.
@@ -136,6 +139,16 @@ pub fn snapshot_advisories(
     let entries = tree.map(|tree| tree::iter_full(store, &tree, None));
     let read = |entry: tree::Entry| fragment(&entry.record, entry.parts.into_iter().next().unwrap_or_default());
     Ok(entries.into_iter().flatten().map(move |entry| entry.and_then(read)))
+}
+
+/// One advisory of a snapshot.
+///
+/// # Errors
+/// When the snapshot is not here or damaged.
+pub fn snapshot_advisory(store: &ObjectStore, root: &SnapshotRoot, id: &str) -> ContentResult<Option<AdvisoryFragment>> {
+    let Some(tree) = load(store, root)?.advisories else { return Ok(None) };
+    let entry = tree::get(store, &tree, &advisory_key(id))?;
+    entry.map(|entry| fragment(&entry.record, entry.parts.into_iter().next().unwrap_or_default())).transpose()
 }
 
 /// What differs between the advisories of two snapshots. Reads only what they do not share.

@@ -107,7 +107,7 @@ struct Alternative {
 /// What a build needs: (module, streams). A document that cannot be read needs nothing; its names were read when it was
 /// stored.
 fn requires(text: &str) -> Vec<(String, Vec<String>)> {
-    let dependencies = match block(text) {
+    let dependencies = match block(text, "dependencies") {
         Block::Absent => None,
         Block::Found(block) => yaml::<Data>(&block).and_then(|data| data.dependencies),
         Block::Unknown => yaml::<Whole>(text).and_then(|whole| whole.data.dependencies),
@@ -118,12 +118,12 @@ fn requires(text: &str) -> Vec<(String, Vec<String>)> {
     found
 }
 
-fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+pub(super) fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     serde_saphyr::from_str_with_options(text, crate::rpm::module_yaml_options()).ok()
 }
 
-/// Where `dependencies` stands in a document in block form.
-enum Block {
+/// Where a key below `data` stands in a document in block form.
+pub(super) enum Block {
     Absent,
     /// Its lines, moved to the left.
     Found(String),
@@ -131,7 +131,7 @@ enum Block {
     Unknown,
 }
 
-fn block(text: &str) -> Block {
+pub(super) fn block(text: &str, key: &str) -> Block {
     let mut lines = text.lines().skip_while(|line| line.trim_end() != "data:").skip(1).peekable();
     let indent_of = |line: &str| line.len() - line.trim_start_matches(' ').len();
     let says_nothing = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
@@ -150,7 +150,7 @@ fn block(text: &str) -> Block {
             block.push('\n');
         } else if at < indent && !says_nothing(line) {
             break;
-        } else if at == indent && line.trim_start().starts_with("dependencies:") {
+        } else if at == indent && line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with(':')) {
             found = Some(format!("{}\n", line.trim_start()));
         }
     }

@@ -27,7 +27,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use hub::{Attachment, HintHub, JobWatch};
 pub use key::{KeyError, WorkKey};
 pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
-pub use ops::{AddedView, LeftOut, MatchView, NamedHost};
+pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
 pub use views::{
     DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported, SectionBodyIn,
     SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,

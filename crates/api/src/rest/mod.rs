@@ -13,6 +13,7 @@ mod environment;
 mod error;
 mod group;
 mod instance;
+mod module;
 mod patch;
 mod source;
 
@@ -27,6 +28,7 @@ pub use instance::{
     EditInstance, HistoryEntry, Instance, InventorySummary, MatchInstances, MatchedInstances, NamedInstance, PackageList,
     RejectInstance, UpdateList,
 };
+pub use module::ModuleList;
 pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail};
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,

@@ -16,6 +16,8 @@ pub enum InstanceCommand {
     Packages(PackagesArgs),
     /// List the updates available to an instance, as its own package manager sees them
     Updates(HostOutput),
+    /// List module streams (dnf 4): what the managed sources of an instance offer, and what is enabled on it
+    Modules(ModulesArgs),
     /// List what happened to an instance, newest first
     History(HistoryArgs),
     /// Show or change where an instance gets its packages from
@@ -64,6 +66,20 @@ pub(crate) fn state(text: &str) -> Result<String, String> {
         Some(_) => Ok(upper),
         None => Err("expected pending, active, rejected or revoked".to_owned()),
     }
+}
+
+/// Arguments of `instance modules`.
+#[derive(Debug, Args)]
+pub struct ModulesArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Only modules whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// One host, and a format.

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use drydock_api::rest::{
-    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceSources, PackageList, RejectInstance, UpdateList,
+    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceSources, ModuleList, PackageList, RejectInstance, UpdateList,
 };
 use drydock_domain::source::host::SourcesMode;
 use reqwest::Method;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{document, list, print_table};
 use crate::args::instance::{
-    EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, InstanceSourcesArgs, PackagesArgs, RejectArgs,
+    EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, InstanceSourcesArgs, ModulesArgs, PackagesArgs, RejectArgs,
 };
 use crate::client::{Client, Query};
 use crate::failure::Failure;
@@ -26,6 +26,7 @@ pub async fn run(command: InstanceCommand, client: &Client, world: &mut World) -
         InstanceCommand::Show(args) => show(args, client, world).await,
         InstanceCommand::Packages(args) => packages(args, client, world).await,
         InstanceCommand::Updates(args) => updates(args, client, world).await,
+        InstanceCommand::Modules(args) => modules(args, client, world).await,
         InstanceCommand::History(args) => history(args, client, world).await,
         InstanceCommand::Sources(args) => sources(args, client, world).await,
         InstanceCommand::Edit(args) => edit(args, client, world).await,
@@ -81,6 +82,19 @@ async fn packages(args: PackagesArgs, client: &Client, world: &mut World) -> Res
         return Ok(writeln!(world.err, "no packages")?);
     }
     print_table(view::instance::packages(&found.packages), world)
+}
+
+async fn modules(args: ModulesArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let id = find(&args.host, client).await?.id.to_string();
+    let query = args.name.map(|v| ("q", v)).into_iter().collect();
+    let found: ModuleList = client.get(&["instances", &id, "modules"], &query).await?;
+    if document(&found, args.output, world)? {
+        return Ok(());
+    }
+    if found.modules.is_empty() {
+        return Ok(writeln!(world.err, "no modules: none is set, and no managed source of this instance offers any")?);
+    }
+    print_table(view::module::modules(&found.modules), world)
 }
 
 async fn updates(args: HostOutput, client: &Client, world: &mut World) -> Result<(), Failure> {

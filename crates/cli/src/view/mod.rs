@@ -7,6 +7,7 @@ pub mod enrolment;
 pub mod environment;
 pub mod group;
 pub mod instance;
+pub mod module;
 pub mod patch;
 pub mod source;
 

@@ -240,7 +240,8 @@ pub enum ModuleStatus {
 
 /// A module on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+// The rules of a host have a type of this name, which is another one in documents.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = ModuleSetting))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModuleState {
     /// Whether it has a stream.
@@ -289,6 +290,19 @@ pub struct ModuleStream {
     pub profiles: Vec<String>,
     /// Those that are installed when none is named, sorted.
     pub default_profiles: Vec<String>,
+}
+
+/// A module of a host as the server knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostModule {
+    /// Name.
+    pub module: String,
+    /// What the host has set, as its agent last told.
+    pub state: ModuleState,
+    /// What its managed sources offer, by stream; `repository` is the source's name.
+    pub streams: Vec<ModuleStream>,
 }
 
 /// One change as planned: exact.

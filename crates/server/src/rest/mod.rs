@@ -12,6 +12,7 @@ mod events;
 pub mod extract;
 mod groups;
 mod instances;
+mod modules;
 mod patch_jobs;
 mod snapshots;
 mod sources;
@@ -39,7 +40,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         access::whoami, access::list, access::create, access::verb, access::audit,
         enrolment::list, enrolment::create, enrolment::get, enrolment::verb,
         instances::list, instances::get, instances::edit, instances::delete, instances::accept, instances::reject,
-        instances::revoke, instances::matching, instances::packages, instances::updates, instances::history,
+        instances::revoke, instances::matching, instances::packages, instances::updates, modules::of_instance, instances::history,
         patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::verb, patch_jobs::tasks, patch_jobs::task,
         events::follow,
         sources::list, sources::create, sources::get, sources::diff, sources::edit, sources::delete, sources::verb,
@@ -90,6 +91,7 @@ pub fn router(state: AppState) -> Router {
             get(instances::get).patch(instances::edit).delete(instances::delete).post(instances::verb),
         )
         .route("/api/v1/instances/{id}/packages", get(instances::packages))
+        .route("/api/v1/instances/{id}/modules", get(modules::of_instance))
         .route("/api/v1/instances/{id}/updates", get(instances::updates))
         .route("/api/v1/instances/{id}/history", get(instances::history))
         .route("/api/v1/patch-jobs", get(patch_jobs::list).post(patch_jobs::create))

@@ -7,6 +7,7 @@
 mod advisory;
 mod deb;
 mod large;
+mod module;
 mod rpm;
 mod standard;
 
@@ -14,6 +15,7 @@ pub(crate) use advisory::updateinfo;
 pub use advisory::{Advisory, AdvisoryKind, Severity};
 pub use deb::{AptArchive, DebPackage, Relation, SigningKey};
 pub use large::{LARGE_DEBS, LARGE_NAMES, LARGE_SUITE, LARGE_VERSIONS, large_apt, large_yum, write_yum};
+pub use module::{ModuleStream, add_modules};
 pub use rpm::{RpmPackage, RpmRepository};
 pub use standard::{HELD_PACKAGE, PackageSet, SCRIPTLET_LOG, SLOW_SECONDS_FILE, Standard, UNREACHABLE_REPOSITORY, standard};
 

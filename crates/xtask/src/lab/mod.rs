@@ -6,6 +6,7 @@
 mod fleet;
 mod job;
 mod keeper;
+mod packages_modules;
 mod scenario_faults;
 mod scenario_packages;
 mod scenario_patch;

@@ -9,6 +9,7 @@
 //! 4. *advisory*: the packages it names; apt hosts refuse, because their archives know no advisories.
 //! 5. *staged*: downloaded while the repositories are there, installed while they are not.
 //! 6. *refused*: removals that the host's package manager protects.
+//! 7. module streams and profiles: see [`super::packages_modules`].
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::Fleet;
 use super::job::{Installed, Tasks, finish, snapshot, submit, truthful};
+use super::packages_modules;
 use crate::drydock::{Drydock, Programs};
 
 /// One host of each package manager.
@@ -52,7 +54,8 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
         .and_then(|()| update(&fleet, &drydock))
         .and_then(|()| advisory(&fleet, &drydock))
         .and_then(|()| staged(&fleet, &extra, &drydock))
-        .and_then(|()| refused(&fleet, &drydock));
+        .and_then(|()| refused(&fleet, &drydock))
+        .and_then(|()| packages_modules::run(&fleet, &drydock, &dir.path().join("modules")));
     outcome.with_context(|| format!("the server's log ends with:\n{}", drydock.log_tail()))
 }
 
@@ -127,7 +130,7 @@ fn all_truthful(fleet: &Fleet, before: &[Installed], tasks: &Tasks) -> Result<()
 }
 
 /// Exactly these lab packages changed on the host, to these versions.
-fn changed(host: &Host, before: &Installed, wanted: &[(&str, Option<&str>)]) -> Result<()> {
+pub(super) fn changed(host: &Host, before: &Installed, wanted: &[(&str, Option<&str>)]) -> Result<()> {
     let mut after = before.clone();
     for (name, version) in wanted {
         match version {

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! additive mode: restore what was set aside
-//! journal says which files and directories are coming ─> they are written, unchanged ones keep their time
-//!   ─> files of earlier documents are removed ─> exclusive mode: others' definitions are set aside ─> rpm keys
+//! others' files at our paths are set aside ─> journal says which files and directories are coming ─> they are written,
+//!   unchanged ones keep their time ─> files of earlier documents are removed, others' put back there ─> exclusive mode: others' definitions are set aside ─> rpm keys
 //! ```
 //! Ours come before theirs go, so that there is no moment without repositories; when none of ours can be written, theirs
 //! stay.
@@ -18,7 +18,8 @@ use drydock_domain::source::host::{HostSources, HostSourcesReport, HostSourcesSt
 use drydock_pkgmgr::run::{CommandSpec, Runner};
 
 use super::disk::{Disk, DiskError, exists};
-use super::journal::{Kept, RpmKey};
+use super::displace::{displace, put_back};
+use super::journal::{Journal, Kept, RpmKey, Taken};
 use super::plugin;
 use super::render::{CLIENT_FILE, CONTENT_DIR, KEYS_DIR, Rendered, finding};
 use super::takeover::{self, Places};
@@ -51,9 +52,16 @@ pub fn apply(site: &Site<'_>, kept: &mut Kept, document: &HostSources, rendered:
     HostSourcesReport {
         generation: document.generation,
         state: if complete { HostSourcesState::Applied } else { HostSourcesState::Failed },
-        taken_over: kept.journal.taken.iter().map(|t| t.original.clone()).collect(),
+        taken_over: set_aside(&kept.journal),
         findings,
     }
+}
+
+/// Definitions of others that are not where they were.
+fn set_aside(journal: &Journal) -> Vec<String> {
+    let mut all: Vec<String> = journal.taken.iter().chain(&journal.displaced).map(|t| t.original.clone()).collect();
+    all.sort_unstable();
+    all
 }
 
 /// Makes the changes; false when something is left to do that a later try may achieve.
@@ -70,7 +78,7 @@ fn change(
     if !exclusive {
         findings.extend(takeover::restore(site.disk, kept)?);
     }
-    write(site.disk, kept, rendered)?;
+    write(site.disk, kept, rendered, findings)?;
     // Sources that cannot be written to this host must not leave it with no repository at all.
     let in_place = document.sources.is_empty() || rendered.files.iter().any(|f| places.defines(&f.path));
     if exclusive && in_place {
@@ -89,7 +97,7 @@ pub fn release(site: &Site<'_>, kept: &mut Kept) -> Result<Vec<Finding>, DiskErr
     mend(site, kept, Places::of(site.manager), &mut findings)?;
     findings.extend(takeover::restore(site.disk, kept)?);
     keys(site, kept, &[], &mut findings)?;
-    write(site.disk, kept, &Rendered::default())?;
+    write(site.disk, kept, &Rendered::default(), &mut findings)?;
     Ok(findings)
 }
 
@@ -104,7 +112,16 @@ fn mend(site: &Site<'_>, kept: &mut Kept, places: Places, findings: &mut Vec<Fin
         takeover::rebuild(site.disk, kept, places)?;
         let found = own_files(site.disk);
         let dirs = [CONTENT_DIR.to_owned(), KEYS_DIR.to_owned(), format!("{CONTENT_DIR}/ca")];
+        // Beside a file of ours lies what had its path before.
+        let backup = |file: &String| format!("{file}.{}", takeover::BACKUP);
+        let displaced: Vec<Taken> = found
+            .iter()
+            .filter(|file| exists(&site.disk.host(&backup(file))))
+            .map(|file| Taken { original: file.clone(), backup: backup(file), newer: None })
+            .collect();
         kept.update(site.disk, |j| {
+            j.taken.retain(|t| !found.contains(&t.original));
+            j.displaced.extend(displaced);
             j.files.extend(found);
             j.dirs.extend(dirs);
         })?;
@@ -148,8 +165,9 @@ fn own_files(disk: &Disk) -> Vec<String> {
 }
 
 /// Writes `rendered` and removes what earlier documents had beyond it.
-fn write(disk: &Disk, kept: &mut Kept, rendered: &Rendered) -> Result<(), DiskError> {
+fn write(disk: &Disk, kept: &mut Kept, rendered: &Rendered, findings: &mut Vec<Finding>) -> Result<(), DiskError> {
     let wanted: BTreeSet<&str> = rendered.files.iter().map(|f| f.path.as_str()).collect();
+    displace(disk, kept, &wanted)?;
     let dirs = with_parents(disk, &rendered.dirs);
     let new_dirs: Vec<String> = dirs.iter().map(|(d, _)| d).filter(|d| !disk.host(d).is_dir()).cloned().collect();
     kept.update(disk, |j| {
@@ -186,7 +204,8 @@ fn write(disk: &Disk, kept: &mut Kept, rendered: &Rendered) -> Result<(), DiskEr
     kept.update(disk, |j| {
         j.files.retain(|f| wanted.contains(f.as_str()));
         j.dirs.retain(is_used);
-    })
+    })?;
+    put_back(disk, kept, &wanted, findings)
 }
 
 /// `dirs` and what is missing above them, parents first.

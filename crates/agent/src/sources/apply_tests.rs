@@ -219,6 +219,64 @@ fn a_kill_between_two_documents_leaves_no_file_of_the_first() {
     }
 }
 
+/// A host where somebody has a file of our name, in a place of definitions and in one of settings.
+fn host_with_namesakes() -> tempfile::TempDir {
+    let dir = host();
+    fs::create_dir_all(dir.path().join("etc/dnf/plugins")).expect("made");
+    fs::write(dir.path().join("etc/yum.repos.d/drydock.repo"), "[mine]\n").expect("written");
+    fs::write(dir.path().join("etc/dnf/plugins/drydock.conf"), "# mine\n").expect("written");
+    dir
+}
+
+#[test]
+fn a_file_of_somebody_else_at_our_path_comes_back() {
+    for mode in [SourcesMode::Additive, SourcesMode::Exclusive] {
+        let dir = host_with_namesakes();
+        let before = picture(dir.path());
+        let disk = Disk::new(dir.path());
+        let report = round(&disk, dir.path(), &document(1, mode, &["a"]));
+        assert_eq!(report.state, HostSourcesState::Applied, "{report:?}");
+        assert!(report.taken_over.contains(&"/etc/yum.repos.d/drydock.repo".to_owned()), "{report:?}");
+        let repo = fs::read_to_string(dir.path().join("etc/yum.repos.d/drydock.repo")).expect("there");
+        assert!(repo.contains("[drydock-a]") && !repo.contains("[mine]"));
+        let again = Disk::new(dir.path());
+        round(&again, dir.path(), &document(1, mode, &["a"]));
+        assert_eq!(again.changes(), 0, "{mode:?}: nothing is left to do");
+        round(&disk, dir.path(), &document(2, mode, &["a", "b"]));
+        give_back(&disk, dir.path()).expect("given back");
+        assert_eq!(picture(dir.path()), before, "{mode:?}");
+
+        // Also when the journal is lost on the way.
+        round(&disk, dir.path(), &document(3, mode, &["a"]));
+        fs::write(dir.path().join("var/state/journal"), "torn").expect("written");
+        round(&disk, dir.path(), &document(3, mode, &["a"]));
+        give_back(&disk, dir.path()).expect("given back");
+        assert_eq!(picture(dir.path()), before, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_kill_at_any_point_brings_somebody_elses_file_back_too() {
+    for mode in [SourcesMode::Additive, SourcesMode::Exclusive] {
+        for steps in 0..=STEPS_MAX {
+            assert!(steps < STEPS_MAX, "it never ends");
+            let dir = host_with_namesakes();
+            let before = picture(dir.path());
+            let dying = Disk::dying_after(dir.path(), steps);
+            let applied = round(&dying, dir.path(), &document(1, mode, &["a"])).state == HostSourcesState::Applied;
+            // Once more from where it ended, and the same on the way back.
+            let report = round(&Disk::new(dir.path()), dir.path(), &document(1, mode, &["a"]));
+            assert_eq!(report.state, HostSourcesState::Applied, "ended after {steps} steps: {report:?}");
+            let returned = give_back(&Disk::dying_after(dir.path(), steps), dir.path()).is_ok();
+            give_back(&Disk::new(dir.path()), dir.path()).expect("given back");
+            assert_eq!(picture(dir.path()), before, "{mode:?}, ended after {steps} steps");
+            if applied && returned {
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_lost_journal_does_not_lose_the_hosts_repositories() {
     let dir = host();

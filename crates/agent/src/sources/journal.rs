@@ -39,6 +39,9 @@ pub struct Journal {
     /// Set aside.
     #[serde(default)]
     pub taken: Vec<Taken>,
+    /// Files of somebody else that had the path of one of ours; set aside.
+    #[serde(default)]
+    pub displaced: Vec<Taken>,
     /// Files of ours, or about to be written.
     #[serde(default)]
     pub files: Vec<String>,
@@ -110,7 +113,8 @@ impl Kept {
 /// A name beside `original` that nothing has: `X.drydock-backup`, `X.drydock-backup-2` …
 pub fn free_name(disk: &Disk, journal: &Journal, original: &str, ending: &str) -> String {
     let is_free = |name: &String| {
-        let promised = journal.taken.iter().any(|t| t.backup == *name || t.newer.as_ref() == Some(name));
+        let promised =
+            journal.taken.iter().chain(&journal.displaced).any(|t| t.backup == *name || t.newer.as_ref() == Some(name));
         !promised && !exists(&disk.host(name))
     };
     let numbered = (2u64..).map(|n| format!("{original}.{ending}-{n}"));

@@ -14,6 +14,7 @@ mod apt;
 pub mod ca_hash;
 pub mod certificate;
 pub mod disk;
+pub mod displace;
 pub mod document;
 pub mod journal;
 pub mod plugin;

@@ -231,10 +231,11 @@ pub fn give_back(paths: &Paths) -> anyhow::Result<GivenBack> {
     let mut kept = Kept::read(&files.journal());
     // Without a manager nothing can have been set aside but what the journal says.
     let manager = facts(&paths.root, &runner).map_or(ManagerKind::Dnf, |f| f.manager);
-    let count = kept.journal.taken.len();
+    let set_aside = |kept: &Kept| kept.journal.taken.len() + kept.journal.displaced.len();
+    let count = set_aside(&kept);
     let site = Site { disk: &disk, manager, runner: runner_for(&paths.root, &runner) };
     let findings = release(&site, &mut kept).context("the host's repository definitions could not all be given back")?;
-    let left = kept.journal.taken.len();
+    let left = set_aside(&kept);
     let mut lines: Vec<String> = findings.into_iter().map(|f| format!("{}: {}", f.subject, f.message)).collect();
     if count > left {
         lines.push(format!("Repository definitions restored: {}.", count - left));

@@ -1,5 +1,7 @@
 //! What an operator says when making a software source, and what is refused.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::filter::Selection;
@@ -44,8 +46,8 @@ fn local_suite() -> String {
     "local".to_owned()
 }
 
-/// A repository elsewhere.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A repository elsewhere. `Debug` shows neither its key nor the proxy's password.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Upstream {
@@ -70,6 +72,27 @@ pub struct Upstream {
     pub client_key_pem: Option<String>,
     /// `http://[user:password@]host:port`. Written; shown without the password.
     pub proxy: Option<String>,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every field is named: a new one has to be thought of here.
+        let Upstream { urls, mirrorlist, metalink, suite, components, ca_pem, client_certificate_pem, client_key_pem, proxy } =
+            self;
+        let given = |text: &Option<String>| text.as_ref().map(|_| "…");
+        let proxy = proxy.as_ref().map(|url| url.rsplit_once('@').map_or(url.clone(), |(_, host)| format!("…@{host}")));
+        f.debug_struct("Upstream")
+            .field("urls", urls)
+            .field("mirrorlist", mirrorlist)
+            .field("metalink", metalink)
+            .field("suite", suite)
+            .field("components", components)
+            .field("ca_pem", &given(ca_pem))
+            .field("client_certificate_pem", &given(client_certificate_pem))
+            .field("client_key_pem", &given(client_key_pem))
+            .field("proxy", &proxy)
+            .finish()
+    }
 }
 
 /// How much of the upstream's signatures must be right.
@@ -141,4 +164,22 @@ pub struct SourceSpec {
 
 fn yes() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret_of_a_source() {
+        let upstream = Upstream {
+            urls: vec!["https://mirror.example/".into()],
+            client_key_pem: Some("-----BEGIN PRIVATE KEY-----s3cret".into()),
+            proxy: Some("http://user:s3cret@proxy.example:3128".into()),
+            ..Upstream::default()
+        };
+        let shown = format!("{:?}", Origin::Upstream(upstream));
+        assert!(!shown.contains("s3cret") && !shown.contains("user"), "{shown}");
+        assert!(shown.contains("mirror.example") && shown.contains("proxy.example:3128"), "{shown}");
+    }
 }

@@ -186,6 +186,8 @@ fn advisories_are_given_whole_and_by_difference() {
     let all: Vec<AdvisoryFragment> = snapshot_advisories(store, &old).expect("tree").collect::<Result<_, _>>().expect("read");
     assert_eq!(all.iter().map(|a| a.record.id.as_str()).collect::<Vec<_>>(), ["A-1", "A-2", "A-3"]);
     assert_eq!(all[0].xml, "<update><id>A-1</id>one</update>\n");
+    assert_eq!(snapshot_advisory(store, &old, "A-1").expect("read").as_ref(), all.first());
+    assert_eq!(snapshot_advisory(store, &old, "A-0").expect("read"), None);
     let diff = advisories_diff(store, &old, &new).expect("diff");
     assert_eq!(diff.removed, ["A-2"]);
     assert_eq!(diff.added.iter().map(|a| a.record.id.as_str()).collect::<Vec<_>>(), ["A-3", "A-4"]);

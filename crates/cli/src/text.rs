@@ -191,6 +191,58 @@ pub fn render(mut table: Table, indent: usize, colour: bool) -> String {
     lines.collect()
 }
 
+/// A time as people write it: absolute, or so long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// That time.
+    At(Timestamp),
+    /// So many seconds before now.
+    Ago(i64),
+}
+
+impl Moment {
+    /// The time itself.
+    pub fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Moment::At(at) => at,
+            Moment::Ago(secs) => now.saturating_sub(jiff::SignedDuration::from_secs(secs)).unwrap_or(now),
+        }
+    }
+}
+
+impl std::str::FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [('m', 60), ('h', 3600), ('d', 86_400), ('w', 7 * 86_400)];
+        let unit = units.into_iter().find_map(|(unit, secs)| Some((text.strip_suffix(unit)?.parse::<u32>().ok()?, secs)));
+        if let Some((n, secs)) = unit {
+            return Ok(Moment::Ago(i64::from(n) * secs));
+        }
+        let midnight = || format!("{text}T00:00:00Z").parse::<Timestamp>().ok();
+        let at = text.parse::<Timestamp>().ok().or_else(midnight);
+        at.map(Moment::At).ok_or_else(|| format!("{text:?} is no time; write 2026-11-19T22:00:00Z, 2026-11-19, 36h or 7d"))
+    }
+}
+
+/// Objects as CSV (RFC 4180): the fields of all of them by name, nested values as JSON.
+pub fn csv(rows: &[serde_json::Value]) -> String {
+    let fields = rows.iter().filter_map(|r| r.as_object()).flat_map(|o| o.keys());
+    let fields: std::collections::BTreeSet<&String> = fields.collect();
+    let quoted = |text: &str| match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    let cell = |value: Option<&serde_json::Value>| match value {
+        None | Some(serde_json::Value::Null) => String::new(),
+        Some(serde_json::Value::String(text)) => quoted(text),
+        Some(other) => quoted(&other.to_string()),
+    };
+    let mut lines = vec![fields.iter().map(|f| quoted(f)).collect::<Vec<_>>().join(",")];
+    lines.extend(rows.iter().map(|row| fields.iter().map(|f| cell(row.get(f.as_str()))).collect::<Vec<_>>().join(",")));
+    lines.join("\r\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

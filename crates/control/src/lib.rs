@@ -10,6 +10,7 @@ mod content_views;
 mod context;
 mod control;
 mod error;
+mod fleet;
 mod hub;
 mod key;
 mod ops;
@@ -26,9 +27,13 @@ pub use drydock_store::records;
 pub use error::{Error, ErrorKind, Result};
 pub use hub::{Attachment, HintHub, JobWatch};
 pub use key::{KeyError, WorkKey};
+pub use ops::advisories::AdvisoryQuery;
+pub use ops::advisory_feeds::ImportAsk;
 pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
+pub use ops::vulnerabilities::VulnerabilityQuery;
 pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
+pub use ops::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
 pub use views::{
-    DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported, SectionBodyIn,
-    SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,
+    DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported,
+    RulesView, SectionBodyIn, SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,
 };

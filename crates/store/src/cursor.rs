@@ -57,9 +57,36 @@ pub(crate) fn page<T>(query: &PageQuery, mut rows: Vec<T>, keys: impl Fn(&T) -> 
     Paged { items: rows, next_cursor }
 }
 
+/// One page of rows that are in memory, sorted by keys of the same order.
+pub fn in_memory_page<T, const N: usize>(
+    query: &PageQuery,
+    rows: impl Iterator<Item = T>,
+    keys_of: impl Fn(&T) -> [String; N],
+) -> StoreResult<Paged<T>> {
+    let last = keys::<N>(query)?;
+    let after = rows.filter(|row| last.as_ref().is_none_or(|last| keys_of(row) > *last));
+    let taken = after.take(usize::try_from(fetch_limit(query)).unwrap_or(usize::MAX)).collect();
+    Ok(page(query, taken, |row| keys_of(row).to_vec()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_in_memory_are_read_page_by_page() {
+        let mut query = PageQuery { cursor: None, limit: Some(2) };
+        let mut seen = Vec::new();
+        loop {
+            let got = in_memory_page(&query, ["a", "b", "b!", "c", "d"].into_iter(), |r| [(*r).to_owned()]).expect("a page");
+            seen.push(got.items);
+            query.cursor = got.next_cursor;
+            if query.cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, [vec!["a", "b"], vec!["b!", "c"], vec!["d"]]);
+    }
 
     #[test]
     fn a_cursor_holds_the_last_key_and_a_foreign_one_is_refused() {

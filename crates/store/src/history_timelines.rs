@@ -94,6 +94,16 @@ pub async fn ended_before(c: &mut AnyConnection, before: Timestamp, limit: u32) 
     rows.iter().map(|r| Ok((id(r, "instance_id")?, read(r)?))).collect()
 }
 
+/// Forgets the history of a host; it begins anew with what the host has.
+pub async fn forget(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<bool> {
+    sqlx::query("DELETE FROM history_timelines WHERE instance_id = $1")
+        .bind(instance.to_string())
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1)
+        .map_err(StoreError::query("forget the inventory history of an instance"))
+}
+
 /// Every class that any history names.
 pub(crate) async fn classes(c: &mut AnyConnection) -> StoreResult<BTreeSet<ClassId>> {
     let rows = Sql::new("SELECT spans FROM history_timelines").fetch(c, "read the inventory history of the fleet").await?;

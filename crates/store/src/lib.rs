@@ -49,5 +49,6 @@ pub mod source_records;
 pub mod sources;
 mod sql;
 
+pub use cursor::in_memory_page;
 pub use db::{Connection, Location, Reader, Store, Tx, commit};
 pub use error::{StoreError, StoreResult};

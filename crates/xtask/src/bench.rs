@@ -2,6 +2,8 @@
 //!
 //! `agent`: the shipped agent on a real host with at least 600 packages: memory when idle, cost of one inventory, size.
 //! `sync`, `snapshot`: what distribution-sized repositories cost; see [`crate::bench_content`].
+//! `filter`: what filters over the inventory of a fleet cost; see [`crate::bench_filter`].
+//! `history`: a year of a fleet's inventory history, and full reports a second; see [`crate::bench_history`].
 //! `enrol`: from the agent's start to its packages being visible through the API, on an nspawn host.
 
 use std::path::Path;
@@ -14,7 +16,7 @@ use drydock_testkit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::drydock::{Drydock, Programs};
-use crate::{bench_content, release};
+use crate::{bench_content, bench_filter, bench_history, release};
 
 /// Packages the measured host must have, as the figures presume.
 const PACKAGES_MIN: u64 = 600;
@@ -36,6 +38,10 @@ pub enum Benchmark {
     Sync,
     /// Snapshots, publications and differences of the same
     Snapshot,
+    /// Filters over 10,000 hosts with 300 distinct package sets
+    Filter,
+    /// A year of inventory history of 10,000 hosts, and full reports a second
+    History,
 }
 
 /// Runs one benchmark and prints one object.
@@ -44,6 +50,8 @@ pub fn run(benchmark: Benchmark, as_json: bool) -> Result<()> {
         Benchmark::Agent | Benchmark::Enrol => on_hosts(benchmark)?,
         Benchmark::Sync => bench_content::sync()?,
         Benchmark::Snapshot => bench_content::snapshot()?,
+        Benchmark::Filter => bench_filter::filter()?,
+        Benchmark::History => bench_history::history()?,
     };
     if as_json {
         println!("{figures}");

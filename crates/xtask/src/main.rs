@@ -3,6 +3,8 @@
 
 mod bench;
 mod bench_content;
+mod bench_filter;
+mod bench_history;
 mod demo;
 mod drydock;
 mod lab;

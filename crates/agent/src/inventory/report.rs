@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drydock_api::agent::v1::section_report::Body;
-use drydock_api::agent::v1::{Delta, SectionReport};
-use drydock_domain::inventory::{PackageSet, SectionKind, diff};
+use drydock_api::agent::v1::{Delta, ReportInventoryRequest, SectionReport};
+use drydock_domain::inventory::{PackageSet, SectionKind, combined_fingerprint, diff};
 
 use super::Section;
 
@@ -24,6 +24,18 @@ impl Known {
     pub fn changes(&self, now: &BTreeMap<SectionKind, Section>) -> Vec<SectionReport> {
         let news = now.iter().filter(|(kind, section)| self.held.get(kind) != Some(section));
         news.map(|(kind, section)| self.report(*kind, section)).collect()
+    }
+
+    /// Is nothing known of the server yet? Then all sections are offered by one fingerprint: after a reconnect nearly
+    /// every host is as it was.
+    pub fn is_new(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// One report for everything as it was: 34 bytes.
+    pub fn unchanged(now: &BTreeMap<SectionKind, Section>) -> ReportInventoryRequest {
+        let sections: Vec<_> = now.iter().map(|(kind, section)| (*kind, section.fingerprint.as_str())).collect();
+        ReportInventoryRequest { sections: Vec::new(), combined: combined_fingerprint(&sections).to_vec() }
     }
 
     /// Full bodies of the `wanted` kinds.
@@ -98,6 +110,18 @@ mod tests {
         let base: PackageSet = serde_json::from_slice(&old.body).expect("a set");
         let applied = serde_json::to_vec(&delta.apply(&base).expect("fits")).expect("json");
         assert_eq!(applied, &*new.body);
+    }
+
+    #[test]
+    fn an_unchanged_host_says_so_in_few_bytes() {
+        let now = board(&packages(600, "1"));
+        let report = Known::unchanged(&now);
+        assert_eq!((report.combined.len(), report.sections.len()), (32, 0));
+        assert_ne!(report.combined, Known::unchanged(&board(&packages(600, "2"))).combined);
+        let mut known = Known::default();
+        assert!(known.is_new());
+        known.told(&now);
+        assert!(!known.is_new());
     }
 
     #[test]

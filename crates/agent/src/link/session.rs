@@ -1,6 +1,7 @@
 //! The attached session: connect, attach, and then do what hints, changes and clocks ask for, until the connection or
 //! the agent ends. Everything sent is idempotent, so a lost answer costs a repetition and nothing else.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use drydock_api::agent::v1::{
     SignedOrder,
 };
 use drydock_domain::ids::TaskId;
+use drydock_domain::inventory::SectionKind;
 use drydock_domain::work::Directive;
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -22,9 +24,9 @@ use super::channel::{Target, USER_AGENT, chain, connect, timed};
 use super::enrol::{Answer, EnrolError, ask, told};
 use super::tls;
 use crate::identity::{self, Identity, Issued};
-use crate::inventory::Board;
 use crate::inventory::collect::Collector;
 use crate::inventory::report::Known;
+use crate::inventory::{Board, Section};
 use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::platform;
@@ -308,13 +310,18 @@ impl Session {
 
     async fn inventory(&mut self) -> Result<(), Ended> {
         let sections = self.shared.board.sections();
+        if self.known.is_new() && !sections.is_empty() && self.unchanged(&sections).await? {
+            self.known.told(&sections);
+            lock(&self.shared.status).inventory_reported = Some(Timestamp::now());
+            return Ok(());
+        }
         let mut reports = self.known.changes(&sections);
         // First round: fingerprints and deltas. Second: what the server lacks, whole.
         for _ in 0..2 {
             if reports.is_empty() {
                 break;
             }
-            let request = ReportInventoryRequest { sections: reports };
+            let request = ReportInventoryRequest { sections: reports, combined: Vec::new() };
             let response =
                 self.client.report_inventory(timed(request)).await.map_err(|s| judged("reporting the inventory", &s))?;
             reports = Known::full(&sections, &response.into_inner().wanted);
@@ -322,6 +329,13 @@ impl Session {
         self.known.told(&sections);
         lock(&self.shared.status).inventory_reported = Some(Timestamp::now());
         Ok(())
+    }
+
+    /// Does the server have all of this already?
+    async fn unchanged(&mut self, sections: &BTreeMap<SectionKind, Section>) -> Result<bool, Ended> {
+        let request = Known::unchanged(sections);
+        let response = self.client.report_inventory(timed(request)).await.map_err(|s| judged("reporting the inventory", &s))?;
+        Ok(response.into_inner().confirmed)
     }
 
     /// Sends the reports the server has not stored yet.

@@ -243,7 +243,7 @@ impl AgentLink for Service {
                 None => wanted.push(section.kind),
             }
         }
-        Ok(Response::new(ReportInventoryResponse { wanted }))
+        Ok(Response::new(ReportInventoryResponse { wanted, confirmed: false }))
     }
 
     async fn pull_work(&self, request: Request<PullWorkRequest>) -> Result<Response<PullWorkResponse>, Status> {

@@ -9,27 +9,31 @@
 
 mod access;
 mod content_job;
+mod deployment;
 mod environment;
 mod error;
 mod group;
 mod instance;
 mod module;
+mod package;
 mod patch;
 mod source;
 
 pub use access::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, WhoAmI};
 pub use content_job::{CollectReport, ContentJob, ContentJobDetail, Freed};
+pub use deployment::{PatchDeployment, PatchExecution, SkipNextRun};
 pub use environment::{
     AffectedInstance, Environment, EnvironmentPointer, OfferedUpgrade, PointerMove, PromotionMove, PromotionResult,
 };
 pub use error::{ApiError, ErrorKind};
 pub use group::{AddMatching, AddedMembers, EditGroup, EditMembers, Group, GroupMember, LeftOutInstance};
 pub use instance::{
-    EditInstance, HistoryEntry, Instance, InventorySummary, MatchInstances, MatchedInstances, NamedInstance, PackageList,
-    RejectInstance, UpdateList,
+    EditInstance, HistoryEntry, Instance, InstanceRules, InventorySummary, MatchInstances, MatchedInstances, NamedInstance,
+    PackageList, RejectInstance, UpdateList,
 };
 pub use module::ModuleList;
-pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail};
+pub use package::{InstalledPackage, PackageChanges, PackageHolding};
+pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob};
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,
     SnapshotDetail, SnapshotDiff, SnapshotRef, Source, UnitPage,

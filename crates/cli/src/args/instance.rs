@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{ListArgs, Output, RecentArgs};
-use crate::text::parse_pair;
+use crate::text::{Moment, parse_pair};
 
 /// `drydock instance`.
 #[derive(Debug, Subcommand)]
@@ -14,10 +14,21 @@ pub enum InstanceCommand {
     Show(HostOutput),
     /// List the packages installed on an instance
     Packages(PackagesArgs),
-    /// List the updates available to an instance, as its own package manager sees them
+    /// Show what changed in the packages of an instance between two times
+    Diff(PackageDiffArgs),
+    /// List the updates available to an instance
+    ///
+    /// For a host that sees sources of this server, the server answers from their snapshots; for any other, its own package
+    /// manager.
     Updates(HostOutput),
+    /// List the advisories that an instance needs, worst first
+    Advisories(super::advisory::HostListArgs),
+    /// List the vulnerabilities that are open on an instance
+    Vulnerabilities(super::advisory::HostListArgs),
     /// List module streams (dnf 4): what the managed sources of an instance offer, and what is enabled on it
     Modules(ModulesArgs),
+    /// Show the holds, locks, excludes, pins and module streams in an instance's own configuration
+    Rules(HostOutput),
     /// List what happened to an instance, newest first
     History(HistoryArgs),
     /// Show or change where an instance gets its packages from
@@ -110,6 +121,26 @@ pub struct PackagesArgs {
     /// Only names that contain this
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
+    /// As of this time: 2026-11-19T22:00:00Z, 2026-11-19, or 36h or 7d ago
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<Moment>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `instance diff`.
+#[derive(Debug, Args)]
+pub struct PackageDiffArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Earlier time: 2026-11-19T22:00:00Z, 2026-11-19, or 36h or 7d ago
+    #[arg(long, value_name = "TIME")]
+    pub from: Moment,
+    /// Later time; now when absent
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<Moment>,
     /// Format.
     #[command(flatten)]
     pub output: Output,

@@ -1,9 +1,12 @@
 //! The command line: every noun and verb with its help. Absent on purpose: what they do (`commands`).
 
 pub mod access;
+pub mod advisory;
+pub mod deployment;
 pub mod enrolment;
 pub mod group;
 pub mod instance;
+pub mod package;
 pub mod patch;
 pub mod source;
 pub mod spec;
@@ -69,6 +72,9 @@ pub enum Command {
     /// Managed instances: hosts with an enrolled agent
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
+    /// Packages across the fleet and over time
+    #[command(subcommand)]
+    Package(package::PackageCommand),
     /// Groups: hosts of one kind that share sources and are patched together
     #[command(subcommand)]
     Group(group::GroupCommand),
@@ -78,6 +84,9 @@ pub enum Command {
     /// Patch jobs
     #[command(subcommand)]
     Patch(Box<patch::PatchCommand>),
+    /// Patch deployments: patch jobs on a schedule
+    #[command(subcommand)]
+    Deployment(deployment::DeploymentCommand),
     /// Software sources: mirrors, selections, places for uploads
     #[command(subcommand)]
     Source(source::SourceCommand),
@@ -93,6 +102,12 @@ pub enum Command {
     /// Stored packages and metadata
     #[command(subcommand)]
     Content(source::ContentCommand),
+    /// Advisories: what vendors say of updates, which hosts need them, and the feeds it comes from
+    #[command(subcommand)]
+    Advisory(advisory::AdvisoryCommand),
+    /// Vulnerabilities: where they are open, since when, and what closes them
+    #[command(subcommand)]
+    Vulnerability(advisory::VulnerabilityCommand),
     /// Access tokens of people and programs
     #[command(subcommand)]
     Access(access::AccessCommand),
@@ -171,6 +186,8 @@ pub enum Format {
     Json,
     /// YAML, absolute times
     Yaml,
+    /// CSV of a list, absolute times; columns are the JSON's fields by name
+    Csv,
 }
 
 /// How much of a list is printed.

@@ -3,13 +3,16 @@
 use std::io::Write;
 
 use drydock_api::rest::{
-    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceSources, ModuleList, PackageList, RejectInstance, UpdateList,
+    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceRules, InstanceSources, ModuleList, PackageList, RejectInstance,
+    UpdateList,
 };
+use drydock_domain::host_rules::HostRules;
 use drydock_domain::source::host::SourcesMode;
 use reqwest::Method;
 use serde_json::json;
 
 use super::{document, list, print_table};
+use crate::args::Format;
 use crate::args::instance::{
     EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, InstanceSourcesArgs, ModulesArgs, PackagesArgs, RejectArgs,
 };
@@ -25,8 +28,12 @@ pub async fn run(command: InstanceCommand, client: &Client, world: &mut World) -
         InstanceCommand::List(args) => list_all(args, client, world).await,
         InstanceCommand::Show(args) => show(args, client, world).await,
         InstanceCommand::Packages(args) => packages(args, client, world).await,
+        InstanceCommand::Diff(args) => super::package::diff(args, client, world).await,
         InstanceCommand::Updates(args) => updates(args, client, world).await,
+        InstanceCommand::Advisories(args) => super::advisory::of_instance(args, client, world).await,
+        InstanceCommand::Vulnerabilities(args) => super::advisory::vulnerabilities_of_instance(args, client, world).await,
         InstanceCommand::Modules(args) => modules(args, client, world).await,
+        InstanceCommand::Rules(args) => rules(args, client, world).await,
         InstanceCommand::History(args) => history(args, client, world).await,
         InstanceCommand::Sources(args) => sources(args, client, world).await,
         InstanceCommand::Edit(args) => edit(args, client, world).await,
@@ -73,9 +80,15 @@ async fn show(args: HostOutput, client: &Client, world: &mut World) -> Result<()
 
 async fn packages(args: PackagesArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
     let id = find(&args.host, client).await?.id.to_string();
-    let query = args.name.map(|v| ("q", v)).into_iter().collect();
+    let mut query = Query::new();
+    query.extend(args.name.map(|v| ("q", v)));
+    query.extend(args.as_of.map(|v| ("asOf", v.at((world.now)()).to_string())));
     let found: PackageList = client.get(&["instances", &id, "packages"], &query).await?;
-    if document(&found, args.output, world)? {
+    let printed = match args.output.output {
+        Format::Csv => document(&found.packages, args.output, world)?,
+        _ => document(&found, args.output, world)?,
+    };
+    if printed {
         return Ok(());
     }
     if found.packages.is_empty() {
@@ -109,6 +122,18 @@ async fn updates(args: HostOutput, client: &Client, world: &mut World) -> Result
         print_table(view::instance::updates(&found.updates), world)?;
     }
     Ok(world.out.write_all(view::instance::health(&found).as_bytes())?)
+}
+
+async fn rules(args: HostOutput, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let id = find(&args.host, client).await?.id.to_string();
+    let found: InstanceRules = client.get(&["instances", &id, "rules"], &Query::new()).await?;
+    if document(&found, args.output, world)? {
+        return Ok(());
+    }
+    if found.rules == HostRules::default() {
+        return Ok(writeln!(world.err, "no rules: its package manager's defaults")?);
+    }
+    print_table(view::rules::rules(&found.rules), world)
 }
 
 async fn history(args: HistoryArgs, client: &Client, world: &mut World) -> Result<(), Failure> {

@@ -1,13 +1,16 @@
 //! One file per noun: read what is needed, call the server, print. Absent on purpose: HTTP (`client`), tables (`view`).
 
 mod access;
+mod advisory;
 mod content_job;
+mod deployment;
 mod enrolment;
 mod environment;
 mod follow;
 mod group;
 mod instance;
 mod login;
+mod package;
 mod patch;
 mod screen;
 mod source;
@@ -22,7 +25,7 @@ use crate::args::{Cli, Command, Connection, Format, Output};
 use crate::client::{Client, Rows};
 use crate::config;
 use crate::failure::{Ending, Failure};
-use crate::text::render;
+use crate::text::{csv, render};
 use crate::world::World;
 
 /// Does what the command line says.
@@ -33,14 +36,18 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Logout => login::logout(&connection, world)?,
         Command::Whoami(output) => login::whoami(&connect(&connection, world)?, output, world).await?,
         Command::Instance(command) => instance::run(command, &connect(&connection, world)?, world).await?,
+        Command::Package(command) => package::run(command, &connect(&connection, world)?, world).await?,
         Command::Group(command) => group::run(command, &connect(&connection, world)?, world).await?,
         Command::Enrolment(command) => enrolment::run(command, &connect(&connection, world)?, world).await?,
         Command::Patch(command) => return patch::run(*command, &connection, world).await,
+        Command::Deployment(command) => return deployment::run(command, &connect(&connection, world)?, world).await,
         Command::Source(command) => return source::run(command, &connect(&connection, world)?, world).await,
         Command::Snapshot(command) => source::snapshot(command, &connect(&connection, world)?, world).await?,
         Command::Environment(command) => environment::run(command, &connect(&connection, world)?, world).await?,
         Command::Job(command) => return content_job::run(command, &connect(&connection, world)?, world).await,
         Command::Content(command) => content_job::content(command, &connect(&connection, world)?, world).await?,
+        Command::Advisory(command) => advisory::run(command, &connect(&connection, world)?, world).await?,
+        Command::Vulnerability(command) => advisory::vulnerability(command, &connect(&connection, world)?, world).await?,
         Command::Access(command) => access::run(command, &connect(&connection, world)?, world).await?,
         Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
         Command::Tools(command) => tools::run(command, world)?,
@@ -61,6 +68,10 @@ fn document<T: Serialize>(value: &T, output: Output, world: &mut World) -> Resul
         Format::Table => return Ok(false),
         Format::Json => serde_json::to_string_pretty(value).map_err(|e| unprintable(&e))?,
         Format::Yaml => serde_saphyr::to_string(value).map_err(|e| unprintable(&e))?,
+        Format::Csv => match serde_json::to_value(value).map_err(|e| unprintable(&e))? {
+            serde_json::Value::Array(rows) => csv(&rows),
+            _ => return Err(Failure::Usage("csv is for lists; this is one document, ask for json or yaml".to_owned())),
+        },
     };
     writeln!(world.out, "{}", text.trim_end())?;
     Ok(true)

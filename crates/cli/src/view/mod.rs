@@ -2,13 +2,17 @@
 //! them.
 
 pub mod access;
+pub mod advisory;
 pub mod content_job;
+pub mod deployment;
 pub mod enrolment;
 pub mod environment;
 pub mod group;
 pub mod instance;
 pub mod module;
+pub mod package;
 pub mod patch;
+pub mod rules;
 pub mod source;
 
 use crate::text::clean;

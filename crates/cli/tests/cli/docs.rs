@@ -13,7 +13,7 @@ Generated from the command itself by its tests (`UPDATE_DOCS=1` writes this page
 A first walk through the commands is in [quickstart.md](quickstart.md).
 
 Results go to standard output, progress, notes and errors to standard error. `-o json` and `-o yaml` print the server's
-own documents with absolute times. Colours are used on a terminal only, and never with `NO_COLOR`.
+own documents with absolute times, `-o csv` the rows of a list. Colours are used on a terminal only, and never with `NO_COLOR`.
 ";
 
 fn page() -> String {

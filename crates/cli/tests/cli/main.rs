@@ -1,5 +1,6 @@
 //! The whole command against a server that is played by this test: what is printed, what is sent, how it ends.
 
+mod deployments;
 mod docs;
 mod documents;
 mod errors;
@@ -8,6 +9,7 @@ mod follow;
 mod groups;
 mod lists;
 mod login;
+mod packages;
 mod progress;
 mod sources;
 mod start;

@@ -66,12 +66,13 @@ impl Control {
                 Err(other) => return Err(other),
             }
         }
-        let os_changed = intake.sections.iter().any(|section| section.kind == SectionKind::Os);
         if !intake.confirmed.is_empty() || !intake.sections.is_empty() {
-            self.take_report(intake).await?;
-            if os_changed {
+            let changed = self.take_report(intake).await?;
+            if changed.contains(&SectionKind::Os) {
                 // Its package manager and architecture decide which sources it can see.
                 self.host_changed(instance).await;
+            } else if changed.iter().any(|kind| matches!(kind, SectionKind::Packages | SectionKind::Rules)) {
+                self.fleet_host_changed(instance);
             }
         }
         if refused.is_empty() { Ok(wanted) } else { Err(Error::Invalid(Invalid { errors: refused })) }

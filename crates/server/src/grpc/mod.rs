@@ -195,15 +195,20 @@ impl AgentLink for Link {
         request: Request<ReportInventoryRequest>,
     ) -> Result<Response<ReportInventoryResponse>, Status> {
         let session = self.session(&request).await?;
-        let sections = request.into_inner().sections;
+        let ReportInventoryRequest { sections, combined } = request.into_inner();
         if sections.len() > SECTIONS_MAX {
             return Err(Status::invalid_argument(format!("more than {SECTIONS_MAX} sections in one report")));
+        }
+        if sections.is_empty() && !combined.is_empty() {
+            let confirmed = self.state.control.confirm_inventory(&session.ctx, &combined).await;
+            let confirmed = confirmed.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+            return Ok(Response::new(ReportInventoryResponse { wanted: Vec::new(), confirmed }));
         }
         let sections = sections.into_iter().map(section).collect();
         let wanted = self.state.control.report_inventory(&session.ctx, sections).await;
         let wanted = wanted.map_err(|e| status_of(&e, &session.ctx.request_id))?;
         let wanted = wanted.into_iter().map(|kind| kind.as_str().to_owned()).collect();
-        Ok(Response::new(ReportInventoryResponse { wanted }))
+        Ok(Response::new(ReportInventoryResponse { wanted, confirmed: false }))
     }
 
     async fn pull_work(&self, request: Request<PullWorkRequest>) -> Result<Response<PullWorkResponse>, Status> {

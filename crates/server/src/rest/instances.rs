@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{
-    ApiError, EditInstance, HistoryEntry, Instance, MatchInstances, MatchedInstances, PackageList, Page, RejectInstance, UpdateList,
+    ApiError, EditInstance, HistoryEntry, Instance, InstanceRules, MatchInstances, MatchedInstances, PackageList, Page,
+    RejectInstance, UpdateList,
 };
 use drydock_control::records::InstanceQuery;
 use drydock_control::{InstanceEdit, InstanceView};
@@ -167,7 +168,8 @@ async fn revoke() {}
 
 /// Installed packages.
 #[utoipa::path(get, path = "/api/v1/instances/{idOrName}/packages", tag = "instances", operation_id = "listPackages",
-    params(("idOrName" = String, Path), ("q" = Option<String>, Query, description = "Only names that hold this text")),
+    params(("idOrName" = String, Path), ("q" = Option<String>, Query, description = "Only names that hold this text"),
+        ("asOf" = Option<String>, Query, description = "As of this time, for example 2026-11-19T22:00:00Z; absent: now")),
     responses((status = 200, body = PackageList), (status = "default", body = ApiError)))]
 pub async fn packages(
     State(state): State<AppState>,
@@ -175,9 +177,13 @@ pub async fn packages(
     caller: Caller,
     mut params: Params,
 ) -> Result<Json<PackageList>> {
-    let q = params.one("q")?.unwrap_or_default();
+    let (q, at) = (params.one("q")?.unwrap_or_default(), super::packages::time(&mut params, "asOf")?);
     params.finish()?;
-    Ok(Json(encode::packages(state.control.instance_packages(&caller.ctx, &id, &q).await?)))
+    let found = match at {
+        Some(at) => state.control.instance_packages_at(&caller.ctx, &id, &q, at).await?,
+        None => state.control.instance_packages(&caller.ctx, &id, &q).await?,
+    };
+    Ok(Json(encode::packages(found)))
 }
 
 /// Available updates, broken repositories, reboot and restart needs.
@@ -192,6 +198,20 @@ pub async fn updates(
 ) -> Result<Json<UpdateList>> {
     params.finish()?;
     Ok(Json(encode::updates(state.control.instance_updates(&caller.ctx, &id).await?)))
+}
+
+/// Holds, locks, excludes, pins and module streams in the host's configuration.
+#[utoipa::path(get, path = "/api/v1/instances/{idOrName}/rules", tag = "instances", operation_id = "showInstanceRules",
+    params(("idOrName" = String, Path)),
+    responses((status = 200, body = InstanceRules), (status = "default", body = ApiError)))]
+pub async fn rules(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<InstanceRules>> {
+    params.finish()?;
+    Ok(Json(encode::rules(state.control.instance_rules(&caller.ctx, &id).await?)))
 }
 
 /// What happened to an instance, newest first.

@@ -2,7 +2,11 @@
 //! authorisation (each operation asks for its own permission).
 
 mod access;
+mod advisories;
+mod advisory_feeds;
 mod content_jobs;
+mod csv;
+mod deployments;
 pub mod encode;
 pub mod encode_content;
 mod enrolment;
@@ -13,10 +17,12 @@ pub mod extract;
 mod groups;
 mod instances;
 mod modules;
+mod packages;
 mod patch_jobs;
 mod snapshots;
 mod sources;
 mod upload;
+mod vulnerabilities;
 
 use axum::Router;
 use axum::http::HeaderValue;
@@ -40,8 +46,10 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         access::whoami, access::list, access::create, access::verb, access::audit,
         enrolment::list, enrolment::create, enrolment::get, enrolment::verb,
         instances::list, instances::get, instances::edit, instances::delete, instances::accept, instances::reject,
-        instances::revoke, instances::matching, instances::packages, instances::updates, modules::of_instance, instances::history,
-        patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::verb, patch_jobs::tasks, patch_jobs::task,
+        instances::revoke, instances::matching, instances::packages, instances::updates, modules::of_instance, instances::rules, instances::history,
+        patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::cancel, patch_jobs::rerun, patch_jobs::tasks,
+        patch_jobs::task, deployments::list, deployments::create, deployments::get, deployments::edit, deployments::delete,
+        deployments::executions, deployments::pause, deployments::resume, deployments::run, deployments::skip_next,
         events::follow,
         sources::list, sources::create, sources::get, sources::diff, sources::edit, sources::delete, sources::verb,
         sources::packages, upload::upload, snapshots::list, snapshots::get, snapshots::units,
@@ -51,6 +59,10 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         groups::edit_sources, groups::add,
         content_jobs::list, content_jobs::get, content_jobs::verb, content_jobs::collect, content_jobs::keys,
         content_jobs::prepare_key, content_jobs::switch_key, content_jobs::retire_key,
+        advisory_feeds::list, advisory_feeds::get, advisory_feeds::delete, advisory_feeds::verb,
+        advisories::list, advisories::get, advisories::instances, advisories::of_instance,
+        vulnerabilities::list, vulnerabilities::get, vulnerabilities::instances, vulnerabilities::of_instance,
+        vulnerabilities::fleet,
     ),
     modifiers(&BearerToken),
     security(("accessToken" = []))
@@ -91,15 +103,26 @@ pub fn router(state: AppState) -> Router {
             get(instances::get).patch(instances::edit).delete(instances::delete).post(instances::verb),
         )
         .route("/api/v1/instances/{id}/packages", get(instances::packages))
-        .route("/api/v1/instances/{id}/modules", get(modules::of_instance))
+        .route("/api/v1/instances/{id}/package-changes", get(packages::changes))
+        .route("/api/v1/packages", get(packages::list))
+        .route("/api/v1/packages/{name}/holdings", get(packages::holdings))
         .route("/api/v1/instances/{id}/updates", get(instances::updates))
+        .route("/api/v1/instances/{id}/modules", get(modules::of_instance))
+        .route("/api/v1/instances/{id}/rules", get(instances::rules))
         .route("/api/v1/instances/{id}/history", get(instances::history))
         .route("/api/v1/patch-jobs", get(patch_jobs::list).post(patch_jobs::create))
         .route("/api/v1/patch-jobs/{id}", get(patch_jobs::get).post(patch_jobs::verb))
         .route("/api/v1/patch-jobs/{id}/tasks", get(patch_jobs::tasks))
         .route("/api/v1/patch-jobs/{id}/tasks/{task}", get(patch_jobs::task))
         .route("/api/v1/patch-jobs/{id}/events", get(events::follow))
+        .route("/api/v1/deployments", get(deployments::list).post(deployments::create))
+        .route(
+            "/api/v1/deployments/{name}",
+            get(deployments::get).put(deployments::edit).delete(deployments::delete).post(deployments::verb),
+        )
+        .route("/api/v1/deployments/{name}/executions", get(deployments::executions))
         .merge(content_routes())
+        .merge(advisory_routes())
         .with_state(state)
         // 600 packages are 60 kB of JSON and 10 kB of gzip. Event streams stay as they are.
         .layer(tower_http::compression::CompressionLayer::new())
@@ -130,6 +153,14 @@ fn content_routes() -> Router<AppState> {
         .route("/api/v1/repository-keys:prepare", post(content_jobs::prepare_key))
         .route("/api/v1/repository-keys:switch", post(content_jobs::switch_key))
         .route("/api/v1/repository-keys:retire", post(content_jobs::retire_key))
+}
+
+/// Advisories, vulnerabilities and their feeds.
+fn advisory_routes() -> Router<AppState> {
+    Router::new().route("/api/v1/advisory-feeds", get(advisory_feeds::list)).route(
+        "/api/v1/advisory-feeds/{name}",
+        get(advisory_feeds::get).delete(advisory_feeds::delete).post(advisory_feeds::verb),
+    )
 }
 
 async fn openapi() -> Response {

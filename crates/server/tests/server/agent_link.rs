@@ -27,13 +27,14 @@ async fn a_host_enrols_reports_takes_a_job_and_the_operator_reads_it() {
     let mut link = agent.link().await.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
 
     let sections = agent.sections(&[("openssl", "3.0.1"), ("bash", "5.2")]);
-    let answer = link.report_inventory(ReportInventoryRequest { sections: sections.clone() }).await.expect("stored");
+    let answer =
+        link.report_inventory(ReportInventoryRequest { sections: sections.clone(), ..Default::default() }).await.expect("stored");
     assert_eq!(answer.into_inner().wanted, Vec::<String>::new());
     let bare = sections.iter().cloned().map(|mut s| {
         s.body = None;
         s
     });
-    let mut again = ReportInventoryRequest { sections: bare.collect() };
+    let mut again = ReportInventoryRequest { sections: bare.collect(), ..Default::default() };
     assert!(link.report_inventory(again.clone()).await.expect("known").into_inner().wanted.is_empty());
     again.sections[1].fingerprint = "0".repeat(64);
     assert_eq!(link.report_inventory(again).await.expect("asks").into_inner().wanted, ["packages"]);
@@ -224,7 +225,7 @@ async fn hostile_sizes_are_refused() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     let mut sections = agent.sections(&[]);
     sections[1].body = Some(drydock_api::agent::v1::section_report::Body::Full(vec![b' '; 9 * 1024 * 1024]));
-    let large = ReportInventoryRequest { sections };
+    let large = ReportInventoryRequest { sections, ..Default::default() };
     let refused = agent.link().await.report_inventory(large.clone()).await.expect_err("refused");
     assert!(matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted), "{refused:?}");
     // 9 MiB of blanks are 9 KiB of gzip.

@@ -120,7 +120,7 @@ async fn rpm_host(server: &TestServer, name: &str) -> Agent {
     agent.os.architecture = "x86_64".to_owned();
     agent.enrol(&token).await.expect("enrolled");
     let sections = agent.sections(&[("dd-app", "1.0-1")]);
-    let report = drydock_api::agent::v1::ReportInventoryRequest { sections };
+    let report = drydock_api::agent::v1::ReportInventoryRequest { sections, ..Default::default() };
     agent.link().await.report_inventory(report).await.expect("stored");
     agent
 }
@@ -623,7 +623,7 @@ async fn members_of_a_group_read_its_sources_and_are_patched_together() {
     let mut strange = Agent::new(world.server.running.addr, &world.server.running.ca_pem, "arm-1");
     strange.os.architecture = "aarch64".to_owned();
     strange.enrol(&world.server.enrolment_token(true).await).await.expect("enrolled");
-    let report = drydock_api::agent::v1::ReportInventoryRequest { sections: strange.sections(&[]) };
+    let report = drydock_api::agent::v1::ReportInventoryRequest { sections: strange.sections(&[]), ..Default::default() };
     strange.link().await.report_inventory(report).await.expect("stored");
     let refused = world.put("/groups/web/members", json!({"add": ["web-2", "arm-1"]})).await;
     let message = refused.body["message"].as_str().unwrap_or_default();

@@ -1,9 +1,13 @@
 //! The daemon as its users meet it: over real TLS, with real certificates and a real database.
 
+mod advisories;
 mod agent_link;
 mod content;
 mod daemon;
+mod deployments;
+mod filters;
 mod guard;
+mod history;
 mod managers;
 mod rest;
 mod restart;

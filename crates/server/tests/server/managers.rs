@@ -31,7 +31,7 @@ async fn prepared(manager: ManagerKind, architecture: &str, spec: Value) -> Prep
     (host.os.managers, host.os.architecture) = (vec![manager], architecture.to_owned());
     host.enrol(&server.enrolment_token(true).await).await.expect("enrolled");
     let sections = host.sections(&[]);
-    host.link().await.report_inventory(ReportInventoryRequest { sections }).await.expect("stored");
+    host.link().await.report_inventory(ReportInventoryRequest { sections, ..Default::default() }).await.expect("stored");
     let attach = server.admin.request("PUT", "/instances/web-1/sources").json(&json!({"attach": [name]}));
     assert_eq!(answer(attach).await.status, 200);
     let key = rcgen::KeyPair::generate().expect("a key");

@@ -39,8 +39,9 @@ struct Writes {
 }
 
 impl Control {
-    /// Stores reports, at most one of each host. The outer error is of all, an inner one of one report.
-    pub(super) async fn store_reports(&self, intakes: &[Intake]) -> Result<Vec<Result<()>>> {
+    /// Stores reports, at most one of each host; returns which sections of each changed. The outer error is of all, an
+    /// inner one of one report.
+    pub(super) async fn store_reports(&self, intakes: &[Intake]) -> Result<Vec<Result<Vec<SectionKind>>>> {
         let Some(now) = intakes.iter().map(|i| i.now).max() else { return Ok(Vec::new()) };
         let mut tx = self.begin().await?;
         let before = self.before(&mut tx, intakes).await?;
@@ -54,12 +55,11 @@ impl Control {
             }
             let Some(before) = before.get(&intake.instance) else {
                 let gone = !intake.sections.is_empty();
-                results.push(if gone { Err(Error::NotFound(format!("instance {}", intake.instance))) } else { Ok(()) });
+                results.push(if gone { Err(Error::NotFound(format!("instance {}", intake.instance))) } else { Ok(Vec::new()) });
                 continue;
             };
             let change = changes.remove(&intake.instance);
-            self.store_report(&mut tx, intake, before, &bodies, change, &mut writes).await?;
-            results.push(Ok(()));
+            results.push(Ok(self.store_report(&mut tx, intake, before, &bodies, change, &mut writes).await?));
         }
         inventory::set_pointers(&mut tx, &writes.pointers).await?;
         for (kind, hosts) in &writes.confirmed {
@@ -91,10 +91,10 @@ impl Control {
         bodies: &Bodies<'_>,
         change: Option<Change>,
         writes: &mut Writes,
-    ) -> Result<()> {
+    ) -> Result<Vec<SectionKind>> {
         let mut summary = before.summary;
         let mut os = None;
-        let mut changed = false;
+        let mut changed = Vec::new();
         let mut change = change;
         for section in &intake.sections {
             let Checked { kind, fingerprint, reported, .. } = section;
@@ -115,7 +115,7 @@ impl Control {
             if unchanged.is_some() {
                 continue;
             }
-            changed = true;
+            changed.push(*kind);
             match (kind, body, change.take_if(|_| *kind == SectionKind::Packages)) {
                 (SectionKind::Os, Some(body), _) => {
                     let facts: OsFacts = stored(body)?;
@@ -131,11 +131,11 @@ impl Control {
                 _ => {}
             }
         }
-        if changed {
+        if !changed.is_empty() {
             summary.changed_at = Some(intake.now);
             instances::set_inventory(tx, intake.instance, &summary, os.as_deref()).await?;
         }
-        Ok(())
+        Ok(changed)
     }
 
     async fn note_reboot(&self, tx: &mut Tx, intake: &Intake, before: &Before, facts: &OsFacts) -> Result<()> {

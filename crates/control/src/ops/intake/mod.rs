@@ -67,7 +67,7 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Waiting {
     intake: Intake,
-    done: oneshot::Sender<Result<()>>,
+    done: oneshot::Sender<Result<Vec<SectionKind>>>,
 }
 
 impl Queue {
@@ -96,8 +96,8 @@ impl Queue {
 }
 
 impl Control {
-    /// Stores what a report changes, with whatever else is to be stored at the moment.
-    pub(super) async fn take_report(&self, intake: Intake) -> Result<()> {
+    /// Stores what a report changes, with whatever else is to be stored at the moment; returns the sections that changed.
+    pub(super) async fn take_report(&self, intake: Intake) -> Result<Vec<SectionKind>> {
         let (done, answer) = oneshot::channel();
         self.intake().waiting().push_back(Waiting { intake, done });
         // Its own task: a caller that goes away must not undo the reports of others.
@@ -124,7 +124,7 @@ impl Control {
             Err(_) if intakes.len() > 1 => {
                 for (done, intake) in answers.into_iter().zip(&intakes) {
                     let alone = self.store_reports(std::slice::from_ref(intake)).await;
-                    let _ = done.send(alone.and_then(|mut results| results.pop().unwrap_or(Ok(()))));
+                    let _ = done.send(alone.and_then(|mut results| results.pop().unwrap_or_else(|| Ok(Vec::new()))));
                 }
             }
             Err(error) => {

@@ -19,6 +19,12 @@ pub fn rpm_accepted(input: &[u8]) -> Vec<String> {
     crate::rpm::fuzz_accepted(input)
 }
 
+/// Everything of feeds of advisories: JSON in all its forms, lists, CSV, updateinfo, archives of them.
+#[doc(hidden)]
+pub fn feeds(input: &[u8]) {
+    crate::feeds::fuzz(input);
+}
+
 /// What upstreams say before any format is looked at: lists of mirrors, paths, compressed files, keys, signed texts and
 /// signatures.
 #[doc(hidden)]

@@ -16,6 +16,7 @@ pub mod digest;
 pub mod error;
 mod facade;
 pub mod facts;
+pub mod feeds;
 pub mod fetch;
 mod flight;
 pub mod fuzz;

@@ -22,8 +22,11 @@ pub mod sync;
 mod updateinfo;
 pub(crate) mod xml;
 
+pub(crate) use fragments::Fragments;
 pub use fragments::ScanError;
+pub(crate) use fuzz::{accepted as fuzz_accepted, all as fuzz};
 pub(crate) use modules::options as module_yaml_options;
 pub(crate) use primary::source_name;
-pub(crate) use fuzz::{accepted as fuzz_accepted, all as fuzz};
+pub(crate) use updateinfo::UPDATEINFO;
 pub use xml::XmlError;
+pub(crate) use xml::{Event, Tag, Walker, cut, decode};

@@ -17,6 +17,7 @@ use uuid::{ContextV7, Uuid};
 use crate::content_part::ContentPart;
 use crate::context::{Clock, OpCtx, Principal};
 use crate::error::{Error, Result};
+use crate::fleet::FleetPart;
 use crate::hub::{HintHub, JobWatch, JobWatches};
 use crate::key::WorkKey;
 use crate::ops::intake;
@@ -50,6 +51,7 @@ struct Inner {
     watches: JobWatches<JobId>,
     content_watches: JobWatches<ContentJobId>,
     content: OnceLock<ContentPart>,
+    fleet: FleetPart,
     wake: Notify,
     contacts: Mutex<Contacts>,
     ids: Mutex<ContextV7>,
@@ -79,6 +81,7 @@ impl Control {
             watches: JobWatches::default(),
             content_watches: JobWatches::default(),
             content: OnceLock::new(),
+            fleet: FleetPart::default(),
             wake: Notify::new(),
             contacts: Mutex::default(),
             ids: Mutex::new(ContextV7::new()),
@@ -190,6 +193,10 @@ impl Control {
     pub(crate) fn content_part(&self) -> Result<&ContentPart> {
         const MESSAGE: &str = "this server was started without its content directory";
         self.0.content.get().ok_or(Error::Unavailable { message: MESSAGE, source: None })
+    }
+
+    pub(crate) fn fleet(&self) -> &FleetPart {
+        &self.0.fleet
     }
 
     pub(crate) fn content_job_changed(&self, job: ContentJobId) {

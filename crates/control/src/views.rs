@@ -1,6 +1,10 @@
 //! What operations return and take that is more than one row: rows with what follows from them now.
 
+use std::collections::BTreeMap;
+
 use drydock_domain::access::Role;
+use drydock_domain::advisory::report::UpdatesFrom;
+use drydock_domain::host_rules::HostRules;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::instance::{InstanceState, Labels, Reachability};
 use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, Update};
@@ -22,6 +26,10 @@ pub struct InstanceView {
     pub reachability: Reachability,
     /// When its agent last spoke; newer than the row's.
     pub last_seen: Option<Timestamp>,
+    /// Name of the group it is in.
+    pub group: Option<String>,
+    /// Name of the environment it looks through, its own or its group's.
+    pub environment: Option<String>,
 }
 
 impl InstanceView {
@@ -98,6 +106,21 @@ pub struct UpdatesView {
     pub health: Health,
     /// Package managers.
     pub managers: Vec<ManagerKind>,
+    /// Whose answer the updates are.
+    pub answered_by: UpdatesFrom,
+    /// The server's answer: number of the snapshot that the host sees of each source.
+    pub snapshots: BTreeMap<String, u32>,
+}
+
+/// What a host's configuration says of which updates are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RulesView {
+    /// When they last changed.
+    pub changed_at: Timestamp,
+    /// Package managers, the one whose rules these are first.
+    pub managers: Vec<ManagerKind>,
+    /// The rules.
+    pub rules: HostRules,
 }
 
 /// What may be edited of an instance; absent fields stay.

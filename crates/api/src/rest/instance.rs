@@ -1,5 +1,9 @@
 //! Instances and their inventory.
 
+use drydock_domain::host_rules::HostRules;
+use std::collections::BTreeMap;
+
+use drydock_domain::advisory::report::UpdatesFrom;
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason, Reachability};
 use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, PackageChange, Update};
@@ -34,6 +38,12 @@ pub struct Instance {
     pub zone: String,
     /// Compartment.
     pub compartment: String,
+    /// The group it is in.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The environment it looks through, its own or its group's; absent = it sees the newest snapshots.
+    #[serde(default)]
+    pub environment: Option<String>,
     /// /etc/machine-id at enrolment.
     pub machine_id: String,
     /// Operating-system facts; absent before the first inventory.
@@ -115,6 +125,25 @@ pub struct UpdateList {
     pub health: Health,
     /// Package managers.
     pub managers: Vec<ManagerKind>,
+    /// Whose answer the updates are: the server's for hosts that see its sources.
+    #[serde(default)]
+    pub answered_by: UpdatesFrom,
+    /// The server's answer: number of the snapshot that the host sees of each source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub snapshots: BTreeMap<String, u32>,
+}
+
+/// What an instance's configuration says of which updates its package manager takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceRules {
+    /// When they last changed.
+    pub changed_at: Timestamp,
+    /// Package managers, the one whose rules these are first.
+    pub managers: Vec<ManagerKind>,
+    /// The rules; empty = the package manager's defaults.
+    pub rules: HostRules,
 }
 
 /// One thing that happened to an instance.

@@ -111,6 +111,14 @@ impl Client {
         self.call(self.request(Method::GET, path, query)?).await
     }
 
+    /// Reads a text as it is.
+    pub async fn text(&self, path: &[&str], query: &Query<'_>) -> Result<String, Failure> {
+        let request = self.request(Method::GET, path, query)?;
+        let response = self.answer(request.timeout(REQUEST_TIME_LIMIT)).await?;
+        let body = self.body(response).await?;
+        String::from_utf8(body).map_err(|e| self.strange(&e.to_string()))
+    }
+
     /// Reads a list to its end, or to `limit` rows unless that is 0.
     pub async fn list<T: DeserializeOwned>(&self, path: &[&str], query: &Query<'_>, limit: usize) -> Result<Rows<T>, Failure> {
         let mut items: Vec<T> = Vec::new();

@@ -155,6 +155,8 @@ async fn packages_updates_and_history() {
             ..Health::default()
         },
         managers: vec![ManagerKind::Apt],
+        answered_by: Default::default(),
+        snapshots: Default::default(),
     };
     let change = |name: &str, from: Option<&str>, to: Option<&str>| PackageChange {
         name: name.into(),

@@ -147,6 +147,7 @@ impl Control {
 
     /// What decides about one host changed: its document is made anew at once. Should that fail, the reconciler does it.
     pub(crate) async fn host_changed(&self, instance: InstanceId) {
+        self.fleet_host_changed(instance);
         if !self.has_content() {
             return;
         }
@@ -161,6 +162,7 @@ impl Control {
         if let Ok(part) = self.content_part() {
             part.changed();
         }
+        self.fleet_moved();
         self.wake();
     }
 }

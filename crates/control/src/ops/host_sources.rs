@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use drydock_content::snapshot;
+use drydock_domain::applicability::facts::View;
 use drydock_domain::ids::{EnvironmentId, GroupId, InstanceId, SourceId};
 use drydock_domain::source::host::{HOST_SOURCES_VERSION, HostSources, HostSourcesReport, HostSourcesState, SourcesMode};
-use drydock_domain::source::resolve::{AttachedTo, DebFacts, HostFacts, Place, Resolved, SourceFacts, resolve};
+use drydock_domain::source::name::LATEST;
+use drydock_domain::source::resolve::{AttachedTo, DebFacts, HostFacts, Place, Resolved, ResolvedSource, SourceFacts, resolve};
 use drydock_domain::source::spec::{Origin, SourceSpec};
 use drydock_domain::source::unit::Format;
 use drydock_store::host_sources::Document;
@@ -23,9 +25,12 @@ use crate::content_part::blocking;
 use crate::content_views::{InstanceSourceView, InstanceSourcesView, SignedSources};
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
+use crate::fleet::RootSeen;
 
 /// Longest report on a host's sources, bytes.
 const REPORT_MAX_BYTES: usize = 1024 * 1024;
+/// Priority of a repository that names none (dnf, zypper).
+const PRIORITY_DEFAULT: u32 = 99;
 /// How deep the keys of custom sources are looked for, count; as deep as they may take from each other.
 const DEPTH_MAX: usize = 8;
 
@@ -119,6 +124,43 @@ impl DocumentInputs {
             })
             .collect();
         resolve(&facts, &sources)
+    }
+
+    /// What a host's package manager sees of this server: its visible sources with the snapshots they show now.
+    pub(crate) fn views(&self, host: &HostInputs) -> Vec<View> {
+        let resolved = self.resolve(host);
+        let view = |source: &ResolvedSource| {
+            let pointer = self.pointers.get(&(host.place(), source.id))?;
+            let visible = source.outcome.as_ref().ok()?;
+            Some(View {
+                source: source.name.clone(),
+                root: pointer.root.clone(),
+                priority: visible.priority.unwrap_or(PRIORITY_DEFAULT),
+                module_hotfixes: visible.module_hotfixes,
+            })
+        };
+        resolved.sources.iter().filter_map(view).collect()
+    }
+
+    /// Every snapshot that an attached source shows somewhere: where it is from, and its format.
+    pub(crate) fn roots(&self) -> BTreeMap<String, (RootSeen, Format)> {
+        let mut roots: BTreeMap<String, (RootSeen, Format)> = BTreeMap::new();
+        for ((environment, source), pointer) in &self.pointers {
+            let Some(record) = self.specs.get(source) else { continue };
+            let (seen, _) = roots.entry(pointer.root.clone()).or_insert_with(|| {
+                let source = record.spec.name.clone();
+                (RootSeen { source, number: pointer.number, environments: Vec::new() }, record.spec.format)
+            });
+            let name = match environment {
+                None => LATEST.to_owned(),
+                Some(id) => self.names.environment(*id).map_or_else(|| id.to_string(), |e| e.spec.name.clone()),
+            };
+            seen.environments.push(name);
+        }
+        for (seen, _) in roots.values_mut() {
+            seen.environments.sort_unstable();
+        }
+        roots
     }
 
     /// A host's document, not numbered yet, and why attached sources are not in it.

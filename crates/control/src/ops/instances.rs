@@ -1,6 +1,9 @@
 //! Managed instances as people see and change them.
 
+use std::collections::BTreeMap;
+
 use drydock_domain::access::Permission;
+use drydock_domain::advisory::report::UpdatesFrom;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::instance::{InstanceState, check_labels};
 use drydock_domain::inventory::{Health, PackageSet, SectionKind, UpdateSet};
@@ -42,14 +45,15 @@ impl Control {
         problems.text("q", &query.name_contains, NAME_PART_MAX_BYTES);
         problems.finish()?;
         let page = instances::list(&mut *self.read().await?, query).await?;
-        Ok(page.map(|record| self.view(record, ctx.now)))
+        let places = self.places().await?;
+        Ok(page.map(|record| self.view(record, &places, ctx.now)))
     }
 
     /// One instance, by id or name.
     pub async fn get_instance(&self, ctx: &OpCtx, id_or_name: &str) -> Result<InstanceView> {
         self.may_read(ctx, "instance.show", Permission::InstanceRead).await?;
         let record = self.resolve(id_or_name).await?;
-        Ok(self.view(record, ctx.now))
+        self.viewed(record, ctx.now).await
     }
 
     /// Replaces labels or zone. `if_match`: the etag the caller read, or `*`.
@@ -82,7 +86,7 @@ impl Control {
                 if instances::edit(&mut tx, record.id, instances::Edit { labels, zone }, record.version).await? {
                     act.allowed(&mut tx).await?;
                     commit(tx).await?;
-                    return self.resolve(&record.id.to_string()).await.map(|r| self.view(r, ctx.now));
+                    return self.viewed(self.resolve(&record.id.to_string()).await?, ctx.now).await;
                 }
             }
             Err(busy(id_or_name))
@@ -168,9 +172,15 @@ impl Control {
         let updates = updates.ok_or_else(|| Error::NotFound(format!("inventory of {} yet", record.name)))?;
         let health = inventory::section(&mut c, record.id, SectionKind::Health).await?;
         let set: UpdateSet = body(&updates)?;
+        let (list, answered_by, snapshots) = match self.server_updates(record.id).await {
+            Some(answer) => (answer.updates, UpdatesFrom::Server, answer.snapshots),
+            None => (set.updates, UpdatesFrom::Host, BTreeMap::new()),
+        };
         Ok(UpdatesView {
             changed_at: updates.changed_at,
-            updates: set.updates,
+            updates: list,
+            answered_by,
+            snapshots,
             findings: set.findings,
             health: health.as_ref().map(body::<Health>).transpose()?.unwrap_or_default(),
             managers: record.os.map(|os| os.managers).unwrap_or_default(),
@@ -216,7 +226,7 @@ impl Control {
                     self.note(&mut tx, record.id, t.kind, message, ctx.now).await?;
                     act.allowed(&mut tx).await?;
                     commit(tx).await?;
-                    return self.resolve(&record.id.to_string()).await.map(|r| self.view(r, ctx.now));
+                    return self.viewed(self.resolve(&record.id.to_string()).await?, ctx.now).await;
                 }
             }
             Err(busy(id_or_name))
@@ -241,11 +251,6 @@ impl Control {
         }
         let found = instances::find_by_name(&mut c, id_or_name).await?;
         found.ok_or_else(|| Error::NotFound(format!("instance {}", super::act::cut(id_or_name, 255))))
-    }
-
-    pub(super) fn view(&self, record: InstanceRecord, now: Timestamp) -> InstanceView {
-        let last_seen = self.last_seen(record.id, record.last_seen);
-        InstanceView { reachability: self.reachability(record.id, last_seen, now), last_seen, record }
     }
 }
 

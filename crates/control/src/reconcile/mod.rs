@@ -4,6 +4,7 @@
 
 mod content;
 mod deployments;
+mod fleet;
 mod host_sources;
 mod job;
 mod retention;
@@ -33,6 +34,7 @@ const RETENTION_EVERY: u64 = 600;
 pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
     let mut number: u64 = 0;
     let mut runner = Runner::default();
+    let fleet = tokio::spawn(fleet::run(control.clone(), shutdown.clone()));
     loop {
         let began = Instant::now();
         let mut failed = turn_number(&control, number).await;
@@ -56,6 +58,9 @@ pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
         }
     }
     runner.stop(&control).await;
+    if let Err(error) = fleet.await {
+        tracing::error!(%error, "the picture of the fleet was not kept up to date");
+    }
     if let Err(error) = write_contacts(&control).await {
         tracing::error!(%error, "the last contacts of agents are not stored");
     }
@@ -68,7 +73,11 @@ async fn ended(shutdown: &mut watch::Receiver<bool>) {
 /// One whole turn, as [`run`] does it, with everything due but content jobs: those are a [`Runner`]'s. Returns what
 /// failed; the rest was done.
 pub async fn turn(control: &Control) -> Vec<(String, Error)> {
-    turn_number(control, 0).await
+    let mut failed = turn_number(control, 0).await;
+    if let Err(e) = fleet::turn(control).await {
+        failed.push(("the picture of the fleet".to_owned(), e));
+    }
+    failed
 }
 
 async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {

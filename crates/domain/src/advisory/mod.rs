@@ -4,6 +4,7 @@
 //! An advisory says "this fixes that"; a [`Vulnerability`] is a CVE with what is known of it; a [`Statement`] is a
 //! vendor's word on one CVE in one package (VEX).
 
+pub mod open;
 pub mod product;
 pub mod report;
 pub mod severity;
@@ -118,7 +119,8 @@ pub struct Fix {
     pub version: String,
     /// Whose rules the version follows.
     pub scheme: Scheme,
-    /// rpm: only for packages of this module stream. Absent: only for packages of no module.
+    /// rpm: only for packages of this module stream. Absent: only for packages of no module; or, where the version carries
+    /// the builders' mark of a module (`.module+el8`), of the one that the feed does not name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<ModuleRef>,
 }

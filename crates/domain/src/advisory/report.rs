@@ -7,6 +7,18 @@ use serde::{Deserialize, Serialize};
 use super::{Advisory, AdvisoryKind, Severity};
 use crate::ids::InstanceId;
 
+/// Whose answer the list of a host's updates is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum UpdatesFrom {
+    /// This server's, from the snapshots the host sees, its packages and its rules.
+    Server,
+    /// The host's own package manager's: the host sees no source of this server.
+    #[default]
+    Host,
+}
+
 /// A problem of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

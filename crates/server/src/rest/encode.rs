@@ -4,7 +4,8 @@ use drydock_api::rest;
 use drydock_control::records::{
     AccessTokenRecord, AuditRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
 };
-use drydock_control::{InstanceView, JobView, NamedHost, PackagesView, TaskDetail, UpdatesView};
+use drydock_control::{InstanceView, JobView, NamedHost, PackagesView, RulesView, TaskDetail, UpdatesView};
+use drydock_domain::patch::job::JobOrigin;
 
 /// A page, row by row.
 pub fn page<T, U>(page: Paged<T>, row: impl FnMut(T) -> U) -> rest::Page<U> {
@@ -28,6 +29,8 @@ pub fn instance(view: InstanceView) -> rest::Instance {
         labels: r.labels,
         zone: r.zone,
         compartment: r.compartment,
+        group: view.group,
+        environment: view.environment,
         machine_id: r.machine_id,
         os: r.os,
         inventory: r.inventory.map(summary),
@@ -66,7 +69,14 @@ pub fn updates(v: UpdatesView) -> rest::UpdateList {
         findings: v.findings,
         health: v.health,
         managers: v.managers,
+        answered_by: v.answered_by,
+        snapshots: v.snapshots,
     }
+}
+
+/// Rules of a host.
+pub fn rules(v: RulesView) -> rest::InstanceRules {
+    rest::InstanceRules { changed_at: v.changed_at, managers: v.managers, rules: v.rules }
 }
 
 /// One entry of an instance's history.
@@ -110,6 +120,11 @@ pub fn access_token(r: AccessTokenRecord) -> rest::AccessToken {
 pub fn job(view: JobView) -> rest::PatchJob {
     let etag = view.etag();
     let r = view.record;
+    let (patch_deployment, rerun_of) = match r.origin {
+        JobOrigin::Asked => (None, None),
+        JobOrigin::Deployment { name, .. } => (Some(name), None),
+        JobOrigin::Rerun { job, .. } => (None, Some(job)),
+    };
     rest::PatchJob {
         id: r.id,
         spec: r.spec,
@@ -122,6 +137,8 @@ pub fn job(view: JobView) -> rest::PatchJob {
         instance_details_summary: view.counts,
         percent_complete: view.percent_complete,
         error_message: r.error_message,
+        patch_deployment,
+        rerun_of,
         etag,
     }
 }

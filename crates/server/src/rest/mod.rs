@@ -157,10 +157,19 @@ fn content_routes() -> Router<AppState> {
 
 /// Advisories, vulnerabilities and their feeds.
 fn advisory_routes() -> Router<AppState> {
-    Router::new().route("/api/v1/advisory-feeds", get(advisory_feeds::list)).route(
-        "/api/v1/advisory-feeds/{name}",
-        get(advisory_feeds::get).delete(advisory_feeds::delete).post(advisory_feeds::verb),
-    )
+    let feed = get(advisory_feeds::get).delete(advisory_feeds::delete).post(advisory_feeds::verb);
+    Router::new()
+        .route("/api/v1/advisory-feeds", get(advisory_feeds::list))
+        .route("/api/v1/advisory-feeds/{name}", feed)
+        .route("/api/v1/advisories", get(advisories::list))
+        .route("/api/v1/advisories/{id}", get(advisories::get))
+        .route("/api/v1/advisories/{id}/instances", get(advisories::instances))
+        .route("/api/v1/instances/{id}/advisories", get(advisories::of_instance))
+        .route("/api/v1/vulnerabilities", get(vulnerabilities::list))
+        .route("/api/v1/vulnerabilities:summary", get(vulnerabilities::fleet))
+        .route("/api/v1/vulnerabilities/{id}", get(vulnerabilities::get))
+        .route("/api/v1/vulnerabilities/{id}/instances", get(vulnerabilities::instances))
+        .route("/api/v1/instances/{id}/vulnerabilities", get(vulnerabilities::of_instance))
 }
 
 async fn openapi() -> Response {

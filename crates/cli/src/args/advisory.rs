@@ -1,0 +1,246 @@
+//! `drydock advisory` and `drydock vulnerability`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{ListArgs, Output, RecentArgs};
+
+/// `drydock advisory`.
+#[derive(Debug, Subcommand)]
+pub enum AdvisoryCommand {
+    /// List advisories, newest first, with the hosts that need them
+    ///
+    /// They come from imported feeds and from the snapshots that hosts see.
+    List(AdvisoryListArgs),
+    /// Show one advisory: what it mends, which hosts need it, where its packages are to be had
+    Show(AdvisoryShowArgs),
+    /// Import files of advisories or vulnerabilities
+    ///
+    /// OSV files, the Debian security tracker's JSON, DSA and DLA lists, Ubuntu's USN database, CSAF and VEX documents, the
+    /// catalogue of known exploited vulnerabilities (KEV), EPSS scores, updateinfo.xml; also compressed. Each file is a feed
+    /// named after it, unless --feed says otherwise. The same file again does nothing.
+    ///
+    /// For example:
+    ///   drydock advisory import almalinux8-osv.jsonl.xz
+    ///   drydock advisory import --feed redhat-vex --partial cve-*.json
+    #[command(verbatim_doc_comment)]
+    Import(ImportArgs),
+    /// Imported feeds
+    #[command(subcommand)]
+    Feed(FeedCommand),
+}
+
+/// `drydock advisory feed`.
+#[derive(Debug, Subcommand)]
+pub enum FeedCommand {
+    /// List feeds
+    List(ListArgs),
+    /// Show one feed and what was wrong with its last import
+    Show(FeedShowArgs),
+    /// Remove a feed with everything it said
+    Delete(FeedArgs),
+}
+
+/// How bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeverityArg {
+    /// The worst
+    Critical,
+    /// Also called high
+    Important,
+    /// Also called medium
+    Moderate,
+    /// Little harm
+    Low,
+    /// Next to none
+    Negligible,
+}
+
+impl SeverityArg {
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SeverityArg::Critical => "CRITICAL",
+            SeverityArg::Important => "IMPORTANT",
+            SeverityArg::Moderate => "MODERATE",
+            SeverityArg::Low => "LOW",
+            SeverityArg::Negligible => "NEGLIGIBLE",
+        }
+    }
+}
+
+/// What an advisory is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KindArg {
+    /// Closes vulnerabilities
+    Security,
+    /// Mends faults
+    Bugfix,
+    /// Brings something new
+    Enhancement,
+    /// Anything else
+    Other,
+}
+
+impl KindArg {
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KindArg::Security => "SECURITY",
+            KindArg::Bugfix => "BUGFIX",
+            KindArg::Enhancement => "ENHANCEMENT",
+            KindArg::Other => "OTHER",
+        }
+    }
+}
+
+/// Arguments of `advisory list`.
+#[derive(Debug, Args)]
+pub struct AdvisoryListArgs {
+    /// Only this kind; repeat for more
+    #[arg(long = "kind", value_enum, value_name = "KIND")]
+    pub kinds: Vec<KindArg>,
+    /// Only those at least so bad
+    #[arg(long, value_enum)]
+    pub severity: Option<SeverityArg>,
+    /// Only those whose id, title or CVEs contain this
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Only those that close this CVE
+    #[arg(long, value_name = "CVE")]
+    pub cve: Option<String>,
+    /// Only those that mend this package
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// Only those issued or changed since this time, such as 2026-11-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only those that some host needs
+    #[arg(long)]
+    pub applicable: bool,
+    /// Print all of them as CSV
+    #[arg(long, conflicts_with_all = ["output", "limit"])]
+    pub csv: bool,
+    /// Rows and format.
+    #[command(flatten)]
+    pub list: RecentArgs,
+}
+
+/// Arguments of `advisory show`.
+#[derive(Debug, Args)]
+pub struct AdvisoryShowArgs {
+    /// Id of the advisory, such as ALSA-2026:1234
+    #[arg(value_name = "ADVISORY")]
+    pub advisory: String,
+    /// At most this many hosts; 0 = all
+    #[arg(long, default_value_t = super::RECENT_ROWS, value_name = "N")]
+    pub limit: usize,
+    /// Format; json and yaml show the advisory alone.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `advisory import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Name of the feed; needed with --partial, and made from the file's name otherwise
+    #[arg(long, value_name = "NAME")]
+    pub feed: Option<String>,
+    /// Form of the files: osv, debian-tracker, debian-list, usn, csaf, kev, epss or updateinfo; seen by the content otherwise
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// The files are parts of one feed: what is not in them stays
+    #[arg(long, requires = "feed")]
+    pub partial: bool,
+    /// updateinfo: for which system, such as almalinux:8
+    #[arg(long, value_name = "SYSTEM")]
+    pub product: Option<String>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// One feed.
+#[derive(Debug, Args)]
+pub struct FeedArgs {
+    /// Name of the feed
+    #[arg(value_name = "FEED")]
+    pub feed: String,
+}
+
+/// One feed, and a format.
+#[derive(Debug, Args)]
+pub struct FeedShowArgs {
+    /// Name of the feed
+    #[arg(value_name = "FEED")]
+    pub feed: String,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `drydock vulnerability`.
+#[derive(Debug, Subcommand)]
+pub enum VulnerabilityCommand {
+    /// List open vulnerabilities: known exploited ones first, then the likeliest, then the worst
+    List(VulnerabilityListArgs),
+    /// Show one vulnerability: what closes it, where it is open and since when
+    Show(VulnerabilityShowArgs),
+    /// Show the fleet in numbers
+    Summary(Output),
+}
+
+/// Arguments of `vulnerability list`.
+#[derive(Debug, Args)]
+pub struct VulnerabilityListArgs {
+    /// Only those at least so bad
+    #[arg(long, value_enum)]
+    pub severity: Option<SeverityArg>,
+    /// Only those whose id contains this
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Only those known to be exploited
+    #[arg(long)]
+    pub exploited: bool,
+    /// Only those that some host can close now
+    #[arg(long)]
+    pub installable: bool,
+    /// Print all of them as CSV
+    #[arg(long, conflicts_with_all = ["output", "limit"])]
+    pub csv: bool,
+    /// Rows and format.
+    #[command(flatten)]
+    pub list: RecentArgs,
+}
+
+/// Arguments of `vulnerability show`.
+#[derive(Debug, Args)]
+pub struct VulnerabilityShowArgs {
+    /// Id of the vulnerability, such as CVE-2026-1234
+    #[arg(value_name = "CVE")]
+    pub cve: String,
+    /// At most this many hosts; 0 = all
+    #[arg(long, default_value_t = super::RECENT_ROWS, value_name = "N")]
+    pub limit: usize,
+    /// Format; json and yaml show the vulnerability alone.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `instance advisories` and `instance vulnerabilities`.
+#[derive(Debug, Args)]
+pub struct HostListArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Print them as CSV
+    #[arg(long, conflicts_with = "output")]
+    pub csv: bool,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}

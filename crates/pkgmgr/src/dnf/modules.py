@@ -80,6 +80,8 @@ def start_over(base):
     base._goal = dnf.goal.Goal(base.sack)
     base._goal.protect_running_kernel = base.conf.protect_running_kernel
     access = dnf.module.module_base.ModuleBase(base)
+    if not hasattr(access, '_update_sack'):
+        raise Refused('this dnf (%s) is too old for changes of modules; update it first' % dnf.VERSION)
     access._update_sack()
     return access
 

@@ -27,6 +27,7 @@ use super::Dnf;
 use super::helper::{Answer, Request, Target, Told};
 use crate::error::PkgError;
 use crate::exec::{SOLVE_TIME_LIMIT, cut, join_findings};
+use crate::rules::modules::of_file;
 use crate::run::Runner;
 use crate::wish::refuse_protected;
 
@@ -183,35 +184,14 @@ pub(super) fn states(root: &Path) -> Result<BTreeMap<String, ModuleState>, PkgEr
 }
 
 /// The modules of one file that are enabled or disabled.
-fn parse(text: &str) -> Vec<(String, ModuleState)> {
-    let mut all: Vec<(String, ModuleState)> = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-            all.push((name.to_owned(), ModuleState::default()));
-            continue;
-        }
-        let (Some((_, state)), Some((key, value))) = (all.last_mut(), line.split_once('=')) else { continue };
-        let value = value.trim();
-        match key.trim() {
-            "stream" => state.stream = value.to_owned(),
-            "profiles" => {
-                let names = value.split([',', ' ']).filter(|n| !n.is_empty()).map(str::to_owned);
-                state.profiles = names.collect();
-                state.profiles.sort_unstable();
-                state.profiles.dedup();
-            }
-            "state" if matches!(value, "enabled" | "1" | "true") => state.status = ModuleStatus::Enabled,
-            "state" if value == "disabled" => state.status = ModuleStatus::Disabled,
-            _ => {}
-        }
-    }
-    for (_, state) in &mut all {
-        if state.status != ModuleStatus::Enabled {
-            *state = ModuleState { status: state.status, ..Default::default() };
-        }
-    }
-    all.retain(|(_, state)| state.status != ModuleStatus::Unset);
-    all
+fn parse(text: &str) -> impl Iterator<Item = (String, ModuleState)> {
+    of_file(text).into_iter().map(|set| {
+        let status = if set.enabled { ModuleStatus::Enabled } else { ModuleStatus::Disabled };
+        let mut profiles = if set.enabled { set.profiles } else { Vec::new() };
+        profiles.sort_unstable();
+        profiles.dedup();
+        (set.name, ModuleState { status, stream: set.stream, profiles })
+    })
 }
 
 #[cfg(test)]
@@ -225,8 +205,8 @@ mod tests {
         assert_eq!(found["nodejs"].to_string(), "18 enabled, profiles common, devel");
         assert_eq!(found["perl"], ModuleState { status: ModuleStatus::Disabled, ..Default::default() });
         // Reset modules keep a file that says nothing; what stands in front of a section belongs to none.
-        assert!(parse("stream=1\nstate=enabled\n[a]\nname=a\nstream=\nprofiles=\nstate=\n").is_empty());
-        assert!(parse("\0\u{feff}[\n]=\n").is_empty());
+        assert!(parse("stream=1\nstate=enabled\n[a]\nname=a\nstream=\nprofiles=\nstate=\n").next().is_none());
+        assert!(parse("\0\u{feff}[\n]=\n").next().is_none());
     }
 
     #[test]

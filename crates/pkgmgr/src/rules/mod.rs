@@ -7,7 +7,7 @@
 mod apt;
 mod dnf;
 mod ini;
-mod modules;
+pub(crate) mod modules;
 mod preferences;
 mod versionlock;
 mod zypp;

@@ -32,12 +32,16 @@ pub(super) fn read(kind: ManagerKind, root: &Path) -> Vec<ModuleState> {
         ManagerKind::Dnf => files(&root.join("etc/dnf/modules.d"), |name| name.ends_with(".module"))
             .iter()
             .filter_map(|path| text(path))
-            .flat_map(|text| ini::parse(&text))
-            .filter_map(|section| of_section(&section))
+            .flat_map(|text| of_file(&text))
             .collect(),
         ManagerKind::Dnf5 => text(&root.join("usr/lib/sysimage/libdnf5/modules.toml")).map(|t| of_state(&t)).unwrap_or_default(),
         _ => Vec::new(),
     }
+}
+
+/// The modules of one file of dnf 4 that are enabled or disabled.
+pub(crate) fn of_file(text: &str) -> Vec<ModuleState> {
+    ini::parse(text).iter().filter_map(of_section).collect()
 }
 
 fn of_section(section: &ini::Section) -> Option<ModuleState> {

@@ -74,6 +74,8 @@ pub fn instance(instance: &Instance, now: Timestamp, colour: bool) -> String {
         ("labels", Some(labels(&instance.labels))),
         ("zone", some(&instance.zone)),
         ("compartment", some(&instance.compartment)),
+        ("group", instance.group.as_deref().and_then(some)),
+        ("environment", instance.environment.as_deref().and_then(some)),
         ("machine-id", some(&instance.machine_id)),
         ("certificate", instance.certificate_expires_at.map(|end| format!("ends {}", ago(end, now)))),
         ("enrolled", Some(ago(instance.created_at, now))),

@@ -45,6 +45,8 @@ pub fn instance(n: u128, name: &str) -> Instance {
         labels: Labels::from([("env".into(), "prod".into()), ("role".into(), "web".into())]),
         zone: "dc1".into(),
         compartment: "/".into(),
+        group: Some("web".into()),
+        environment: Some("prod-env".into()),
         machine_id: "0123456789abcdef0123456789abcdef".into(),
         os: Some(OsFacts {
             hostname: name.into(),

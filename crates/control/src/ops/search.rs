@@ -94,7 +94,8 @@ impl Control {
         let found = self.find_matching(&parsed, within, wanted, ctx.now).await?;
         let ids: Vec<_> = found.iter().map(|row| row.id).collect();
         let records = instances::by_ids(&mut *self.read().await?, &ids).await?;
-        Ok(instances::page_of(&query.page, records).map(|record| self.view(record, ctx.now)))
+        let places = self.places().await?;
+        Ok(instances::page_of(&query.page, records).map(|record| self.view(record, &places, ctx.now)))
     }
 
     /// The active instances that a patch job with this filter would reach if it began now.

@@ -4,6 +4,7 @@
 //! `sync`, `snapshot`: what distribution-sized repositories cost; see [`crate::bench_content`].
 //! `filter`: what filters over the inventory of a fleet cost; see [`crate::bench_filter`].
 //! `history`: a year of a fleet's inventory history, and full reports a second; see [`crate::bench_history`].
+//! `applicability`: updates, advisories and vulnerabilities of a fleet; see [`crate::bench_applicability`].
 //! `enrol`: from the agent's start to its packages being visible through the API, on an nspawn host.
 
 use std::path::Path;
@@ -16,7 +17,7 @@ use drydock_testkit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::drydock::{Drydock, Programs};
-use crate::{bench_content, bench_filter, bench_history, release};
+use crate::{bench_applicability, bench_content, bench_filter, bench_history, release};
 
 /// Packages the measured host must have, as the figures presume.
 const PACKAGES_MIN: u64 = 600;
@@ -42,6 +43,8 @@ pub enum Benchmark {
     Filter,
     /// A year of inventory history of 10,000 hosts, and full reports a second
     History,
+    /// Updates, advisories and vulnerabilities of 10,000 hosts
+    Applicability,
 }
 
 /// Runs one benchmark and prints one object.
@@ -52,6 +55,7 @@ pub fn run(benchmark: Benchmark, as_json: bool) -> Result<()> {
         Benchmark::Snapshot => bench_content::snapshot()?,
         Benchmark::Filter => bench_filter::filter()?,
         Benchmark::History => bench_history::history()?,
+        Benchmark::Applicability => bench_applicability::applicability()?,
     };
     if as_json {
         println!("{figures}");

@@ -307,6 +307,39 @@ impl Advisories {
 
     /// Adds what an origin says of a vulnerability in a package.
     pub fn put_statement(&mut self, from: From, s: &Statement, texts: &mut Texts, versions: &mut Versions) {
+        let (name, row) = self.statement(from, s, texts, versions);
+        self.add_statement(name, row);
+    }
+
+    /// An origin's statements are these now; only names of which it says something else are touched.
+    pub fn replace_statements(&mut self, from: From, all: &[Statement], texts: &mut Texts, versions: &mut Versions) {
+        let mut new: BTreeMap<Name, Vec<StatementRow>> = BTreeMap::new();
+        for name in self.stated.get(&from).into_iter().flatten() {
+            new.insert(*name, Vec::new());
+        }
+        for s in all {
+            let (name, row) = self.statement(from, s, texts, versions);
+            new.entry(name).or_default().push(row);
+        }
+        for (name, rows) in new {
+            let list = self.statements.entry(name).or_default();
+            if list.iter().filter(|s| s.from == from).eq(rows.iter()) {
+                continue;
+            }
+            let root = root_of(from);
+            self.touched.extend(list.iter().filter(|s| s.from == from).chain(&rows).map(|s| Touched { name, by: s.by, root }));
+            list.retain(|s| s.from != from);
+            let names = self.stated.entry(from).or_default();
+            if rows.is_empty() {
+                names.remove(&name)
+            } else {
+                names.insert(name)
+            };
+            list.extend(rows);
+        }
+    }
+
+    fn statement(&mut self, from: From, s: &Statement, texts: &mut Texts, versions: &mut Versions) -> (Name, StatementRow) {
         let text = texts.id(&s.name);
         let name = versions.name(text, s.scheme);
         let version = match s.status {
@@ -325,7 +358,7 @@ impl Advisories {
             justification: texts.id(&s.justification),
             from,
         };
-        self.add_statement(name, row);
+        (name, row)
     }
 
     pub fn add_statement(&mut self, name: Name, row: StatementRow) {

@@ -107,10 +107,16 @@ pub(super) fn verdict<'e>(tables: &Tables, env: &'e mut Env, lot: LotId, kernel:
     env.verdicts.get(&key)?.as_ref()
 }
 
-/// The same, if it was computed.
-pub(super) fn known<'e>(tables: &Tables, env: &'e Env, lot: LotId, kernel: Text) -> Option<&'e Verdict> {
+/// The same for who only looks: made now when it is not remembered.
+pub(super) fn known(tables: &Tables, env: &Env, lot: LotId, kernel: Text) -> Option<Arc<Verdict>> {
     let key = (lot, if tables.lots[lot as usize].kernel { kernel } else { EMPTY });
-    env.verdicts.get(&key)?.as_deref()
+    match env.verdicts.get(&key) {
+        Some(remembered) => remembered.clone(),
+        None => {
+            let verdict = judge(tables, env, lot, tables.texts.get(key.1));
+            (!verdict.is_empty()).then(|| Arc::new(verdict))
+        }
+    }
 }
 
 /// Unites what follows from the lots of a class.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::advisories::{From, Origin, Touched};
-use super::class::{Class, Scratch, known, unite};
+use super::class::{Class, Outcome, Scratch, known, unite};
+use super::codec::BadState;
 use super::env::{Env, EnvKey};
 use super::facts::{SnapshotFacts, View};
 use super::intern::{IdMap, IdSet, NONE, Text, small};
@@ -153,6 +154,13 @@ impl Fleet {
         for statement in statements {
             t.advisories.put_statement(from, statement, &mut t.texts, &mut t.versions);
         }
+    }
+
+    /// An origin's statements are these now; what it said before and says again is not looked at anew.
+    pub fn replace_statements(&mut self, origin: &Origin, statements: &[Statement]) {
+        let from = self.origin(origin);
+        let t = &mut self.tables;
+        t.advisories.replace_statements(from, statements, &mut t.texts, &mut t.versions);
     }
 
     /// Takes back all advisories and statements of an origin.
@@ -309,11 +317,11 @@ impl Fleet {
             env.key = key;
             env.look(&mut self.tables);
             match &lots {
-                Some(lots) => {
+                Some(lots) if !env.stale => {
                     env.compile(&self.tables);
                     self.forget(id, lots);
                 }
-                None => {
+                _ => {
                     env.stale = true;
                     env.verdicts.clear();
                 }
@@ -344,8 +352,7 @@ impl Fleet {
         }
         let mut lots = IdSet::default();
         let mut take = |name| lots.extend(self.tables.lots_by_name.get(&name).into_iter().flatten().copied());
-        a.changed_names(b).into_iter().for_each(&mut take);
-        // A changed package may obsolete others: their lots too. Covered by the names it obsoletes, which changed_names holds.
+        a.changed_names(b, &self.tables.available).into_iter().for_each(&mut take);
         let origins = self.tables.advisories.origins();
         let of = |root| origins.get(&From::Root(root)).into_iter().flatten().map(|(_, e)| *e).collect::<BTreeSet<_>>();
         for edition in of(old).symmetric_difference(&of(new)) {
@@ -435,10 +442,48 @@ impl Fleet {
         }
     }
 
-    /// The verdicts of a class's lots.
-    pub(super) fn verdicts<'a>(&'a self, class: &'a Class) -> impl Iterator<Item = (LotId, &'a Verdict)> {
+    /// The verdicts of a class's lots. After a restart they are not there until something is touched: then they are made now.
+    pub(super) fn verdicts<'a>(&'a self, class: &'a Class) -> impl Iterator<Item = (LotId, Arc<Verdict>)> {
         let env = self.envs[class.env as usize].as_ref();
         class.lots.iter().filter_map(move |lot| Some((*lot, known(&self.tables, env?, *lot, class.kernel)?)))
+    }
+
+    /// Puts a host that was saved.
+    pub(super) fn restore_host(&mut self, id: InstanceId, class: u32) -> Result<(), BadState> {
+        let Some(to) = self.classes.get_mut(class as usize).and_then(Option::as_mut) else {
+            return Err(BadState::Inconsistent("a class"));
+        };
+        to.hosts.insert(id);
+        if self.hosts.insert(id, class).is_some() {
+            return Err(BadState::Inconsistent("a host twice"));
+        }
+        Ok(())
+    }
+
+    /// Puts a result that was saved.
+    pub(super) fn restore_outcome(&mut self, class: u32, outcome: Outcome) {
+        if let Some(to) = self.classes.get_mut(class as usize).and_then(Option::as_mut) {
+            to.outcome = outcome;
+        }
+    }
+
+    /// Everything that was saved is there: nothing of it is to be computed, unless it was not yet when it was saved.
+    pub(super) fn restored(&mut self, unsettled: bool) {
+        for env in self.envs.iter_mut().flatten() {
+            env.know_products(&self.tables);
+            env.compile(&self.tables);
+        }
+        if !unsettled {
+            self.dirty.clear();
+        }
+    }
+
+    /// Has anything been put since the last settlement?
+    pub(super) fn unsettled(&self) -> bool {
+        !self.dirty.is_empty()
+            || !self.moved.is_empty()
+            || !self.tables.advisories.touched.is_empty()
+            || self.envs.iter().flatten().any(|env| env.stale)
     }
 
     pub(super) fn class_of(&self, id: InstanceId) -> Option<&Class> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::advisories::{AdvisoryId, VulnId};
-use super::class::{Class, HostCounts, find, unpack};
+use super::class::{Class, HostCounts, find, known, unpack};
 use super::fleet::Fleet;
 use super::intern::{EMPTY, NONE, Name};
 use super::rules_rpm::Held;
@@ -327,10 +327,12 @@ impl Fleet {
             [Scheme::Rpm, Scheme::Deb].into_iter().filter_map(|s| self.tables.versions.find_name(text, s)).collect();
         let mut out = Vec::new();
         for class in self.classes.iter().flatten() {
-            for (lot, verdict) in self.verdicts(class) {
-                if !names.contains(&self.tables.lots[lot as usize].name) {
+            let Some(env) = self.env_of(class) else { continue };
+            for lot in names.iter().filter_map(|name| self.tables.lots_by_name.get(name)).flatten() {
+                if class.lots.binary_search(lot).is_err() {
                     continue;
                 }
+                let Some(verdict) = known(&self.tables, env, *lot, class.kernel) else { continue };
                 for row in verdict.offers.iter().filter(|row| row.offer.held == Held::Free && row.offer.obsoletes == NONE) {
                     let from = self.tables.version_text(self.tables.installed(row.offer.from).version);
                     let to = self.tables.version_text(self.tables.available.get(row.offer.to).version);

@@ -216,7 +216,7 @@ fn offer(tables: &Tables, env: &Env, name: Name, key: PackageKey, own: &Installe
     // Newest first, and only a higher priority beats an earlier one, as apt goes through them.
     let mut best: (i32, Option<&Choice<'_>>) = (-1, None);
     let mut own_seen = false;
-    let mut consider_own = |best: &mut (i32, Option<&Choice<'_>>)| {
+    let consider_own = |best: &mut (i32, Option<&Choice<'_>>)| {
         let priority = env.pins.priority(tables, name, source, tables.version_text(own.version), views, true);
         if priority != 0 && priority > best.0 {
             *best = (priority, None);

@@ -2,7 +2,7 @@
 //! between snapshots, so the next snapshot of a source costs four bytes a package.
 
 use super::facts::{Bound, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotFacts};
-use super::intern::{IdMap, Name, Text, Texts, Version, Versions, small};
+use super::intern::{IdMap, IdSet, Name, Text, Texts, Version, Versions, small};
 use crate::version::{Scheme, compare};
 
 /// An available package, dense over all snapshots.
@@ -52,7 +52,6 @@ pub(super) struct Snapshot {
     pub by_name: IdMap<Name, (u32, u32)>,
     /// By the name that is obsoleted.
     pub obsoletes: IdMap<Name, Vec<Obsolete>>,
-    /// Newest version of the packages of a source (deb).
     pub modules: Vec<Module>,
     pub default_streams: Vec<(Text, Text)>,
     pub release: ReleaseFacts,
@@ -140,11 +139,17 @@ impl Snapshot {
     }
 
     /// Names whose packages or obsoleters differ between two snapshots. Modules are compared by [`Snapshot::same_modules`].
-    pub fn changed_names(&self, other: &Snapshot) -> Vec<Name> {
-        let mut out = Vec::new();
+    pub fn changed_names(&self, other: &Snapshot, table: &AvailableTable) -> Vec<Name> {
+        let mut out: Vec<Name> = Vec::new();
         for (a, b) in [(self, other), (other, self)] {
             out.extend(a.by_name.keys().filter(|name| a.named(**name) != b.named(**name)));
             out.extend(a.obsoletes.keys().filter(|name| a.obsoleting(**name) != b.obsoleting(**name)));
+        }
+        // Whether an obsoleting package is taken hangs on the other packages of its name.
+        let changed: IdSet<Name> = out.iter().copied().collect();
+        for snapshot in [self, other] {
+            let hangs = |rows: &Vec<Obsolete>| rows.iter().any(|row| changed.contains(&table.get(row.by).name));
+            out.extend(snapshot.obsoletes.iter().filter(|(_, rows)| hangs(rows)).map(|(name, _)| *name));
         }
         out.sort_unstable();
         out.dedup();

@@ -140,9 +140,8 @@ impl Case<'_> {
             let runs = !self.lot.kernel || self.kernel.is_empty() || self.deb_kernel_runs();
             return if runs { self.lot.packages.to_vec() } else { Vec::new() };
         }
-        let newest = |key: &&PackageKey| {
-            !self.lot.packages.iter().any(|other| arch(other) == arch(key) && (rank(other), *other) > (rank(key), **key))
-        };
+        let newest =
+            |key: &&PackageKey| !self.lot.packages.iter().any(|other| arch(other) == arch(key) && rank(other) > rank(key));
         self.lot.packages.iter().filter(|key| newest(key) || (self.lot.kernel && self.rpm_kernel_runs(**key))).copied().collect()
     }
 
@@ -282,7 +281,13 @@ impl Case<'_> {
         let advisories = &self.tables.advisories;
         let closeness = |s: &StatementRow| {
             let product = &advisories.products()[s.product as usize];
-            (product.release.len(), product.os.len(), s.by == NameKind::Binary, weight(s.status))
+            (
+                product.release.len(),
+                product.os.len(),
+                s.by == NameKind::Binary,
+                weight(s.status),
+                self.tables.versions.rank(s.version),
+            )
         };
         let mut out: BTreeMap<VulnId, &StatementRow> = BTreeMap::new();
         for (by, name) in [(NameKind::Binary, own.name), (NameKind::Source, own.source)] {

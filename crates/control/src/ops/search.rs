@@ -98,9 +98,9 @@ impl Control {
         Ok(instances::page_of(&query.page, records).map(|record| self.view(record, &places, ctx.now)))
     }
 
-    /// The active instances that a patch job with this filter would reach if it began now.
+    /// The active instances that a patch job with this filter would reach if it began now; for those who may start one.
     pub async fn match_instances(&self, ctx: &OpCtx, filter: &InstanceFilter) -> Result<MatchView> {
-        self.may_read(ctx, "instance.match", Permission::InstanceRead).await?;
+        self.may_read(ctx, "instance.match", Permission::PatchManage).await?;
         filter.validate("instanceFilter")?;
         self.check_filter(filter).await?;
         let found = self.targets_of(filter, ctx.now).await?;

@@ -71,12 +71,8 @@ impl Facts for StoredSections<'_> {
     async fn ask(&self, terms: &[&SectionTerm], hosts: &[&Candidate]) -> Result<Vec<Answers>> {
         let mut answers = vec![Answers::default(); hosts.len()];
         for kind in [SectionKind::Packages, SectionKind::Updates] {
-            let here: Vec<(usize, SectionTerm)> = terms
-                .iter()
-                .enumerate()
-                .filter(|(_, t)| t.section() == Some(kind))
-                .map(|(n, t)| (n, (*t).clone()))
-                .collect();
+            let here: Vec<(usize, SectionTerm)> =
+                terms.iter().enumerate().filter(|(_, t)| t.section() == Some(kind)).map(|(n, t)| (n, (*t).clone())).collect();
             if here.is_empty() {
                 continue;
             }

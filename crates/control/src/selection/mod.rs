@@ -59,8 +59,7 @@ impl Control {
     /// Those that match, in the same order.
     async fn matching(&self, query: &Query, rows: Vec<Candidate>, now: Timestamp) -> Result<Vec<Candidate>> {
         let terms: Vec<&SectionTerm> = query.section_terms();
-        let early: Vec<Option<bool>> =
-            rows.iter().map(|row| query.judge(&self.host_facts(row), now, &mut |_| None)).collect();
+        let early: Vec<Option<bool>> = rows.iter().map(|row| query.judge(&self.host_facts(row), now, &mut |_| None)).collect();
         let open: Vec<&Candidate> = rows.iter().zip(&early).filter(|(_, e)| e.is_none()).map(|(row, _)| row).collect();
         let mut answers = if open.is_empty() { Vec::new() } else { self.facts().ask(&terms, &open).await? }.into_iter();
         let mut keep = Vec::with_capacity(rows.len());

@@ -18,7 +18,11 @@ fn body_of(operation: &str) -> Value {
         "createSource" | "editSource" => serde_json::json!({"name": "x", "format": "rpm", "origin": {"local": {}}}),
         "createEnvironment" => serde_json::json!({"name": "x", "rank": 1}),
         "createGroup" => serde_json::json!({"name": "x"}),
+        "addMatchingToGroup" => serde_json::json!({"filter": "reboot"}),
+        "matchInstances" => serde_json::json!({"instanceFilter": {"all": true}}),
         "createPatchJob" => serde_json::json!({"instanceFilter": {"all": true}}),
+        "createDeployment" | "editDeployment" => serde_json::json!({"name": "x", "instanceFilter": {"all": true},
+            "oneTimeSchedule": {"executeTime": "2999-01-01T00:00:00Z"}}),
         _ => serde_json::json!({}),
     }
 }
@@ -82,6 +86,7 @@ async fn an_operator_patches_and_runs_sources_but_makes_no_tokens() {
         ("createSource", 201),
         ("createEnvironment", 201),
         ("createGroup", 201),
+        ("createDeployment", 201),
     ] {
         let (_, method, path) = operations().into_iter().find(|(o, _, _)| o == operation).expect("there");
         let seen = answer(operator.request(&method, &path).json(&body_of(operation))).await;

@@ -1,0 +1,29 @@
+//! `cargo xtask bench filter`: filters over a fleet of 10,000 hosts on SQLite, in a process of its own, built with
+//! optimisation.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::process::Command;
+
+use crate::{release, sh};
+
+/// Hosts of the fleet.
+const HOSTS: &str = "10000";
+/// Distinct package sets among them.
+const PROFILES: &str = "300";
+/// Packages of one host.
+const PACKAGES: &str = "600";
+
+/// The figures of one fleet.
+///
+/// # Errors
+/// When the program cannot be built or fails.
+pub fn filter() -> Result<Value> {
+    sh::run(sh::cargo(["build", "--locked", "--release", "--package", "drydock-control", "--example", "filter-bench"]))?;
+    let program = release::target_dir()?.join("release/examples/filter-bench");
+    let dir = tempfile::tempdir()?;
+    let mut command = Command::new(program);
+    command.args([HOSTS, PROFILES, PACKAGES]).arg(dir.path());
+    let printed = sh::output(command)?;
+    serde_json::from_str(printed.trim()).with_context(|| format!("not JSON: {printed}"))
+}

@@ -5,6 +5,7 @@ pub mod args;
 mod client;
 mod commands;
 mod config;
+mod deployment_spec;
 mod failure;
 pub mod progress;
 mod spec;

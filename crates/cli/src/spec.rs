@@ -4,16 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use drydock_domain::limits::SCRIPT_MAX_BYTES;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::spec::{Concurrency, PatchConfig, PatchJobSpec, RebootConfig};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::args::spec::{HostArgs, PackageArgs, SpecArgs, StepArgs, UpdateArgs};
+use crate::args::spec::{HostArgs, JobArgs, PackageArgs, SpecArgs, StepArgs, UpdateArgs};
 use crate::failure::Failure;
 use crate::world::World;
 
@@ -25,6 +26,17 @@ const FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 const FLAGS: &[(&str, &str)] = &[
     ("displayName", "--name"),
     ("description", "--description"),
+    ("oneTimeSchedule", "--once"),
+    ("recurringSchedule.timeZone", "--time-zone"),
+    ("recurringSchedule.startTime", "--start"),
+    ("recurringSchedule.endTime", "--end"),
+    ("recurringSchedule.timeOfDay", "--at"),
+    ("recurringSchedule.weekly", "--weekly"),
+    ("recurringSchedule.monthly.weekDayOfMonth.dayOffset", "--offset"),
+    ("recurringSchedule.monthly", "--monthly"),
+    ("recurringSchedule", "--daily, --weekly, --monthly"),
+    ("overlap", "--overlap"),
+    ("catchUpSecs", "--catch-up"),
     ("instanceFilter.all", "--all"),
     ("instanceFilter.groupLabels", "--label, --group"),
     ("instanceFilter.zones", "--zone"),
@@ -87,18 +99,25 @@ pub fn flag_of(field: &str) -> Option<&'static str> {
 }
 
 /// What flags say: field paths and values.
-type Settings = BTreeMap<String, Value>;
+pub(crate) type Settings = BTreeMap<String, Value>;
 
 /// Makes the spec. `dry_run` is what the verb or `--dry-run` says; `false` leaves it to the file.
 pub fn build(args: &SpecArgs, dry_run: bool, world: &mut World) -> Result<PatchJobSpec, Failure> {
-    check_standard_input(args)?;
+    let mut settings = job_settings(&args.job, args.file.as_deref(), dry_run, world)?;
+    settings.extend(args.name.as_ref().map(|v| ("displayName".to_owned(), json!(v))));
+    let document = merged::<SpecFile>(args.file.as_deref(), "patch job", settings, world)?;
+    serde_json::from_value(document).map_err(|e| Failure::Usage(format!("the patch job cannot be put together: {e}")))
+}
+
+/// What the flags of a job say. `file` is the one of `--file`.
+pub(crate) fn job_settings(args: &JobArgs, file: Option<&Path>, dry_run: bool, world: &mut World) -> Result<Settings, Failure> {
+    check_standard_input(args, file)?;
     let mut settings = Settings::new();
     let mut set = |path: &str, value: Option<Value>| {
         if let Some(value) = value {
             settings.insert(path.to_owned(), value);
         }
     };
-    set("displayName", args.name.as_ref().map(|v| json!(v)));
     set("description", args.description.as_ref().map(|v| json!(v)));
     set("durationSecs", args.duration.map(|v| json!(v)));
     set("concurrency", args.concurrency.map(|v| json!(v)));
@@ -110,12 +129,21 @@ pub fn build(args: &SpecArgs, dry_run: bool, world: &mut World) -> Result<PatchJ
     packages(&args.packages, &mut set);
     step(&args.pre.step(), "patchConfig.preStep.linuxExecStepConfig", &mut set, world)?;
     step(&args.post.step(), "patchConfig.postStep.linuxExecStepConfig", &mut set, world)?;
+    Ok(settings)
+}
 
-    let mut document = match &args.file {
-        Some(file) => read_file(file, world)?,
+/// The file, if there is one, with what flags say added. `F` is what such a file may say, `what` its name.
+pub(crate) fn merged<F: DeserializeOwned>(
+    file: Option<&Path>,
+    what: &str,
+    settings: Settings,
+    world: &mut World,
+) -> Result<Value, Failure> {
+    let mut document = match file {
+        Some(file) => read_file::<F>(file, what, world)?,
         None => json!({}),
     };
-    let named = args.file.as_deref().map_or_else(String::new, |f| f.display().to_string());
+    let named = file.map_or_else(String::new, |f| f.display().to_string());
     for (path, value) in settings {
         add(&mut document, &path, value, &named)?;
     }
@@ -125,11 +153,11 @@ pub fn build(args: &SpecArgs, dry_run: bool, world: &mut World) -> Result<PatchJ
                 .to_owned(),
         ));
     }
-    serde_json::from_value(document).map_err(|e| Failure::Usage(format!("the patch job cannot be put together: {e}")))
+    Ok(document)
 }
 
-fn check_standard_input(args: &SpecArgs) -> Result<(), Failure> {
-    let files = [args.file.as_ref(), args.pre.step().script, args.post.step().script];
+fn check_standard_input(args: &JobArgs, file: Option<&Path>) -> Result<(), Failure> {
+    let files = [file, args.pre.step().script.map(PathBuf::as_path), args.post.step().script.map(PathBuf::as_path)];
     if files.into_iter().flatten().filter(|f| f.as_os_str() == "-").count() > 1 {
         return Err(Failure::Usage("only one of --file, --pre-script and --post-script can be - (standard input)".to_owned()));
     }
@@ -246,19 +274,19 @@ impl Default for SpecFile {
     }
 }
 
-/// Reads a spec file; the answer holds only what the file says.
-fn read_file(file: &Path, world: &mut World) -> Result<Value, Failure> {
-    let text = read_text(file, FILE_MAX_BYTES, "the patch job of --file", world)?;
-    parse_file(&text, file.extension().is_some_and(|e| e == "json"))
-        .map_err(|e| Failure::Usage(format!("{} is not a patch job: {}", file.display(), e.trim_start_matches("error: "))))
+/// Reads a file; the answer holds only what it says.
+fn read_file<F: DeserializeOwned>(file: &Path, what: &str, world: &mut World) -> Result<Value, Failure> {
+    let text = read_text(file, FILE_MAX_BYTES, &format!("the {what} of --file"), world)?;
+    parse_file::<F>(&text, file.extension().is_some_and(|e| e == "json"))
+        .map_err(|e| Failure::Usage(format!("{} is not a {what}: {}", file.display(), e.trim_start_matches("error: "))))
 }
 
-fn parse_file(text: &str, is_json: bool) -> Result<Value, String> {
+fn parse_file<F: DeserializeOwned>(text: &str, is_json: bool) -> Result<Value, String> {
     let value: Value = if is_json {
-        serde_json::from_str::<SpecFile>(text).map_err(|e| e.to_string())?;
+        serde_json::from_str::<F>(text).map_err(|e| e.to_string())?;
         serde_json::from_str(text).map_err(|e| e.to_string())?
     } else {
-        serde_saphyr::from_str::<SpecFile>(text).map_err(|e| e.to_string())?;
+        serde_saphyr::from_str::<F>(text).map_err(|e| e.to_string())?;
         serde_saphyr::from_str(text).map_err(|e| e.to_string())?
     };
     match value {

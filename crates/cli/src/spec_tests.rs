@@ -152,7 +152,7 @@ fn a_wrong_file_is_refused_with_line_and_column() {
     assert!(kind.contains('1'), "{kind}");
     assert!(read("--all", Some("[1, 2]")).is_err());
     assert!(read("--all", Some("a: b: c")).is_err());
-    assert!(parse_file("{\n \"dryRun\": 3\n}", true).expect_err("refused").contains("line 2"));
+    assert!(parse_file::<SpecFile>("{\n \"dryRun\": 3\n}", true).expect_err("refused").contains("line 2"));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_whole_spec_survives_as_yaml_and_json() {
     let json = serde_json::to_string(&spec).expect("JSON");
     let yaml = serde_saphyr::to_string(&serde_json::to_value(&spec).expect("JSON")).expect("YAML");
     for (text, is_json) in [(&json, true), (&json, false), (&yaml, false)] {
-        let back: PatchJobSpec = serde_json::from_value(parse_file(text, is_json).expect("read")).expect("a spec");
+        let back: PatchJobSpec = serde_json::from_value(parse_file::<SpecFile>(text, is_json).expect("read")).expect("a spec");
         assert_eq!(back, spec, "{text}");
     }
 }

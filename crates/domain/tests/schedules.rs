@@ -136,6 +136,25 @@ fn what_is_wrong_is_said_field_by_field() {
 }
 
 #[test]
+fn a_schedule_is_said_in_words() {
+    for (more, words) in [
+        (json!({"frequency": "DAILY"}), "daily at 03:05 Europe/Berlin"),
+        (json!({"frequency": "WEEKLY", "weekly": {"dayOfWeek": "SUNDAY"}}), "Sun at 03:05 Europe/Berlin"),
+        (json!({"frequency": "WEEKLY", "weekly": {"daysOfWeek": ["MONDAY", "THURSDAY"]}}), "Mon, Thu at 03:05 Europe/Berlin"),
+        (json!({"frequency": "MONTHLY", "monthly": {"monthDay": 15}}), "day 15 of the month at 03:05 Europe/Berlin"),
+        (json!({"frequency": "MONTHLY", "monthly": {"monthDay": -1}}), "last day of the month at 03:05 Europe/Berlin"),
+        (
+            json!({"frequency": "MONTHLY", "monthly": {"weekDayOfMonth": {"weekOrdinal": 2, "dayOfWeek": "TUESDAY", "dayOffset": 3}}}),
+            "2nd Tuesday of the month +3 days at 03:05 Europe/Berlin",
+        ),
+    ] {
+        let mut full = json!({"timeZone": {"id": "Europe/Berlin"}, "timeOfDay": {"hours": 3, "minutes": 5}});
+        full.as_object_mut().expect("fields").extend(more.as_object().expect("fields").clone());
+        assert_eq!(schedule(full).to_string(), words);
+    }
+}
+
+#[test]
 fn days_are_read_by_their_beginning() {
     assert_eq!(DayOfWeek::parse("mon"), Some(DayOfWeek::Monday));
     assert_eq!(DayOfWeek::parse("THURS"), Some(DayOfWeek::Thursday));

@@ -41,6 +41,12 @@ pub struct PatchJob {
     /// Job-level failure only.
     #[serde(default)]
     pub error_message: String,
+    /// Name of the patch deployment whose run it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_deployment: Option<String>,
+    /// The ended job that it is a rerun of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<JobId>,
     /// Changes with every edit.
     pub etag: String,
 }
@@ -101,4 +107,13 @@ pub struct PatchTaskDetail {
 pub struct CancelPatchJob {
     /// `true`: end the running command's process group. `false`: stop before the next step.
     pub kill: bool,
+}
+
+/// Where to run an ended job again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RerunPatchJob {
+    /// `true`: on every host of the job. `false`: on those where it did not succeed.
+    pub all_hosts: bool,
 }

@@ -90,6 +90,9 @@ pub struct PatchListArgs {
     /// Only jobs that reached this instance (name or id)
     #[arg(long, value_name = "HOST")]
     pub instance: Option<String>,
+    /// Only runs of this patch deployment
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<String>,
     /// Rows and format.
     #[command(flatten)]
     pub list: RecentArgs,

@@ -19,6 +19,14 @@ pub struct SpecArgs {
     /// Name of the job, for people
     #[arg(long)]
     pub name: Option<String>,
+    /// The rest.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// What a job does and where, in flags; jobs of patch deployments have the same ones.
+#[derive(Debug, Default, Args)]
+pub struct JobArgs {
     /// Free text
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,

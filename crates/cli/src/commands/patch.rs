@@ -3,13 +3,12 @@
 use std::io::Write;
 
 use drydock_api::rest::{
-    CancelPatchJob, ErrorKind, Instance, MatchInstances, MatchedInstances, PatchJob, PatchTask, PatchTaskDetail,
+    CancelPatchJob, MatchInstances, MatchedInstances, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob,
 };
 use drydock_domain::ids::JobId;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::PatchJobSpec;
-use drydock_domain::patch::task::TaskState;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
 use serde::Serialize;
@@ -59,11 +58,7 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
         PatchCommand::List(args) => list_all(args, &connect(connection, world)?, world).await,
         PatchCommand::Show(args) => show(args, &connect(connection, world)?, world).await,
         PatchCommand::Cancel(args) => cancel(args, &connect(connection, world)?, world).await,
-        PatchCommand::Rerun(args) => {
-            let client = connect(connection, world)?;
-            let spec = again(&args, &client).await?;
-            start(spec, args.start, &client, world).await
-        }
+        PatchCommand::Rerun(args) => rerun(args, &connect(connection, world)?, world).await,
     }
 }
 
@@ -84,48 +79,43 @@ async fn list_hosts(filter: InstanceFilter, output: Output, client: &Client, wor
     Ok(Ending::Done)
 }
 
-/// The specification of an ended job once more, for the hosts that need it.
-async fn again(args: &RerunArgs, client: &Client) -> Result<PatchJobSpec, Failure> {
-    let picture = read(client, args.job).await?;
-    if !picture.job.state.is_final() {
-        return Err(Failure::Usage(format!(
-            "patch job {0} has not ended ({1}); wait for it (drydock patch show {0} --follow) or cancel it",
-            args.job,
-            picture.job.state.as_str()
-        )));
-    }
-    let succeeded = |state| matches!(state, TaskState::Succeeded | TaskState::SucceededRebootRequired);
-    let mut hosts = Vec::new();
-    for task in picture.by_name().into_iter().filter(|task| args.all_hosts || !succeeded(task.state)) {
-        match client.get::<Instance>(&["instances", &task.instance.to_string()], &Query::new()).await {
-            Ok(instance) => hosts.push(instance.id.to_string()),
-            Err(Failure::Refused { error, .. }) if error.kind == ErrorKind::NotFound => {}
-            Err(other) => return Err(other),
-        }
-    }
-    if hosts.is_empty() {
-        return Err(Failure::Usage(format!(
-            "patch job {} succeeded on every host that is still there; --all-hosts starts it on all of them",
-            args.job
-        )));
-    }
-    let mut spec = picture.job.spec.clone();
-    spec.instance_filter = InstanceFilter { instances: hosts, ..InstanceFilter::default() };
-    Ok(spec)
+/// An ended job once more, for the hosts that need it. The server makes it, however many they are.
+async fn rerun(args: RerunArgs, client: &Client, world: &mut World) -> Result<Ending, Failure> {
+    let key = args.start.idempotency_key.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
+    let headers = [("Idempotency-Key", key.clone())];
+    let path = ["patch-jobs", &format!("{}:rerun", args.job)];
+    let ask = RerunPatchJob { all_hosts: args.all_hosts };
+    let sent: Result<PatchJob, Failure> = client.send(Method::POST, &path, &ask, &headers).await;
+    follow_started(&sent.map_err(|failure| unknown_start(failure, &key))?, args.start, client, world).await
 }
 
 async fn start(spec: PatchJobSpec, args: StartArgs, client: &Client, world: &mut World) -> Result<Ending, Failure> {
     // With a key of our own a person who was cut off can start again without starting twice.
-    let key = args.idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let key = args.idempotency_key.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
     let headers = [("Idempotency-Key", key.clone())];
-    let job: PatchJob = client.send(Method::POST, &["patch-jobs"], &spec, &headers).await.map_err(|failure| match failure {
+    let sent: Result<PatchJob, Failure> = client.send(Method::POST, &["patch-jobs"], &spec, &headers).await;
+    follow_started(&sent.map_err(|failure| unknown_start(failure, &key))?, args, client, world).await
+}
+
+/// A start that may have happened says how to find out.
+pub(super) fn unknown_start(failure: Failure, key: &str) -> Failure {
+    match failure {
         Failure::Unreachable(text) => Failure::Unreachable(format!(
             "{text}\n  whether the job was started is not known; the same command with --idempotency-key {key} starts it at most once"
         )),
         other => other,
-    })?;
+    }
+}
+
+/// Follows a job that was started just now, or prints its id.
+pub(super) async fn follow_started(
+    job: &PatchJob,
+    args: StartArgs,
+    client: &Client,
+    world: &mut World,
+) -> Result<Ending, Failure> {
     if args.no_wait {
-        if !document(&job, args.output, world)? {
+        if !document(job, args.output, world)? {
             writeln!(world.out, "{}", job.id)?;
             writeln!(world.err, "started; look: drydock patch show {}", job.id)?;
         }
@@ -135,7 +125,7 @@ async fn start(spec: PatchJobSpec, args: StartArgs, client: &Client, world: &mut
         Followed::Final(picture) => picture,
         Followed::Left => return left(job.id, world),
     };
-    if spec.dry_run {
+    if job.spec.dry_run {
         let details = details(client, picture.by_name()).await?;
         print_packages(&picture, &details, false, args.output, world)?;
     } else {
@@ -167,6 +157,7 @@ async fn list_all(args: PatchListArgs, client: &Client, world: &mut World) -> Re
     if let Some(host) = &args.instance {
         query.push(("instance", super::instance::find(host, client).await?.id.to_string()));
     }
+    query.extend(args.deployment.map(|v| ("patchDeployment", v)));
     let rows = client.list::<PatchJob>(&["patch-jobs"], &query, args.list.limit).await?;
     list(&rows, "patch jobs", args.list.output, world, |items| view::patch::jobs(items, now))?;
     Ok(Ending::Done)

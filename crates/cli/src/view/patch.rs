@@ -66,6 +66,8 @@ pub fn job(job: &PatchJob, now: Timestamp, colour: bool) -> String {
                     Concurrency::Percent(p) => format!("{p}% of the hosts"),
                 }),
             ),
+            ("deployment", job.patch_deployment.as_deref().map(clean)),
+            ("rerun of", job.rerun_of.map(|first| first.to_string())),
             ("started", Some(format!("{} by {}", ago(job.created_at, now), clean(&job.created_by)))),
             ("took", Some(took(end.as_second() - job.created_at.as_second()))),
             ("deadline", job.deadline.filter(|_| !job.state.is_final()).map(|end| ago(end, now))),

@@ -114,6 +114,8 @@ pub fn job(state: JobState, tasks: &[PatchTask]) -> PatchJob {
         percent_complete: percent_complete(&counts),
         instance_details_summary: counts,
         error_message: String::new(),
+        patch_deployment: None,
+        rerun_of: None,
         etag: format!("{state:?}-{}", tasks.len()),
     }
 }

@@ -103,15 +103,8 @@ impl Control {
             }
             let calendar = spec.validate(zones())?;
             self.check_filter(&spec.instance_filter).await?;
-            self.change_deployment(ctx, name, &act, if_match, async |tx, mut record| {
-                if !record.spec.same_schedule(&spec) {
-                    spec.first_due(&calendar, ctx.now)?;
-                    record.next_at = next_undecided(tx, record.id, &calendar, ctx.now).await?;
-                }
-                record.spec = spec.clone();
-                Ok(record)
-            })
-            .await
+            let change = Change::Replace(Box::new(spec), calendar);
+            self.change_deployment(ctx, name, &act, if_match, &change).await
         }
         .await;
         act.settle(edited).await
@@ -121,22 +114,8 @@ impl Control {
     pub async fn pause_deployment(&self, ctx: &OpCtx, name: &str) -> Result<DeploymentView> {
         let resource = format!("patch-deployment {name}");
         let act = self.act(ctx, "patch-deployment.pause", resource, Permission::PatchManage).await?;
-        let who = ctx.who.name();
-        let paused = self
-            .change_deployment(ctx, name, &act, None, async |tx, mut record| {
-                if record.state == DeploymentState::Paused {
-                    return Ok(record);
-                }
-                if let Some(waits) = deployments::queued(tx, record.id).await? {
-                    let reason = format!("the deployment is paused by {who}");
-                    let skipped = ExecutionRecord { outcome: ExecutionOutcome::Skipped, reason, at: ctx.now, ..waits };
-                    deployments::end_wait(tx, &skipped).await?;
-                }
-                record.state = DeploymentState::Paused;
-                record.paused_by = cut(&who, super::deployment_runs::WHO_MAX_BYTES).to_owned();
-                Ok(record)
-            })
-            .await;
+        let who = cut(&ctx.who.name(), super::deployment_runs::WHO_MAX_BYTES).to_owned();
+        let paused = self.change_deployment(ctx, name, &act, None, &Change::Pause(who)).await;
         act.settle(paused).await
     }
 
@@ -144,13 +123,7 @@ impl Control {
     pub async fn resume_deployment(&self, ctx: &OpCtx, name: &str) -> Result<DeploymentView> {
         let resource = format!("patch-deployment {name}");
         let act = self.act(ctx, "patch-deployment.resume", resource, Permission::PatchManage).await?;
-        let resumed = self
-            .change_deployment(ctx, name, &act, None, async |_, mut record| {
-                record.state = DeploymentState::Active;
-                record.paused_by = String::new();
-                Ok(record)
-            })
-            .await;
+        let resumed = self.change_deployment(ctx, name, &act, None, &Change::Resume).await;
         act.settle(resumed).await
     }
 
@@ -180,7 +153,7 @@ impl Control {
         name: &str,
         act: &Act<'_>,
         if_match: Option<&str>,
-        change: impl AsyncFn(&mut Tx, DeploymentRecord) -> Result<DeploymentRecord>,
+        change: &Change,
     ) -> Result<DeploymentView> {
         for _ in 0..RACE_RETRIES {
             let before = named(&mut *self.read().await?, name).await?;
@@ -192,7 +165,7 @@ impl Control {
                 return Err(Error::Conflict { message, stale: true });
             }
             let mut tx = self.begin().await?;
-            let mut after = change(&mut tx, before.clone()).await?;
+            let mut after = change.apply(&mut tx, before.clone(), ctx.now).await?;
             if after == before {
                 return Ok(view(before, ctx.now));
             }
@@ -205,6 +178,45 @@ impl Control {
             }
         }
         Err(busy(name))
+    }
+}
+
+/// What a person changes.
+enum Change {
+    /// Another specification, and what its schedule means.
+    Replace(Box<PatchDeploymentSpec>, Calendar),
+    /// Nothing runs by itself; who says so.
+    Pause(String),
+    /// It runs by itself again.
+    Resume,
+}
+
+impl Change {
+    async fn apply(&self, tx: &mut Tx, mut record: DeploymentRecord, now: Timestamp) -> Result<DeploymentRecord> {
+        match self {
+            Change::Replace(spec, calendar) => {
+                if !record.spec.same_schedule(spec) {
+                    spec.first_due(calendar, now)?;
+                    record.next_at = next_undecided(tx, record.id, calendar, now).await?;
+                }
+                record.spec = (**spec).clone();
+            }
+            Change::Pause(_) if record.state == DeploymentState::Paused => {}
+            Change::Pause(who) => {
+                if let Some(waits) = deployments::queued(tx, record.id).await? {
+                    let reason = format!("the deployment is paused by {who}");
+                    let skipped = ExecutionRecord { outcome: ExecutionOutcome::Skipped, reason, at: now, ..waits };
+                    deployments::end_wait(tx, &skipped).await?;
+                }
+                record.state = DeploymentState::Paused;
+                record.paused_by.clone_from(who);
+            }
+            Change::Resume => {
+                record.state = DeploymentState::Active;
+                record.paused_by = String::new();
+            }
+        }
+        Ok(record)
     }
 }
 

@@ -301,6 +301,44 @@ impl std::fmt::Display for TimeOfDay {
     }
 }
 
+/// For people: `Mon, Thu at 03:00 Europe/Berlin`.
+impl std::fmt::Display for RecurringSchedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.frequency, &self.weekly, &self.monthly) {
+            (Frequency::Weekly, Some(weekly), _) => {
+                let days: Vec<&str> = weekly.days().into_iter().filter_map(|d| d.name().get(..3)).collect();
+                f.write_str(&days.join(", "))?;
+            }
+            (Frequency::Monthly, _, Some(monthly)) => write!(f, "{monthly}")?,
+            (Frequency::Daily, ..) => f.write_str("daily")?,
+            (Frequency::Weekly, None, _) | (Frequency::Monthly, _, None) => f.write_str(self.frequency.as_str())?,
+        }
+        write!(f, " at {} {}", self.time_of_day, self.time_zone.id)
+    }
+}
+
+impl std::fmt::Display for MonthlySchedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.month_day, self.week_day_of_month) {
+            (Some(-1), _) => f.write_str("last day of the month"),
+            (Some(day), _) => write!(f, "day {day} of the month"),
+            (None, Some(nth)) => {
+                let which = match nth.week_ordinal {
+                    -1 => "last",
+                    1 => "1st",
+                    2 => "2nd",
+                    3 => "3rd",
+                    _ => "4th",
+                };
+                write!(f, "{which} {} of the month", nth.day_of_week.name())?;
+                let offset = nth.day_offset;
+                if offset == 0 { Ok(()) } else { write!(f, " {offset:+} days") }
+            }
+            (None, None) => f.write_str("no day of the month"),
+        }
+    }
+}
+
 impl WeeklySchedule {
     /// The days it names, in its own order.
     pub fn days(&self) -> Vec<DayOfWeek> {

@@ -5,6 +5,7 @@ mod access;
 mod advisories;
 mod advisory_feeds;
 mod content_jobs;
+mod deployments;
 mod csv;
 mod deployments;
 pub mod encode;

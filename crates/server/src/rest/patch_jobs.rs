@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{ApiError, CancelPatchJob, Page, PatchJob, PatchTask, PatchTaskDetail};
+use drydock_api::rest::{ApiError, CancelPatchJob, Page, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob};
 use drydock_control::JobView;
 use drydock_control::records::{JobQuery, TaskQuery};
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
@@ -22,10 +22,20 @@ fn answer(status: StatusCode, view: JobView) -> Response {
     with_etag(&job.etag, (status, Json(&job)).into_response())
 }
 
+fn created(view: JobView) -> Response {
+    let location = format!("/api/v1/patch-jobs/{}", view.record.id);
+    let mut response = answer(StatusCode::CREATED, view);
+    if let Ok(value) = http::HeaderValue::from_str(&location) {
+        response.headers_mut().insert(http::header::LOCATION, value);
+    }
+    response
+}
+
 /// Patch jobs, newest first.
 #[utoipa::path(get, path = "/api/v1/patch-jobs", tag = "patch", operation_id = "listPatchJobs",
     params(("state" = Option<JobState>, Query, description = "Only this state"),
         ("instance" = Option<InstanceId>, Query, description = "Only jobs with a task of this instance"),
+        ("patchDeployment" = Option<String>, Query, description = "Only runs of the patch deployment with this name"),
         ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
         ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
     responses((status = 200, body = Page<PatchJob>), (status = "default", body = ApiError)))]
@@ -33,6 +43,7 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
     let query = JobQuery {
         state: params.parsed("state", "a state of patch jobs, for example PATCHING", JobState::parse)?,
         instance: params.parsed("instance", "an instance id", |t| t.parse::<InstanceId>().ok())?,
+        deployment: params.one("patchDeployment")?,
         page: params.page()?,
     };
     params.finish()?;
@@ -55,12 +66,7 @@ pub async fn create(
     params.finish()?;
     let key = idempotency_key(&headers)?;
     let job = state.control.create_patch_job(&caller.ctx, spec, key.as_deref()).await?;
-    let location = format!("/api/v1/patch-jobs/{}", job.record.id);
-    let mut response = answer(StatusCode::CREATED, job);
-    if let Ok(value) = http::HeaderValue::from_str(&location) {
-        response.headers_mut().insert(http::header::LOCATION, value);
-    }
-    Ok(response)
+    Ok(created(job))
 }
 
 /// One patch job.
@@ -72,27 +78,51 @@ pub async fn get(State(state): State<AppState>, Path(id): Path<String>, caller: 
     Ok(answer(StatusCode::OK, state.control.get_patch_job(&caller.ctx, id.parse::<JobId>()?).await?))
 }
 
-/// Cancels a patch job: hosts stop before their next step, with `kill` at once.
-#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:cancel", tag = "patch", operation_id = "cancelPatchJob",
-    params(("id" = JobId, Path)), request_body = Option<CancelPatchJob>,
-    responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
+/// `:cancel` and `:rerun`.
 pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
     caller: Caller,
     params: Params,
+    headers: HeaderMap,
     request: Request,
 ) -> Result<Response> {
     params.finish()?;
     let (id, verb) = split_verb(&target)?;
-    if verb != "cancel" {
-        return Err(Failure::not_found(format!("patch jobs have no {verb:?}; there is :cancel")));
+    match verb {
+        "cancel" => {
+            let id = id.parse::<JobId>()?;
+            let body = read_body(request).await?;
+            let ask: CancelPatchJob = if body.is_empty() { CancelPatchJob::default() } else { parse_json(&body)? };
+            Ok(answer(StatusCode::OK, state.control.cancel_patch_job(&caller.ctx, id, ask.kill).await?))
+        }
+        "rerun" => {
+            let id = id.parse::<JobId>()?;
+            let key = idempotency_key(&headers)?;
+            let body = read_body(request).await?;
+            let ask: RerunPatchJob = if body.is_empty() { RerunPatchJob::default() } else { parse_json(&body)? };
+            Ok(created(state.control.rerun_patch_job(&caller.ctx, id, ask.all_hosts, key.as_deref()).await?))
+        }
+        _ => Err(Failure::not_found(format!("patch jobs have no {verb:?}; there are :cancel and :rerun"))),
     }
-    let id = id.parse::<JobId>()?;
-    let body = read_body(request).await?;
-    let ask: CancelPatchJob = if body.is_empty() { CancelPatchJob::default() } else { parse_json(&body)? };
-    Ok(answer(StatusCode::OK, state.control.cancel_patch_job(&caller.ctx, id, ask.kill).await?))
 }
+
+/// Cancels a patch job: hosts stop before their next step, with `kill` at once.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:cancel", tag = "patch", operation_id = "cancelPatchJob",
+    params(("id" = JobId, Path)), request_body = Option<CancelPatchJob>,
+    responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn cancel() {}
+
+/// Runs an ended patch job again: a new job with the same settings over the hosts where it did not succeed, as far as they
+/// are active still. How many they are does not matter.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:rerun", tag = "patch", operation_id = "rerunPatchJob",
+    params(("id" = JobId, Path), ("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 128 visible ASCII characters, remembered for 24 hours: the same key and body give the same job")),
+    request_body = Option<RerunPatchJob>,
+    responses((status = 201, body = PatchJob, headers(("ETag" = String))), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn rerun() {}
 
 /// Tasks of a patch job, by instance name.
 #[utoipa::path(get, path = "/api/v1/patch-jobs/{id}/tasks", tag = "patch", operation_id = "listPatchTasks",

@@ -5,7 +5,6 @@ mod access;
 mod advisories;
 mod advisory_feeds;
 mod content_jobs;
-mod deployments;
 mod csv;
 mod deployments;
 pub mod encode;

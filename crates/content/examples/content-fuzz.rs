@@ -1,6 +1,6 @@
 //! The parsers of hostile input under seeded damage, for as long as one likes.
 //!
-//! `content-fuzz TARGET SECONDS [SEED]` with TARGET rpm, deb or upstream; prints how many inputs were tried. A panic
+//! `content-fuzz TARGET SECONDS [SEED]` with TARGET rpm, deb, upstream or feeds; prints how many inputs were tried. A panic
 //! names the one command that replays its input: `content-fuzz TARGET case SEED NUMBER`.
 //!
 //! Absent: guidance by coverage. The seeds are real metadata, so damage reaches every parser.
@@ -17,7 +17,7 @@ use rand::{Rng as _, SeedableRng as _};
 type Failure = Box<dyn std::error::Error>;
 
 /// Pieces that parsers stumble over.
-const PIECES: [&[u8]; 22] = [
+const PIECES: [&[u8]; 30] = [
     b"<",
     b">",
     b"&",
@@ -40,6 +40,14 @@ const PIECES: [&[u8]; 22] = [
     b"-",
     b"99999999999999999999",
     b"-----BEGIN PGP SIGNATURE-----\n",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b"\\u",
+    b"null",
+    b"1e999",
 ];
 /// Changes of one input at most.
 const CHANGES_MAX: usize = 6;
@@ -51,9 +59,10 @@ fn main() -> Result<(), Failure> {
         Some(&"rpm") => fuzz::rpm,
         Some(&"deb") => fuzz::deb,
         Some(&"upstream") => fuzz::upstream,
-        _ => return Err("usage: content-fuzz rpm|deb|upstream SECONDS [SEED]".into()),
+        Some(&"feeds") => fuzz::feeds,
+        _ => return Err("usage: content-fuzz rpm|deb|upstream|feeds SECONDS [SEED]".into()),
     };
-    let seeds = seeds()?;
+    let seeds = if words.first() == Some(&"feeds") { feeds()? } else { seeds()? };
     match words.as_slice() {
         [_, "case", seed, number] => run(&input(&seeds, seed.parse()?, number.parse()?)),
         [target, seconds, rest @ ..] => {
@@ -111,6 +120,44 @@ fn change(bytes: &mut Vec<u8>, random: &mut StdRng) {
             bytes.drain(at..end);
         }
     }
+}
+
+/// Feeds in every vendor's shape, raw, compressed and in archives.
+fn feeds() -> Result<Vec<Vec<u8>>, Failure> {
+    let mut seeds: Vec<Vec<u8>> = [
+        &include_bytes!("../tests/feeds/fixtures/osv.jsonl")[..],
+        include_bytes!("../tests/feeds/fixtures/debian-tracker.json"),
+        include_bytes!("../tests/feeds/fixtures/dsa-list.txt"),
+        include_bytes!("../tests/feeds/fixtures/usn-database.json"),
+        include_bytes!("../tests/feeds/fixtures/usn-notices.json"),
+        include_bytes!("../tests/feeds/fixtures/csaf-advisory.json"),
+        include_bytes!("../tests/feeds/fixtures/csaf-vex.json"),
+        include_bytes!("../tests/feeds/fixtures/csaf-suse.json"),
+        include_bytes!("../tests/feeds/fixtures/kev.json"),
+        include_bytes!("../tests/feeds/fixtures/epss.csv"),
+        include_bytes!("../tests/feeds/fixtures/updateinfo.xml"),
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec();
+    let mut archive = tar::Builder::new(Vec::new());
+    for (number, seed) in seeds.iter().enumerate() {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(seed.len() as u64);
+        archive.append_data(&mut header, format!("{number}.json"), seed.as_slice())?;
+    }
+    seeds.push(archive.into_inner()?);
+    if let Some(first) = seeds.first().cloned() {
+        let mut member = b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0".to_vec();
+        let mut crc = flate2::Crc::new();
+        crc.update(&first);
+        for number in [crc.sum(), u32::try_from(first.len())?, u32::try_from(first.len())?, 1] {
+            member.extend(number.to_le_bytes());
+        }
+        member.push(b'a');
+        seeds.push([&member, first.as_slice(), b"PK\x01\x02"].concat());
+        seeds.push(zstd::encode_all(first.as_slice(), 1)?);
+    }
+    Ok(seeds)
 }
 
 /// Real metadata of both families, raw and compressed.

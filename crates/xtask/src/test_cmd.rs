@@ -19,7 +19,7 @@ pub struct Options {
     /// Leave out the shipped agent and the lab's runs
     #[arg(long, conflicts_with = "long")]
     quick: bool,
-    /// Also the faults on real hosts (two minutes of full disks, held locks, power cuts and endless scripts), three minutes
+    /// Also the faults on real hosts (two minutes of full disks, held locks, power cuts and endless scripts), four minutes
     /// of damaged metadata, and ten minutes of package managers while the server is killed
     #[arg(long)]
     long: bool,
@@ -54,7 +54,7 @@ pub fn run(options: Options) -> Result<()> {
     lab::run_scenario(lab::Scenario::Torn, Some(agent.clone()), options.long).context("the lab's torn run")?;
     lab::run_scenario(lab::Scenario::Walk, Some(agent.clone()), false).context("the lab's walk through README.md")?;
     if options.long {
-        for target in ["rpm", "deb", "upstream"] {
+        for target in ["rpm", "deb", "upstream", "feeds"] {
             let fuzz = ["run", "--locked", "--release", "--package", "drydock-content", "--example", "content-fuzz", "--"];
             cargo(&[&fuzz[..], &[target, FUZZ_SECONDS]].concat()).context("damaged metadata")?;
         }

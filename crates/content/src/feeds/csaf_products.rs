@@ -147,9 +147,6 @@ impl<'t> Products<'t> {
             component.module = component.module.or_else(|| self.module(inner));
             platform = outer;
         }
-        if component.module.is_none() && text::is_modular(&component.version) {
-            component.module = Some(ModuleRef::default());
-        }
         match self.platform(platform) {
             Some(products) => Meaning::Package(component, products),
             None => Meaning::OtherPlatform,

@@ -15,7 +15,6 @@ mod debian;
 mod detect;
 mod dsa;
 mod exploited;
-mod fold;
 mod fuzz;
 mod input;
 mod json;
@@ -38,7 +37,6 @@ use input::{Archive, Tee, first_bytes};
 use json::{Json, JsonError};
 
 pub use detect::detect;
-pub use fold::{Parsed, read};
 pub(crate) use fuzz::all as fuzz;
 pub use input::DETECT_BYTES;
 pub use updateinfo::{UpdateError, read_updateinfo};

@@ -174,7 +174,7 @@ fn add(
 ) {
     // Nothing says which packages of an advisory are in a module, but the builders' mark in the release.
     let modular = ecosystem.scheme == Scheme::Rpm && text::is_modular(version);
-    let module = modular.then(|| stream.unwrap_or_default());
+    let module = stream.filter(|_| modular);
     let Some(first) = ecosystem.products.first() else { return };
     let fix = Fix {
         product: first.clone(),

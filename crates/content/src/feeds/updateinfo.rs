@@ -167,11 +167,14 @@ impl<'p> Reader<'p> {
             (["update", "references"], "reference") => self.reference(tag),
             (["update", "pkglist"], "collection") => self.module = None,
             (["update", "pkglist", "collection"], "module") => {
-                let word = |name: &str| text::short(&get(name)).unwrap_or_default();
-                let module =
-                    ModuleRef { name: word("name"), stream: word("stream"), version: word("version"), context: word("context") };
-                // One without a name still says that the packages are of a module.
-                self.module = Some(module);
+                let word = |name: &str| text::short(&get(name));
+                let module = |name, stream| ModuleRef {
+                    name,
+                    stream,
+                    version: word("version").unwrap_or_default(),
+                    context: word("context").unwrap_or_default(),
+                };
+                self.module = word("name").zip(word("stream")).map(|(name, stream)| module(name, stream));
             }
             (["update", "pkglist", "collection"], "package") => self.package(tag),
             _ => {}
@@ -207,8 +210,6 @@ impl<'p> Reader<'p> {
             return;
         }
         let version = rpm_version(&get("epoch"), &version, &release);
-        // Some vendors leave the module away; the builders' mark in the release does not.
-        let module = self.module.clone().or_else(|| text::is_modular(&version).then(ModuleRef::default));
         let fix = Fix {
             product: self.product.clone(),
             name: get("name"),
@@ -216,7 +217,7 @@ impl<'p> Reader<'p> {
             arch: text::short(&arch).unwrap_or_default(),
             version,
             scheme: Scheme::Rpm,
-            module,
+            module: self.module.clone(),
         };
         match checked(fix) {
             Ok(fix) => self.advisory.fixes.push(fix),

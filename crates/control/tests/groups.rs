@@ -5,7 +5,7 @@ mod common;
 
 use common::sources::{Yum, attach, into};
 use common::*;
-use drydock_control::records::PageQuery;
+use drydock_control::records::{InstanceQuery, PageQuery};
 use drydock_control::{AttachTarget, Error, ErrorKind, GroupEdit, SectionBodyIn, SectionIn};
 use drydock_domain::access::Role;
 use drydock_domain::group::GroupSpec;
@@ -34,6 +34,14 @@ async fn says(w: &World, host: &Host, os: &str, version: &str, architecture: &st
     let body = serde_json::to_vec(&facts).expect("JSON");
     let section = SectionIn { kind: "os".into(), fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) };
     w.control.report_inventory(&host.ctx(w).await, vec![section]).await.expect("stored");
+}
+
+/// The group and the environment people are shown, alike in the list.
+async fn place(w: &World, host: &str) -> (Option<String>, Option<String>) {
+    let one = w.control.get_instance(&w.server(), host).await.expect("there");
+    let all = w.control.list_instances(&w.server(), &InstanceQuery::default()).await.expect("listed").items;
+    assert!(all.contains(&one));
+    (one.group, one.environment)
 }
 
 async fn add(w: &World, group: &str, hosts: &[&str]) -> Result<(), Error> {
@@ -154,6 +162,8 @@ async fn members_see_what_group_and_environment_have() {
     assert_eq!(paths(&w, &hosts[0]).await, ["/content/prod/base/", "/content/prod/own/"]);
     let seen = w.sources_of(&hosts[0]).await;
     assert_eq!(seen.environment.as_deref(), Some("prod"));
+    assert_eq!(place(&w, "h1").await, (Some("web".into()), Some("prod".into())));
+    assert_eq!(place(&w, "h2").await, (None, None));
     let extra = seen.sources.iter().find(|s| s.name == "extra").expect("attached");
     assert!(extra.problems[0].contains("never promoted to prod"), "{extra:?}");
     w.control.authorize_content(&hosts[0].peer(), "prod", "base").await.expect("may read");
@@ -165,6 +175,7 @@ async fn members_see_what_group_and_environment_have() {
     // Its own environment wins; then the group's is back; then it leaves.
     w.change(&hosts[0], into("dev")).await;
     assert_eq!(paths(&w, &hosts[0]).await, ["/content/dev/base/", "/content/dev/own/"]);
+    assert_eq!(place(&w, "h1").await, (Some("web".into()), Some("dev".into())));
     w.change(&hosts[0], into("")).await;
     assert_eq!(paths(&w, &hosts[0]).await, ["/content/prod/base/", "/content/prod/own/"]);
     w.control.remove_members(&server, "web", &words(&["h1"])).await.expect("left");

@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use drydock_control::records::{HistoryRecord, PageQuery};
 use drydock_control::{ErrorKind, SectionBodyIn, SectionIn};
+use drydock_domain::host_rules::HostRules;
 use drydock_domain::inventory::{
     Health, OsFacts, Package, PackageDelta, PackageSet, RebootReason, SectionKind, Update, UpdateKind, UpdateSet, diff,
     fingerprint,
@@ -63,6 +64,70 @@ async fn a_body_travels_once_for_all_hosts_that_have_it() {
     assert_eq!(record.inventory.expect("summed").packages, 2);
     let none = w.control.instance_updates(&w.server(), "h2").await.expect_err("never sent");
     assert_eq!(none.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn rules_of_a_host_are_shown_and_kinds_from_the_future_passed_over() {
+    let w = World::new().await;
+    let host = w.hosts(1).await.remove(0);
+    let none = w.control.instance_rules(&w.server(), "h1").await.expect_err("an agent that is older");
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+    let rules = HostRules { holds: vec!["tar".into(), "bash".into()], ..HostRules::default() };
+    let future = SectionIn { kind: "from-the-future".into(), ..full(SectionKind::Rules, &rules) };
+    assert!(send(&w, &host, vec![future, full(SectionKind::Rules, &rules)]).await.is_empty());
+    assert_eq!(w.control.instance_rules(&w.server(), "h1").await.expect("rules").rules.holds, ["bash", "tar"]);
+    assert!(send(&w, &host, vec![bare(SectionKind::Rules, &rules)]).await.is_empty(), "known by the name the agent has for it");
+    assert!(send(&w, &host, vec![full(SectionKind::Rules, &HostRules::default())]).await.is_empty());
+    assert_eq!(w.control.instance_rules(&w.server(), "h1").await.expect("rules").rules, HostRules::default());
+}
+
+/// What an agent sends that knows a field more than this server (or this one's `vendor`, to the server before it).
+fn with_more(packages: &[(&str, &str)]) -> (String, Vec<u8>) {
+    let text = String::from_utf8(bytes(&set(packages))).expect("text").replace("}", ",\"more\":\"x\"}");
+    (fingerprint(text.as_bytes()), text.into_bytes())
+}
+
+#[tokio::test]
+async fn an_agent_that_knows_more_of_packages_than_the_server_is_understood() {
+    let w = World::new().await;
+    let host = w.hosts(1).await.remove(0);
+    let ((old, old_body), (new, new_body)) = (with_more(&[("a", "1"), ("b", "1")]), with_more(&[("a", "2"), ("b", "1")]));
+    let kind = || "packages".to_owned();
+    let whole = |fingerprint: &str, body: &[u8]| SectionIn {
+        kind: kind(),
+        fingerprint: fingerprint.to_owned(),
+        body: SectionBodyIn::Full(body.to_vec()),
+    };
+    assert!(send(&w, &host, vec![whole(&old, &old_body)]).await.is_empty());
+    let again = SectionIn { kind: kind(), fingerprint: old.clone(), body: SectionBodyIn::None };
+    assert!(send(&w, &host, vec![again]).await.is_empty(), "its name for the body is remembered");
+    // The delta's result has another fingerprint here than there: the whole set settles it.
+    let delta = br#"{"added":[{"name":"a","arch":"amd64","version":"2","more":"x"}],"removed":[{"name":"a","arch":"amd64","version":"1","more":"x"}]}"#;
+    let body = SectionBodyIn::Delta { base_fingerprint: old, delta: delta.to_vec() };
+    let part = SectionIn { kind: kind(), fingerprint: new.clone(), body };
+    assert_eq!(send(&w, &host, vec![part]).await, [SectionKind::Packages]);
+    assert!(send(&w, &host, vec![whole(&new, &new_body)]).await.is_empty());
+    let shown = w.control.instance_packages(&w.server(), "h1", "a").await.expect("packages").packages;
+    assert_eq!(shown[0].version, "2");
+}
+
+#[tokio::test]
+async fn a_vendor_is_kept_and_learnt_when_an_agent_is_updated() {
+    let w = World::new().await;
+    let host = w.hosts(1).await.remove(0);
+    let old = set(&[("a", "1"), ("b", "1")]);
+    let vendor = |set: &PackageSet| {
+        let known = |p: &Package| Package { vendor: "ACME".into(), ..p.clone() };
+        PackageSet::new(set.as_slice().iter().map(known).collect())
+    };
+    send(&w, &host, vec![full(SectionKind::Packages, &old)]).await;
+    let new = vendor(&old);
+    assert!(send(&w, &host, vec![delta(&old, &new, &diff(&old, &new))]).await.is_empty());
+    let shown = || async { w.control.instance_packages(&w.server(), "h1", "").await.expect("packages").packages };
+    assert_eq!(shown().await, new.as_slice());
+    let next = vendor(&set(&[("a", "2"), ("b", "1")]));
+    assert!(send(&w, &host, vec![delta(&new, &next, &diff(&new, &next))]).await.is_empty());
+    assert_eq!(shown().await, next.as_slice());
 }
 
 #[tokio::test]

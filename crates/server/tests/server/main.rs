@@ -9,6 +9,7 @@ mod filters;
 mod guard;
 mod history;
 mod managers;
+mod modules;
 mod rest;
 mod restart;
 mod support;

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use drydock_api::rest::{
-    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceRules, InstanceSources, ModuleList, PackageList, RejectInstance,
-    UpdateList,
+    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceRules, InstanceSources, ModuleList, PackageList,
+    RejectInstance, UpdateList,
 };
 use drydock_domain::host_rules::HostRules;
 use drydock_domain::source::host::SourcesMode;
@@ -14,7 +14,8 @@ use serde_json::json;
 use super::{document, list, print_table};
 use crate::args::Format;
 use crate::args::instance::{
-    EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, InstanceSourcesArgs, ModulesArgs, PackagesArgs, RejectArgs,
+    EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, InstanceSourcesArgs, ModulesArgs, PackagesArgs,
+    RejectArgs,
 };
 use crate::client::{Client, Query};
 use crate::failure::Failure;

@@ -3,6 +3,7 @@
 use drydock_api::rest::*;
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
+use drydock_domain::host_rules::HostRules;
 use drydock_domain::ids::{AccessTokenId, InstanceId, ProfileId};
 use drydock_domain::instance::{InstanceState, PendingReason, Reachability};
 use drydock_domain::inventory::*;
@@ -346,4 +347,18 @@ async fn a_job_over_many_hosts_shows_packages_only_when_asked() {
     assert!(!ran.out.contains("openssl") && ran.err.starts_with("21 hosts: --host NAME"), "{ran}");
     let ran = fake.run(&format!("patch show {JOB} --packages")).await;
     assert_eq!(ran.out.matches("openssl").count(), 21, "{ran}");
+}
+
+#[tokio::test]
+async fn rules_of_a_host() {
+    let fake = Fake::start().await;
+    let rules = HostRules { holds: vec!["tar".into()], default_release: "bookworm".into(), ..HostRules::default() };
+    let found = InstanceRules { changed_at: before(60), managers: vec![ManagerKind::Apt], rules };
+    fake.json("GET /instances/web-1", &instance(11, "web-1")).json(&format!("GET /instances/{}/rules", uuid(11)), &found);
+    let shown = fake.run("instance rules web-1").await;
+    assert!(shown.out.contains("hold") && shown.out.contains("tar") && shown.out.contains("bookworm"), "{}", shown.out);
+    assert!(fake.run("instance rules web-1 -o json").await.out.contains("\"holds\""));
+    let none = InstanceRules { rules: HostRules::default(), ..found };
+    fake.json("GET /instances/db-1", &instance(12, "db-1")).json(&format!("GET /instances/{}/rules", uuid(12)), &none);
+    assert!(fake.run("instance rules db-1").await.err.contains("defaults"));
 }

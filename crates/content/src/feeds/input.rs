@@ -19,6 +19,7 @@ struct Given<R> {
     reader: R,
     hash: sha2::Sha256,
     bytes: u64,
+    max: u64,
 }
 
 /// The file as it was given. Clones read the same stream.
@@ -36,23 +37,23 @@ impl<R: Read> Read for Tee<R> {
         let read = given.reader.read(buffer)?;
         given.hash.update(buffer.get(..read).unwrap_or_default());
         given.bytes += read as u64;
+        if given.bytes > given.max {
+            let problem = format!("the file is larger than {} bytes", given.max);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         Ok(read)
     }
 }
 
 impl<R: Read> Tee<R> {
-    pub(super) fn new(reader: R) -> Self {
-        Tee(Arc::new(Mutex::new(Given { reader, hash: sha2::Sha256::new(), bytes: 0 })))
+    /// At most `max` bytes are read.
+    pub(super) fn new(reader: R, max: u64) -> Self {
+        Tee(Arc::new(Mutex::new(Given { reader, hash: sha2::Sha256::new(), bytes: 0, max })))
     }
 
-    /// Reads what is left, at most `max` bytes altogether: the hash is of the whole file, whatever a format ignores at its end.
-    pub(super) fn finish(mut self, max: u64) -> io::Result<(String, u64)> {
-        let mut buffer = vec![0; 64 * 1024];
-        while self.read(&mut buffer)? > 0 {
-            if self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes > max {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {max} bytes")));
-            }
-        }
+    /// Reads what is left (the hash is of the whole file, whatever a format ignores at its end); hash and size.
+    pub(super) fn finish(mut self) -> io::Result<(String, u64)> {
+        io::copy(&mut self, &mut io::sink())?;
         let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((Sha256(given.hash.clone().finalize().into()).to_string(), given.bytes))
     }

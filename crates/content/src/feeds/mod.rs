@@ -209,7 +209,7 @@ pub fn read_feed(
     hints: &Hints,
     sink: &mut dyn FnMut(FeedItem) -> Result<(), SinkError>,
 ) -> Result<FeedReport, FeedError> {
-    let tee = Tee::new(reader);
+    let tee = Tee::new(reader, FEED_MAX_BYTES);
     let (first, mut input) = first_bytes(input::unpack(&tee, FEED_MAX_RAW_BYTES)?)?;
     let archive = Archive::of_magic(&first);
     let known = kind.or_else(|| detect(&first));
@@ -236,7 +236,7 @@ pub fn read_feed(
     // What follows the end of the document is read too: compressed files carry their check value there.
     io::copy(&mut input, &mut io::sink())?;
     drop(input);
-    (out.report.stamp, out.report.bytes) = tee.finish(FEED_MAX_BYTES)?;
+    (out.report.stamp, out.report.bytes) = tee.finish()?;
     Ok(out.report)
 }
 

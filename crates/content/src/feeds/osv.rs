@@ -156,13 +156,18 @@ pub(super) fn document(bytes: &[u8], out: &mut Out<'_>) -> Result<(), SinkError>
 
 /// The CVE that a document with this id is about: `CVE-…`, `UBUNTU-CVE-…`, `DEBIAN-CVE-…`.
 fn cve_of(id: &str) -> Option<String> {
-    let rest = ["UBUNTU-", "DEBIAN-", "SUSE-"].into_iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id);
-    text::cve(rest)
+    text::cve(bare(id))
+}
+
+/// Without the database's own prefix.
+fn bare(id: &str) -> &str {
+    ["UBUNTU-", "DEBIAN-", "SUSE-"].into_iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id)
 }
 
 impl Document<'_> {
     fn cves(&self) -> Vec<String> {
-        text::cves(self.aliases.iter().chain(self.related.iter()).chain(self.upstream.iter()).map(Text::as_str))
+        let named = self.aliases.iter().chain(self.related.iter()).chain(self.upstream.iter());
+        text::cves(named.map(|id| bare(id.as_str())))
     }
 
     fn scores(&self) -> Vec<drydock_domain::advisory::Cvss> {

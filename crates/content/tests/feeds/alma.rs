@@ -9,7 +9,7 @@ use drydock_domain::advisory::{AdvisoryKind, Severity};
 use super::*;
 
 /// The file, or the reason why the test is skipped.
-fn file() -> Option<PathBuf> {
+pub fn file() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/advisories/almalinux8-osv.jsonl.xz");
     let path = PathBuf::from(beside);
     if path.exists() {

@@ -1,6 +1,7 @@
 //! Feeds as vendors write them, small: every item that comes out of them, damage, limits, archives.
 
 mod alma;
+mod fleet;
 mod limits;
 mod mutations;
 mod pack;

@@ -93,7 +93,9 @@ fn calls(page: &str) -> Vec<Vec<String>> {
 fn the_walk_through_and_the_readme_call_what_exists() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = 0;
-    for page in ["docs/quickstart.md", "README.md", "docs/sources.md", "docs/packages.md", "docs/filters.md"] {
+    for page in
+        ["docs/quickstart.md", "README.md", "docs/sources.md", "docs/packages.md", "docs/deployments.md", "docs/filters.md"]
+    {
         let text = std::fs::read_to_string(root.join(page)).expect("the page");
         for words in calls(&text) {
             let read = Cli::command().try_get_matches_from(&words);

@@ -58,6 +58,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("patchConfig.updateTypes", "--type"),
     ("patchConfig.advisories", "--advisory"),
     ("patchConfig.cves", "--cve"),
+    ("patchConfig.minSeverity", "--min-severity"),
     ("patchConfig.downloadOnly", "--download-only"),
     ("patchConfig.fromCache", "--from-cache"),
     ("patchConfig.apt.type", "--apt-dist"),
@@ -219,6 +220,7 @@ fn packages(args: &PackageArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("patchConfig.updateTypes", (!types.is_empty()).then(|| json!(types)));
     set("patchConfig.advisories", list(&args.advisories));
     set("patchConfig.cves", list(&args.cves));
+    set("patchConfig.minSeverity", args.min_severity.map(|s| json!(s.as_str())));
     set("patchConfig.downloadOnly", flag(args.download_only));
     set("patchConfig.fromCache", flag(args.from_cache));
 }

@@ -160,15 +160,18 @@ pub struct PackageArgs {
     /// dnf 4 hosts: change this module, and do nothing else: enable:NAME:STREAM, disable:NAME, reset:NAME, switch:NAME:STREAM, install:NAME:STREAM/PROFILE or remove:NAME:STREAM[/PROFILE]
     #[arg(long = "module", value_name = "CHANGE")]
     pub modules: Vec<ModuleChange>,
-    /// Only updates of this type; repeated, and with --advisory and --cve: those that any of them choose
+    /// Only updates of this type; repeated, and with --advisory, --cve and --min-severity: those that any of them choose
     #[arg(long = "type", value_name = "TYPE", value_enum)]
     pub types: Vec<Type>,
-    /// Only updates that this advisory names (not on apt hosts)
+    /// Only updates that this advisory names
     #[arg(long = "advisory", value_name = "ID")]
     pub advisories: Vec<String>,
-    /// Only updates that close this CVE (not on apt hosts)
+    /// Only updates that close this CVE
     #[arg(long = "cve", value_name = "CVE")]
     pub cves: Vec<String>,
+    /// Only updates that close something at least so bad, as this server's advisories say
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub min_severity: Option<super::advisory::SeverityArg>,
     /// Download the packages of the plan and install nothing; a later job finds them
     #[arg(long)]
     pub download_only: bool,

@@ -9,6 +9,7 @@ mod agents;
 pub(crate) mod airgap;
 mod attachments;
 mod audit;
+mod choice;
 mod content_access;
 mod content_jobs;
 mod deployment_runs;

@@ -4,6 +4,7 @@ use drydock_domain::ids::TaskId;
 use drydock_domain::inventory::PackageChange;
 use drydock_domain::limits::TASK_REPORT_MAX_BYTES;
 use drydock_domain::patch::report::{PackageOutcome, TaskReport};
+use drydock_domain::patch::spec::PatchConfig;
 use drydock_domain::patch::task::{TaskEvent, TaskState, step};
 use drydock_domain::work::{Directive, PatchOrder, WorkOrder};
 use drydock_store::records::{HistoryRecord, JobRecord, TaskRecord};
@@ -12,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::RACE_RETRIES;
 use super::act::{cut, own_instance};
+use super::choice::Chosen;
 use super::inventory::HISTORY_CHANGES_MAX;
 use crate::Control;
 use crate::context::OpCtx;
@@ -51,10 +53,8 @@ impl Control {
             } else if job.cancel_requested {
                 let message = "cancelled before the host began".to_owned();
                 self.advance(ctx, &task, TaskEvent::Report(TaskState::Canceled), message).await?;
-            } else if job.deadline.is_none_or(|deadline| ctx.now < deadline)
-                && self.advance(ctx, &task, TaskEvent::Ack, String::new()).await?
-            {
-                pulled.orders.extend(self.sign_order(ctx, &job, &task)?);
+            } else if job.deadline.is_none_or(|deadline| ctx.now < deadline) {
+                pulled.orders.extend(self.hand_out(ctx, &job, &task).await?);
             }
         }
         let known = patch_tasks::of_instance_by_id(&mut *self.read().await?, instance, held).await?;
@@ -147,25 +147,37 @@ impl Control {
         Ok(true)
     }
 
-    fn sign_order(&self, ctx: &OpCtx, job: &JobRecord, task: &TaskRecord) -> Result<Option<SignedOrder>> {
+    /// The order of a task that the agent does not hold; `None`: there is nothing to do on this host, or somebody changed
+    /// the task meanwhile.
+    async fn hand_out(&self, ctx: &OpCtx, job: &JobRecord, task: &TaskRecord) -> Result<Option<SignedOrder>> {
+        let chosen = self.choose_for(task.instance, &job.spec.patch_config).await?;
+        if !self.advance(ctx, task, TaskEvent::Ack, String::new()).await? {
+            return Ok(None);
+        }
+        match chosen {
+            Chosen::Settings(config) => self.sign_order(ctx, job, task, config),
+            Chosen::Nothing(why) => {
+                if let Some(task) = patch_tasks::find(&mut *self.read().await?, task.id).await? {
+                    self.advance(ctx, &task, TaskEvent::Report(TaskState::Succeeded), why).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn sign_order(&self, ctx: &OpCtx, job: &JobRecord, task: &TaskRecord, config: PatchConfig) -> Result<Option<SignedOrder>> {
         let Some(number) = task.order_number else {
             tracing::error!(task.id = %task.id, "a task was let go without an order number");
             return Ok(None);
         };
         let latest = ctx.now.saturating_add(SignedDuration::from_secs(ORDER_START_WITHIN_SECS)).unwrap_or(Timestamp::MAX);
         let order = WorkOrder {
-            version: job.spec.patch_config.work_version(),
+            version: config.work_version(),
             instance: task.instance,
             number,
             issued_at: ctx.now,
             start_before: job.deadline.map_or(latest, |deadline| deadline.min(latest)),
-            task: PatchOrder {
-                task: task.id,
-                job: job.id,
-                deadline: job.deadline,
-                dry_run: job.spec.dry_run,
-                config: job.spec.patch_config.clone(),
-            },
+            task: PatchOrder { task: task.id, job: job.id, deadline: job.deadline, dry_run: job.spec.dry_run, config },
         };
         let order = serde_json::to_vec(&order).map_err(|e| Error::Internal { doing: "write an order", source: Box::new(e) })?;
         let signature = self.key().sign(&order);

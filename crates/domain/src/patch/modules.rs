@@ -215,6 +215,7 @@ impl PatchConfig {
             ("updateTypes", !self.update_types.is_empty()),
             ("advisories", !self.advisories.is_empty()),
             ("cves", !self.cves.is_empty()),
+            ("minSeverity", self.min_severity.is_some()),
             ("downloadOnly", self.download_only),
         ];
         let chosen = others.into_iter().find(|(_, is)| *is).map(|(name, _)| name);

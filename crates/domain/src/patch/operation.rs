@@ -152,9 +152,9 @@ const VERSION_OPERATIONS: u32 = 2;
 const VERSION_MODULES: u32 = 3;
 
 impl PatchConfig {
-    /// Updates are chosen by type, advisory or CVE.
+    /// Updates are chosen by type, advisory, CVE or severity.
     pub fn chooses(&self) -> bool {
-        !(self.update_types.is_empty() && self.advisories.is_empty() && self.cves.is_empty())
+        !(self.update_types.is_empty() && self.advisories.is_empty() && self.cves.is_empty() && self.min_severity.is_none())
     }
 
     /// The lowest [`crate::work::WORK_VERSION`] of agents that read all of this. An older agent would ignore the fields
@@ -195,15 +195,22 @@ impl PatchConfig {
             let field = format!("{at}.packages");
             packages.check(&field, problems);
             if self.chooses() {
-                problems.add(&field, "cannot be combined with updateTypes, advisories or cves; it already is the whole job");
+                problems.add(
+                    &field,
+                    "cannot be combined with updateTypes, advisories, cves or minSeverity; it already is the whole job",
+                );
             } else if let Some(other) = self.own_choice(true) {
                 problems.add(&field, format!("cannot be combined with {other}; it already is the whole job"));
             }
         } else if self.chooses()
             && let Some(other) = self.own_choice(false)
         {
-            let first = [("updateTypes", self.update_types.is_empty()), ("advisories", self.advisories.is_empty())];
-            let field = first.into_iter().find(|(_, empty)| !empty).map_or("cves", |(name, _)| name);
+            let first = [
+                ("updateTypes", self.update_types.is_empty()),
+                ("advisories", self.advisories.is_empty()),
+                ("cves", self.cves.is_empty()),
+            ];
+            let field = first.into_iter().find(|(_, empty)| !empty).map_or("minSeverity", |(name, _)| name);
             problems.add(format!("{at}.{field}"), format!("cannot be combined with {other}, which chooses as well; keep one"));
         }
         let mut types = self.update_types.clone();

@@ -10,6 +10,7 @@ use super::filter::InstanceFilter;
 use super::modules::ModuleChange;
 use super::operation::{PackageChanges, UpdateType};
 use super::pattern::Pattern;
+use crate::advisory::Severity;
 use crate::limits::{
     DESCRIPTION_MAX_BYTES, DISPLAY_NAME_MAX_BYTES, JOB_DURATION_MAX_SECS, JOB_DURATION_MIN_SECS, PATTERNS_MAX, SCRIPT_MAX_BYTES,
     STEP_ARG_MAX_BYTES, STEP_ARGS_MAX, STEP_ENV_MAX, STEP_TIME_LIMIT_MAX_SECS,
@@ -78,15 +79,20 @@ pub struct PatchConfig {
     /// *Ours*: named packages to install, remove or update, instead of general updates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<PackageChanges>,
-    /// *Ours*: only updates of these types; together with `advisories` and `cves`: those that any of the three choose.
+    /// *Ours*: only updates of these types; together with `advisories`, `cves` and `minSeverity`: those that any of them
+    /// choose.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub update_types: Vec<UpdateType>,
-    /// *Ours*: only updates that these advisories name. apt cannot tell and refuses.
+    /// *Ours*: only updates that these advisories name. For apt, which cannot tell, the server names the packages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub advisories: Vec<String>,
-    /// *Ours*: only updates whose advisories close these CVEs. apt cannot tell and refuses.
+    /// *Ours*: only updates whose advisories close these CVEs. For apt, which cannot tell, the server names the packages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cves: Vec<String>,
+    /// *Ours*: only updates that close something at least so bad, as advisories and vendors say. The server names the
+    /// packages of each host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_severity: Option<Severity>,
     /// *Ours*: module streams and profiles to change (dnf 4), instead of general updates; others refuse.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<ModuleChange>,

@@ -1,8 +1,8 @@
 //! What the engine of applicability needs to know of a snapshot: facts of its packages, module builds, default streams,
 //! what pins look at, and its advisories as they are stored; of one snapshot whole, or of two what differs.
 //!
-//! Measured on 42,000 rpm packages: see `content-bench facts`. Facts are not kept beside the objects: making them again
-//! costs less than a second.
+//! Measured (`content-bench facts`): 42,000 rpm packages in half a second on two busy cores, nearly all of it unpacking.
+//! For that little nothing is kept beside the objects.
 //!
 //! Absent: what the facts mean (room `domain::applicability`), the meaning of an advisory ([`crate::feeds`]).
 

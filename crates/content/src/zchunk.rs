@@ -159,11 +159,10 @@ fn take(input: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
 
 fn read_number(input: &mut impl Read) -> io::Result<u64> {
     let mut bytes = Vec::new();
-    for byte in input.bytes().take(NUMBER_MAX_BYTES) {
-        bytes.push(byte?);
-        if bytes.last().is_some_and(|b| b & 0x80 != 0) {
-            break;
-        }
+    while bytes.len() < NUMBER_MAX_BYTES && bytes.last().is_none_or(|b| b & 0x80 == 0) {
+        let mut byte = [0];
+        input.read_exact(&mut byte)?;
+        bytes.extend(byte);
     }
     number(bytes.into_iter()).map(|(value, _)| value)
 }

@@ -112,7 +112,7 @@ async fn a_run_that_is_due_is_a_job_that_names_its_deployment() {
 #[tokio::test]
 async fn one_run_of_the_once_kind_and_nothing_after() {
     let w = World::new().await;
-    let at = hour(2).to_string();
+    let at = (hour(2) + SignedDuration::from_nanos(123_456_789)).to_string();
     let once = json!({"recurringSchedule": null, "oneTimeSchedule": {"executeTime": at}});
     assert_eq!(made(&w, once.clone()).await.upcoming, [hour(2)]);
     w.pass(7300);
@@ -211,6 +211,17 @@ async fn a_run_during_an_outage_begins_late_or_is_missed() {
     assert!(all[1].reason.contains("could not start it in time") && all[1].job.is_none(), "{}", all[1].reason);
     assert_eq!(jobs(&w).await.len(), 2);
     assert_eq!(shown(&w).await.record.next_at, Some(hour(97)));
+}
+
+#[tokio::test]
+async fn one_run_makes_up_for_an_outage_however_patient_the_deployment_is() {
+    let w = World::new().await;
+    made(&w, json!({"overlap": "parallel", "catchUpSecs": 604_800})).await;
+    w.pass(3 * 86_400);
+    for _ in 0..4 {
+        w.settle().await;
+    }
+    assert_eq!((outcomes(&w).await, jobs(&w).await.len()), (vec!["STARTED", "MISSED", "MISSED"], 1));
 }
 
 #[tokio::test]

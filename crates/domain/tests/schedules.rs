@@ -60,6 +60,8 @@ fn once_is_due_once() {
     assert_eq!(once.calendar().next_after(at - SignedDuration::from_secs(1)), Some(at));
     assert_eq!(once.calendar().next_after(at), None);
     assert_eq!(once.calendar().occurrences(Timestamp::UNIX_EPOCH).count(), 1);
+    let fraction = OneTimeSchedule { execute_time: at + SignedDuration::from_nanos(999_999_999) };
+    assert_eq!(fraction.calendar().next_after(Timestamp::UNIX_EPOCH), Some(at), "whole seconds, as of all schedules");
 }
 
 fn refused(mut change: Value) -> Vec<String> {

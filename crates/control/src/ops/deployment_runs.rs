@@ -152,7 +152,8 @@ impl Control {
             commit(tx).await?;
             return Ok(moved);
         }
-        let facts = run_facts(&mut tx, &record, ctx.now.duration_since(due).as_secs()).await?;
+        let mut facts = run_facts(&mut tx, &record, ctx.now.duration_since(due).as_secs()).await?;
+        facts.later_due = record.next_at.filter(|later| *later <= ctx.now);
         let verdict = record.spec.judge(&facts);
         let mut run = Run::new(self, ctx.who.name(), Some(due), ctx.now);
         let Some(execution) = run.carry_out(&mut tx, record, verdict).await? else { return Ok(false) };
@@ -194,6 +195,7 @@ async fn run_facts(tx: &mut Tx, record: &DeploymentRecord, late_secs: i64) -> Re
     Ok(RunFacts {
         paused_by: (record.state == DeploymentState::Paused).then(|| record.paused_by.clone()),
         late_secs,
+        later_due: None,
         open_job: deployments::open_job(tx, record.id).await?,
         queued: deployments::queued(tx, record.id).await?.is_some(),
     })
@@ -212,6 +214,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(control: &'a Control, who: String, due_at: Option<Timestamp>, now: Timestamp) -> Self {
         let who = cut(&who, WHO_MAX_BYTES).to_owned();
+        // As it is stored: who asks again with the same key gets the same answer.
+        let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
         let (execution, job) = (ExecutionId(control.mint(now)), JobId(control.mint(now)));
         Run { control, execution, job, who, due_at, now }
     }

@@ -140,6 +140,8 @@ pub struct RunFacts {
     pub paused_by: Option<String>,
     /// How long ago it was due, seconds.
     pub late_secs: i64,
+    /// A later run that is due by now, too.
+    pub later_due: Option<Timestamp>,
     /// A job of the deployment that is not final.
     pub open_job: Option<JobId>,
     /// Another run waits already.
@@ -229,6 +231,10 @@ impl PatchDeploymentSpec {
                 "the server could not start it in time: it looked {} seconds later, {grace} are allowed (catchUpSecs)",
                 facts.late_secs
             );
+            return Verdict { outcome: ExecutionOutcome::Missed, reason };
+        }
+        if let Some(later) = facts.later_due {
+            let reason = format!("the server could not start it in time, and the run of {later} was due by then, too");
             return Verdict { outcome: ExecutionOutcome::Missed, reason };
         }
         if let Some(who) = &facts.paused_by {
@@ -336,7 +342,7 @@ mod tests {
         let job = Some(JobId(uuid::Uuid::from_u128(7)));
         let judge = |overlap, late_secs, paused: bool, open_job, queued| {
             let paused_by = paused.then(|| "alice".to_owned());
-            let facts = RunFacts { paused_by, late_secs, open_job, queued };
+            let facts = RunFacts { paused_by, late_secs, open_job, queued, later_due: None };
             let verdict = PatchDeploymentSpec { overlap, ..spec(json!({})) }.judge(&facts);
             assert_eq!(verdict.reason.is_empty(), verdict.outcome == Started, "{verdict:?}");
             verdict.outcome
@@ -348,6 +354,8 @@ mod tests {
             assert_eq!(judge(overlap, 3601, true, job, true), Missed, "also while paused: nobody could have known");
             assert_eq!(judge(overlap, 0, true, None, false), Skipped);
         }
+        let later = RunFacts { later_due: Some(Timestamp::UNIX_EPOCH), late_secs: 60, ..RunFacts::default() };
+        assert_eq!(spec(json!({})).judge(&later).outcome, Missed, "one run makes up for an outage, not all of them");
         assert_eq!(judge(Skip, 0, false, job, false), Skipped);
         assert_eq!(judge(Queue, 0, false, job, false), Queued);
         assert_eq!(judge(Queue, 0, false, job, true), Skipped, "one waits at most");

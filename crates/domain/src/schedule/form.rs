@@ -19,7 +19,7 @@ const DAY_OFFSET_MAX: i32 = 30;
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneTimeSchedule {
-    /// When.
+    /// When; fractions of a second do not count.
     pub execute_time: Timestamp,
 }
 
@@ -204,9 +204,10 @@ pub struct WeekDayOfMonth {
 }
 
 impl OneTimeSchedule {
-    /// What it means.
+    /// What it means. Like the moments of the other schedules this one is a whole second: what is stored of it and
+    /// compared with it later is the same everywhere.
     pub fn calendar(&self) -> Calendar {
-        Calendar::Once(self.execute_time)
+        Calendar::Once(Timestamp::from_second(self.execute_time.as_second()).unwrap_or(self.execute_time))
     }
 }
 

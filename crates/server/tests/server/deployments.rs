@@ -1,13 +1,13 @@
 //! Patch deployments over REST, with the server's own clock and a host that does the work; ended jobs run again.
 
 use drydock_domain::patch::task::TaskState;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{Agent, Answer, Person, TestServer, answer};
 
 fn in_seconds(seconds: i64) -> String {
-    (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()
+    Timestamp::from_second(Timestamp::now().as_second() + seconds).expect("in range").to_string()
 }
 
 /// Every day at midnight in Berlin, and more.

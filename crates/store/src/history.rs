@@ -31,6 +31,26 @@ pub async fn insert(c: &mut AnyConnection, id: Uuid, instance: InstanceId, entry
     .map_err(StoreError::query("store a history entry"))
 }
 
+/// Rows written by one statement, count.
+const CHUNK_ROWS: usize = 16;
+
+/// Adds entries.
+pub async fn insert_all(c: &mut AnyConnection, entries: &[(Uuid, InstanceId, HistoryRecord)]) -> StoreResult<()> {
+    for chunk in entries.chunks(CHUNK_ROWS) {
+        let mut sql =
+            Sql::new("INSERT INTO history (id, instance_id, at, kind, message, changes, changes_total, task_id) VALUES ");
+        for (n, (id, instance, entry)) in chunk.iter().enumerate() {
+            sql.push(if n == 0 { "(" } else { ", (" }).bind(id.to_string()).push(", ").bind(instance.to_string());
+            sql.push(", ").bind(micros(entry.at)).push(", ").bind(storable(&entry.kind)).push(", ");
+            sql.bind(storable(&entry.message)).push(", ").bind(to_json("package changes", &entry.changes)?);
+            sql.push(", ").bind(i64::from(entry.changes_total)).push(", ");
+            sql.bind(entry.task.map(|t| t.to_string())).push(")");
+        }
+        sql.execute(c, "store history entries").await?;
+    }
+    Ok(())
+}
+
 /// Entries of an instance, newest first.
 pub async fn list(c: &mut AnyConnection, instance: InstanceId, page: &PageQuery) -> StoreResult<Paged<HistoryRecord>> {
     let mut sql = Sql::new("SELECT id, at, kind, message, changes, changes_total, task_id FROM history WHERE instance_id = ");

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drydock_domain::ids::InstanceId;
-use drydock_domain::inventory_history::{CHAIN_MAX, ClassId, Damaged, PackageId, class, digest};
+use drydock_domain::inventory_history::{CHAIN_MAX, ClassId, Damaged, PackageId, class};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
@@ -15,8 +15,10 @@ use crate::error::{StoreError, StoreResult};
 use crate::row::{bytes, count, id, opt_int};
 use crate::sql::Sql;
 
-/// Rows named in one statement, count.
-const CHUNK_ROWS: usize = 500;
+/// Names in one list, count.
+const CHUNK_NAMES: usize = 1000;
+/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
+const CHUNK_ROWS: usize = 32;
 /// More classes than this are read as a whole table instead of one by one, count.
 const SCAN_ABOVE: usize = 20_000;
 
@@ -100,6 +102,15 @@ pub async fn holding(
 
 /// Some classes as they are stored, with every class they are written against.
 pub async fn rows(c: &mut AnyConnection, wanted: &BTreeSet<ClassId>) -> StoreResult<BTreeMap<ClassId, ClassRow>> {
+    rows_beside(c, wanted, |_| false).await
+}
+
+/// The same, without classes that the caller has, and what those stand on.
+pub(crate) async fn rows_beside(
+    c: &mut AnyConnection,
+    wanted: &BTreeSet<ClassId>,
+    has: impl Fn(ClassId) -> bool + Send,
+) -> StoreResult<BTreeMap<ClassId, ClassRow>> {
     let mut found = if wanted.len() > SCAN_ABOVE { every(c).await? } else { BTreeMap::new() };
     let mut missing: Vec<ClassId> = wanted.iter().copied().filter(|id| !found.contains_key(id)).collect();
     // A chain has a bounded length; one more round finds a missing row.
@@ -107,9 +118,9 @@ pub async fn rows(c: &mut AnyConnection, wanted: &BTreeSet<ClassId>) -> StoreRes
         if missing.is_empty() {
             return Ok(found);
         }
-        for chunk in missing.chunks(CHUNK_ROWS) {
+        for chunk in missing.chunks(CHUNK_NAMES) {
             let mut sql = Sql::new("SELECT id, base_id, depth, ids FROM history_classes WHERE id IN ");
-            sql.bind_numbers(chunk.iter().map(|id| i64::from(id.0)));
+            sql.numbers(chunk.iter().map(|id| i64::from(id.0)));
             for row in &sql.fetch(c, "read package classes").await? {
                 found.insert(class_id(row, "id")?, read(row)?);
             }
@@ -118,7 +129,7 @@ pub async fn rows(c: &mut AnyConnection, wanted: &BTreeSet<ClassId>) -> StoreRes
             return Err(StoreError::Row { column: "class_id", problem: format!("there is no class {}", gone.0) });
         }
         let bases: BTreeSet<ClassId> = missing.iter().filter_map(|id| found.get(id)?.base).collect();
-        missing = bases.into_iter().filter(|id| !found.contains_key(id)).collect();
+        missing = bases.into_iter().filter(|id| !found.contains_key(id) && !has(*id)).collect();
     }
     Err(StoreError::Row { column: "base_id", problem: "classes stand on each other without end".to_owned() })
 }
@@ -133,16 +144,16 @@ pub(crate) async fn every(c: &mut AnyConnection) -> StoreResult<BTreeMap<ClassId
 /// Forgets classes.
 pub(crate) async fn delete(c: &mut AnyConnection, ids: &[i64]) -> StoreResult<u64> {
     let mut sql = Sql::new("DELETE FROM history_classes WHERE id IN ");
-    sql.bind_numbers(ids.iter().copied());
+    sql.numbers(ids.iter().copied());
     sql.execute(c, "forget unused package classes").await
 }
 
-/// Classes that may be one of these sets, by digest.
-pub(crate) async fn find(c: &mut AnyConnection, sets: &[&[PackageId]]) -> StoreResult<BTreeSet<ClassId>> {
+/// Classes with one of these digests.
+pub(crate) async fn find(c: &mut AnyConnection, digests: &[i64]) -> StoreResult<BTreeSet<ClassId>> {
     let mut found = BTreeSet::new();
-    for chunk in sets.chunks(CHUNK_ROWS) {
+    for chunk in digests.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new("SELECT id FROM history_classes WHERE digest IN ");
-        sql.bind_numbers(chunk.iter().map(|ids| digest::class(ids)));
+        sql.numbers(chunk.iter().copied());
         for row in &sql.fetch(c, "look up package classes").await? {
             found.insert(class_id(row, "id")?);
         }

@@ -2,16 +2,16 @@
 //! at the database. Rows never change, so a memory is right until rows are forgotten: every transaction that writes
 //! history compares [`Memo`]'s count of sweeps with the stored one first.
 //!
-//! Bounded: [`PACKAGES_MAX`] packages (some 40 MB), [`CLASSES_MAX`] classes (some 10 MB). Absent: anything that is not
+//! Bounded: [`PACKAGES_MAX`] packages (some 80 MB), twice [`CLASSES_MAX`] classes (some 30 MB). Absent: anything that is not
 //! committed.
 
-use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use drydock_domain::inventory::{Package, PackageSet};
-use drydock_domain::inventory_history::{ClassId, PackageId};
+use drydock_domain::inventory::{Package, PackageSet, SectionKind, check_body};
+use drydock_domain::inventory_history::{ClassId, PackageId, class};
+use drydock_domain::limits::PACKAGES_MAX as PACKAGES_PER_HOST;
 use sqlx::AnyConnection;
 
 use crate::error::{StoreError, StoreResult};
@@ -20,7 +20,9 @@ use crate::{history_classes, history_packages};
 /// Packages remembered, count; at more, all are forgotten and learnt anew.
 pub const PACKAGES_MAX: usize = 200_000;
 /// Decoded classes remembered, count, in each of two generations.
-pub const CLASSES_MAX: usize = 2000;
+pub const CLASSES_MAX: usize = 6000;
+/// Fingerprints of stored package sets remembered, count (some 100 bytes each); at more, all are forgotten.
+pub const FINGERPRINTS_MAX: usize = 50_000;
 
 /// A package with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +42,22 @@ impl Interned {
     }
 }
 
-/// A reported package set whose every package was known.
+/// A reported package set, of which most packages were known.
 #[derive(Debug, Clone)]
 pub struct Recognised {
     pub(crate) sweeps: i64,
-    pub(crate) packages: Vec<Arc<Interned>>,
+    /// Known packages, as of that count of sweeps.
+    pub(crate) ids: Vec<PackageId>,
+    /// The others.
+    pub(crate) new: Vec<Package>,
+    body: Arc<Vec<u8>>,
 }
 
 impl Recognised {
-    /// The packages, sorted.
-    pub fn packages(&self) -> &[Arc<Interned>] {
-        &self.packages
+    /// The whole set, from what was reported.
+    pub(crate) fn parse(&self) -> StoreResult<Vec<Package>> {
+        let bad = |e: serde_json::Error| StoreError::Row { column: "body", problem: e.to_string() };
+        serde_json::from_slice::<PackageSet>(&self.body).map(PackageSet::into_vec).map_err(bad)
     }
 }
 
@@ -71,63 +78,115 @@ struct Inner {
     classes: Mutex<Classes>,
 }
 
+/// Packages by number and by JSON. The JSON of all of them is one text, in which what was learnt together stands together:
+/// the packages of a report are found nearly in the order in which they lie in memory.
 #[derive(Debug, Default)]
 struct Packages {
     sweeps: i64,
     by_id: HashMap<PackageId, Arc<Interned>>,
-    by_json: HashSet<ByJson>,
+    hasher: foldhash::fast::RandomState,
+    by_json: HashMap<u64, Place, Plain>,
+    text: Vec<u8>,
+}
+
+/// Where a package's JSON is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: u32,
+    len: u16,
+    id: PackageId,
+}
+
+/// A key that is a hash already.
+#[derive(Debug, Clone, Copy, Default)]
+struct Plain;
+
+impl BuildHasher for Plain {
+    type Hasher = Kept;
+
+    fn build_hasher(&self) -> Kept {
+        Kept(0)
+    }
+}
+
+struct Kept(u64);
+
+impl Hasher for Kept {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |n, byte| n.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+}
+
+impl Packages {
+    fn find(&self, json: &[u8]) -> Option<PackageId> {
+        let place = self.by_json.get(&self.hasher.hash_one(json))?;
+        let start = place.start as usize;
+        (self.text.get(start..start + usize::from(place.len))? == json).then_some(place.id)
+    }
+
+    /// Two packages of one hash: the newer one is found from then on, the other is looked up in the database.
+    fn add(&mut self, package: Arc<Interned>) {
+        if let (Ok(start), Ok(len)) = (u32::try_from(self.text.len()), u16::try_from(package.json.len()))
+            && self.find(&package.json).is_none()
+        {
+            let hash = self.hasher.hash_one(&*package.json);
+            self.text.extend_from_slice(&package.json);
+            self.by_json.insert(hash, Place { start, len, id: package.id });
+        }
+        self.by_id.insert(package.id, package);
+    }
 }
 
 #[derive(Debug, Default)]
 struct Classes {
     new: HashMap<ClassId, Arc<Decoded>>,
     old: HashMap<ClassId, Arc<Decoded>>,
+    /// By the fingerprint of the set's canonical JSON.
+    by_fingerprint: HashSet<String>,
 }
-
-#[derive(Debug)]
-struct ByJson(Arc<Interned>);
-
-impl Borrow<[u8]> for ByJson {
-    fn borrow(&self) -> &[u8] {
-        &self.0.json
-    }
-}
-
-impl Hash for ByJson {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.json.hash(state);
-    }
-}
-
-impl PartialEq for ByJson {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.json == other.0.json
-    }
-}
-
-impl Eq for ByJson {}
 
 impl Memo {
-    /// Reads a package section without parsing it: `Some` when it is canonical JSON made of packages that are all known
-    /// here, which is what nearly every report is. `None` says nothing; it must be parsed and checked.
-    pub fn recognise(&self, body: &[u8]) -> Option<Recognised> {
+    /// Reads a package section without parsing more of it than is new: `Some` when it is canonical JSON of checked
+    /// packages, which nearly every report is. `None` says nothing; it must be parsed and checked.
+    pub fn recognise(&self, body: &Arc<Vec<u8>>) -> Option<Recognised> {
         let inner = body.strip_prefix(b"[")?.strip_suffix(b"]")?;
-        let known = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
-        let mut packages: Vec<Arc<Interned>> = Vec::with_capacity(inner.len() / 96);
-        let mut start = 0;
-        let ends = memchr::memmem::find_iter(inner, b"},{").map(|at| at + 1).chain([inner.len()]);
-        for end in ends {
-            if inner.is_empty() {
-                break;
+        let mut ids = Vec::with_capacity(inner.len() / 96);
+        let mut new: Vec<&[u8]> = Vec::new();
+        let sweeps = {
+            let known = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
+            let mut last: Option<&[u8]> = None;
+            let mut start = 0;
+            let ends = memchr::memmem::find_iter(inner, b"},{").map(|at| at + 1).chain([inner.len()]);
+            for end in ends {
+                if inner.is_empty() {
+                    break;
+                }
+                let json = inner.get(start..end)?;
+                if !last.is_none_or(|last| follows(last, json)) {
+                    return None;
+                }
+                match known.find(json) {
+                    Some(id) => ids.push(id),
+                    None => new.push(json),
+                }
+                last = Some(json);
+                start = end + 1;
             }
-            let next = &known.by_json.get(inner.get(start..end)?)?.0;
-            if packages.last().is_some_and(|last| last.package >= next.package) {
-                return None;
-            }
-            packages.push(Arc::clone(next));
-            start = end + 1;
+            known.sweeps
+        };
+        if ids.len() + new.len() > PACKAGES_PER_HOST {
+            return None;
         }
-        Some(Recognised { sweeps: known.sweeps, packages })
+        let new = if new.is_empty() { Vec::new() } else { checked(&new)? };
+        Some(Recognised { sweeps, ids, new, body: Arc::clone(body) })
     }
 
     /// Adds what is remembered of `ids` to `found`; returns the rest.
@@ -164,6 +223,39 @@ impl Memo {
         ids.iter().map(one).collect()
     }
 
+    /// Classes, decoded: from memory, else from the database. Not for a connection that is writing.
+    pub async fn decode(
+        &self,
+        c: &mut AnyConnection,
+        wanted: &BTreeSet<ClassId>,
+    ) -> StoreResult<BTreeMap<ClassId, Vec<PackageId>>> {
+        let mut found: BTreeMap<ClassId, Arc<Decoded>> = BTreeMap::new();
+        {
+            let mut known = self.classes();
+            found.extend(wanted.iter().filter_map(|id| Some((*id, known.get(*id)?))));
+        }
+        let missing: BTreeSet<ClassId> = wanted.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        if !missing.is_empty() {
+            let sweeps = history_packages::sweeps(c).await?;
+            let bases = std::sync::Mutex::new(BTreeMap::new());
+            let has = |id: ClassId| {
+                let base = found.get(&id).cloned().or_else(|| self.class(id));
+                let held = base.map(|base| bases.lock().unwrap_or_else(PoisonError::into_inner).insert(id, base));
+                held.is_some()
+            };
+            let rows = history_classes::rows_beside(c, &missing, has).await?;
+            let mut learnt = bases.into_inner().unwrap_or_else(PoisonError::into_inner);
+            for (id, row) in rows {
+                let base = row.base.and_then(|base| learnt.get(&base).or_else(|| found.get(&base)));
+                let ids = class::decode(&row.ids, base.map(|base| &base.ids[..])).map_err(history_classes::damaged)?;
+                learnt.insert(id, Arc::new(Decoded { depth: row.depth, ids }));
+            }
+            found.extend(learnt.iter().filter(|(id, _)| missing.contains(id)).map(|(id, class)| (*id, Arc::clone(class))));
+            self.add_classes(sweeps, learnt);
+        }
+        Ok(found.into_iter().map(|(id, class)| (id, class.ids.clone())).collect())
+    }
+
     /// The packages of a class. Not for a connection that is writing.
     pub async fn set(&self, c: &mut AnyConnection, class: ClassId) -> StoreResult<PackageSet> {
         let ids = match self.class(class) {
@@ -175,9 +267,8 @@ impl Memo {
     }
 
     /// The package with this canonical JSON.
-    pub(crate) fn by_json(&self, json: &[u8]) -> Option<Arc<Interned>> {
-        let known = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
-        known.by_json.get(json).map(|found| Arc::clone(&found.0))
+    pub(crate) fn by_json(&self, json: &[u8]) -> Option<PackageId> {
+        self.0.packages.read().unwrap_or_else(PoisonError::into_inner).find(json)
     }
 
     /// Forgets everything unless nothing was swept since it was learnt.
@@ -198,20 +289,33 @@ impl Memo {
         if known.by_id.len() > PACKAGES_MAX {
             *known = Packages { sweeps, ..Packages::default() };
         }
+        // What was learnt together lies together, in the order of reports.
+        let mut packages: Vec<_> = packages.into_iter().collect();
+        packages.sort_unstable_by(|a, b| a.package.cmp(&b.package));
         for package in packages {
-            known.by_json.insert(ByJson(Arc::clone(&package)));
-            known.by_id.insert(package.id, package);
+            known.add(package);
         }
     }
 
     pub(crate) fn class(&self, id: ClassId) -> Option<Arc<Decoded>> {
-        let mut classes = self.classes();
-        if let Some(found) = classes.new.get(&id) {
-            return Some(Arc::clone(found));
+        self.classes().get(id)
+    }
+
+    /// Is this the fingerprint of a canonical package set that was checked and stored (and may be forgotten since)?
+    pub fn was_stored(&self, fingerprint: &str) -> bool {
+        self.classes().by_fingerprint.contains(fingerprint)
+    }
+
+    /// Remembers stored bodies, as of a count of sweeps.
+    pub(crate) fn add_fingerprints(&self, sweeps: i64, stored: impl IntoIterator<Item = String>) {
+        let packages = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
+        if packages.sweeps == sweeps {
+            let mut classes = self.classes();
+            if classes.by_fingerprint.len() > FINGERPRINTS_MAX {
+                classes.by_fingerprint.clear();
+            }
+            classes.by_fingerprint.extend(stored);
         }
-        let found = classes.old.get(&id).cloned()?;
-        classes.put(id, Arc::clone(&found));
-        Some(found)
     }
 
     /// Remembers committed classes, as of a count of sweeps.
@@ -230,7 +334,44 @@ impl Memo {
     }
 }
 
+/// Does the package of one JSON object come after that of another? Their names tell nearly always.
+fn follows(last: &[u8], next: &[u8]) -> bool {
+    match (name(last), name(next)) {
+        (Some(a), Some(b)) if a != b => a < b,
+        _ => {
+            let read = |json| serde_json::from_slice::<Package>(json).ok();
+            matches!((read(last), read(next)), (Some(a), Some(b)) if a < b)
+        }
+    }
+}
+
+/// The name in front of a package's canonical JSON; `None` where it is written with an escape.
+fn name(json: &[u8]) -> Option<&[u8]> {
+    let rest = json.strip_prefix(br#"{"name":""#)?;
+    let name = rest.get(..memchr::memchr(b'"', rest)?)?;
+    (memchr::memchr(b'\\', name).is_none()).then_some(name)
+}
+
+/// Packages that are new, if they are as a host may report them and canonical.
+fn checked(new: &[&[u8]]) -> Option<Vec<Package>> {
+    let body = [b"[", new.join(&b","[..]).as_slice(), b"]"].concat();
+    let canonical = check_body(SectionKind::Packages, &body).ok()?;
+    if canonical != body {
+        return None;
+    }
+    serde_json::from_slice::<PackageSet>(&body).ok().map(PackageSet::into_vec)
+}
+
 impl Classes {
+    fn get(&mut self, id: ClassId) -> Option<Arc<Decoded>> {
+        if let Some(found) = self.new.get(&id) {
+            return Some(Arc::clone(found));
+        }
+        let found = self.old.get(&id).cloned()?;
+        self.put(id, Arc::clone(&found));
+        Some(found)
+    }
+
     fn put(&mut self, id: ClassId, class: Arc<Decoded>) {
         if self.new.len() >= CLASSES_MAX {
             self.old = std::mem::take(&mut self.new);
@@ -260,18 +401,34 @@ mod tests {
     fn a_canonical_body_of_known_packages_is_recognised_and_no_other() {
         let memo = memo(&["a", "b", "},{", "c"]);
         let body = |names: &[&str]| serde_json::to_vec(&names.iter().map(|n| package(n)).collect::<Vec<_>>()).expect("JSON");
-        let ids = |body: &[u8]| memo.recognise(body).map(|r| r.packages.iter().map(|p| p.id.0).collect::<Vec<_>>());
-        assert_eq!(ids(&body(&["a", "b", "c"])), Some(vec![0, 1, 3]));
-        assert_eq!(ids(b"[]"), Some(vec![]));
-        for other in [&["b", "a"][..], &["a", "a"], &["a", "new"], &["},{"]] {
+        let ids = |body: &[u8]| {
+            let found = memo.recognise(&Arc::new(body.to_vec()))?;
+            Some((found.ids.iter().map(|id| id.0).collect(), found.new.into_iter().map(|p| p.name).collect()))
+        };
+        let some = |ids: &[u32], new: &[&str]| Some((ids.to_vec(), new.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()));
+        assert_eq!(ids(&body(&["a", "b", "c"])), some(&[0, 1, 3], &[]));
+        assert_eq!(ids(&body(&["a", "a\\b", "new", "z"])), some(&[0], &["a\\b", "new", "z"]), "what is new is checked");
+        assert_eq!(ids(b"[]"), some(&[], &[]));
+        let long = "n".repeat(300);
+        for other in [&["b", "a"][..], &["a", "a"], &["new", "a"], &["z", "new"], &["},{"], &[""], &["a", &long], &["a\u{7}"]] {
             assert_eq!(ids(&body(other)), None, "{other:?}");
         }
-        for garbage in [&b""[..], b"[", b"]", b"{}", b"[{}]", b"[,]", b"[}{},{]"] {
+        for garbage in [&b""[..], b"[", b"]", b"{}", b"[{}]", b"[,]", b"[}{},{]", b"[{\"name\":\"x\"},{\"name\":\"x\"}]"] {
             assert_eq!(ids(garbage), None);
         }
-        let mut spaced = body(&["a"]);
+        let mut spaced = body(&["a", "new"]);
         spaced.insert(1, b' ');
         assert_eq!(ids(&spaced), None, "not canonical");
+        // Of one name the rest decides, as in a parsed set.
+        let versions = |list: &[&str]| {
+            let version = |v: &&str| Package { version: (*v).to_owned(), ..package("k") };
+            serde_json::to_vec(&list.iter().map(version).collect::<Vec<_>>()).expect("JSON")
+        };
+        assert!(ids(&versions(&["1", "10", "2"])).is_some() && ids(&versions(&["2", "10"])).is_none());
+        let mut with_source = package("k");
+        with_source.source = "s".into();
+        let both = |a: &Package, b: &Package| serde_json::to_vec(&[a, b]).expect("JSON");
+        assert!(ids(&both(&package("k"), &with_source)).is_some() && ids(&both(&with_source, &package("k"))).is_none());
         assert_eq!(PackageSet::new(vec![package("b"), package("a")]).as_slice()[0].name, "a", "sorted by name first");
     }
 

@@ -16,8 +16,10 @@ use crate::row::{count, int, text};
 use crate::sql::Sql;
 
 const COLUMNS: &str = "SELECT id, name, arch, version, source, vendor FROM history_packages";
-/// Rows named in one statement, count.
-const CHUNK_ROWS: usize = 500;
+/// Names in one list, count.
+const CHUNK_NAMES: usize = 1000;
+/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
+const CHUNK_ROWS: usize = 32;
 /// In a stored source: the package's name, its version without epoch, "as it stands".
 const NAME_MARK: char = '\u{1}';
 const VERSION_MARK: char = '\u{2}';
@@ -33,9 +35,9 @@ pub async fn after(c: &mut AnyConnection, after: PackageId, limit: u32) -> Store
 /// The packages with these numbers, in no order; those that are gone are left out.
 pub async fn by_ids(c: &mut AnyConnection, ids: &[PackageId]) -> StoreResult<Vec<(PackageId, Package)>> {
     let mut out = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(CHUNK_ROWS) {
+    for chunk in ids.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new(COLUMNS);
-        sql.push(" WHERE id IN ").bind_numbers(chunk.iter().map(|id| i64::from(id.0)));
+        sql.push(" WHERE id IN ").numbers(chunk.iter().map(|id| i64::from(id.0)));
         for row in &sql.fetch(c, "read interned packages").await? {
             out.push(read(row)?);
         }
@@ -66,9 +68,9 @@ pub async fn sweeps(c: &mut AnyConnection) -> StoreResult<i64> {
 /// The numbers of those that are stored.
 pub(crate) async fn find(c: &mut AnyConnection, packages: &[&Package]) -> StoreResult<HashMap<Package, PackageId>> {
     let mut found = HashMap::with_capacity(packages.len());
-    for chunk in packages.chunks(CHUNK_ROWS) {
+    for chunk in packages.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new(COLUMNS);
-        sql.push(" WHERE digest IN ").bind_numbers(chunk.iter().map(|p| key(p)));
+        sql.push(" WHERE digest IN ").numbers(chunk.iter().map(|p| key(p)));
         for row in &sql.fetch(c, "look up interned packages").await? {
             let (id, package) = read(row)?;
             found.insert(package, id);
@@ -104,7 +106,7 @@ pub(crate) async fn numbers(c: &mut AnyConnection) -> StoreResult<Vec<PackageId>
 /// Forgets packages.
 pub(crate) async fn delete(c: &mut AnyConnection, ids: &[i64]) -> StoreResult<u64> {
     let mut sql = Sql::new("DELETE FROM history_packages WHERE id IN ");
-    sql.bind_numbers(ids.iter().copied());
+    sql.numbers(ids.iter().copied());
     sql.execute(c, "forget unused packages").await
 }
 

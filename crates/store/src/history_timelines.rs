@@ -14,8 +14,10 @@ use crate::error::{StoreError, StoreResult};
 use crate::row::{bytes, id, text, time};
 use crate::sql::Sql;
 
-/// Rows named in one statement, count.
-const CHUNK_ROWS: usize = 500;
+/// Names in one list, count.
+const CHUNK_NAMES: usize = 200;
+/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
+const CHUNK_ROWS: usize = 32;
 
 /// The history of one host; `None`: it never reported its packages.
 pub async fn of_host(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<Option<Timeline>> {
@@ -25,7 +27,7 @@ pub async fn of_host(c: &mut AnyConnection, instance: InstanceId) -> StoreResult
 /// The histories of some hosts.
 pub async fn of_hosts(c: &mut AnyConnection, instances: &[InstanceId]) -> StoreResult<BTreeMap<InstanceId, Timeline>> {
     let mut out = BTreeMap::new();
-    for chunk in instances.chunks(CHUNK_ROWS) {
+    for chunk in instances.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new("SELECT instance_id, spans FROM history_timelines WHERE instance_id IN ");
         sql.bind_list(chunk.iter().map(ToString::to_string));
         for row in &sql.fetch(c, "read the inventory history of instances").await? {

@@ -20,7 +20,7 @@ use crate::{history_packages, history_timelines, inventory};
 /// Largest number given to a package or a class: what four bytes with a sign hold.
 const NUMBER_MAX: i64 = i32::MAX as i64;
 /// Rows deleted in one statement, count.
-const DELETE_CHUNK_ROWS: usize = 500;
+const DELETE_CHUNK_ROWS: usize = 1000;
 
 /// A package set as it was reported.
 #[derive(Debug, Clone)]
@@ -40,18 +40,28 @@ pub struct Writer {
     next_class: i64,
     fresh_packages: HashMap<Box<[u8]>, Arc<Interned>>,
     fresh_classes: HashMap<ClassId, Arc<Decoded>>,
-    by_set: HashMap<Arc<[PackageId]>, ClassId>,
+    /// Sets whose class is known, by digest; what shares a digest is compared.
+    by_digest: HashMap<i64, Vec<(Arc<[PackageId]>, ClassId)>>,
 }
 
 /// What became known; remembered once it is committed.
 #[derive(Debug)]
 #[must_use = "forgotten knowledge costs time"]
-pub struct Learnt(Writer);
+pub struct Learnt {
+    writer: Writer,
+    fingerprints: Vec<String>,
+}
 
 impl Learnt {
+    /// The bodies with these fingerprints are stored, too.
+    pub fn stored(&mut self, fingerprints: impl IntoIterator<Item = String>) {
+        self.fingerprints.extend(fingerprints);
+    }
+
     /// After the commit.
     pub fn remember(self) {
-        let Writer { memo, sweeps, fresh_packages, fresh_classes, .. } = self.0;
+        let Writer { memo, sweeps, fresh_packages, fresh_classes, .. } = self.writer;
+        memo.add_fingerprints(sweeps, self.fingerprints);
         memo.add_packages(sweeps, fresh_packages.into_values());
         memo.add_classes(sweeps, fresh_classes);
     }
@@ -74,7 +84,7 @@ impl Writer {
             next_class: int(&row, "next_class")?,
             fresh_packages: HashMap::new(),
             fresh_classes: HashMap::new(),
-            by_set: HashMap::new(),
+            by_digest: HashMap::new(),
         })
     }
 
@@ -83,19 +93,16 @@ impl Writer {
         let mut lists: Vec<Vec<Result<PackageId, Box<[u8]>>>> = Vec::with_capacity(sets.len());
         let mut missing: HashMap<Box<[u8]>, Package> = HashMap::new();
         for set in sets {
-            let packages = match set {
-                Reported::Recognised(known) if known.sweeps == self.sweeps => {
-                    lists.push(known.packages.iter().map(|p| Ok(p.id)).collect());
-                    continue;
-                }
-                Reported::Recognised(stale) => stale.packages.iter().map(|p| p.package.clone()).collect(),
-                Reported::Parsed(packages) => packages,
+            let (known, packages) = match set {
+                Reported::Recognised(found) if found.sweeps == self.sweeps => (found.ids, found.new),
+                Reported::Recognised(stale) => (Vec::new(), stale.parse()?),
+                Reported::Parsed(packages) => (Vec::new(), packages),
             };
-            let mut list = Vec::with_capacity(packages.len());
+            let mut list: Vec<_> = known.into_iter().map(Ok).collect();
             for package in packages {
                 let json = Interned::new(PackageId(0), package)?;
-                let known = self.fresh_packages.get(&json.json).cloned().or_else(|| self.memo.by_json(&json.json));
-                list.push(known.map(|p| p.id).ok_or_else(|| json.json.clone()));
+                let fresh = self.fresh_packages.get(&json.json).map(|p| p.id);
+                list.push(fresh.or_else(|| self.memo.by_json(&json.json)).ok_or_else(|| json.json.clone()));
                 if list.last().is_some_and(Result::is_err) {
                     missing.insert(json.json, json.package);
                 }
@@ -147,24 +154,29 @@ impl Writer {
         c: &mut AnyConnection,
         sets: &[(Arc<[PackageId]>, Option<ClassId>)],
     ) -> StoreResult<Vec<ClassId>> {
-        let mut open: Vec<&(Arc<[PackageId]>, Option<ClassId>)> = Vec::new();
-        let mut seen: BTreeSet<&[PackageId]> = BTreeSet::new();
-        for set in sets {
-            if !self.by_set.contains_key(&set.0) && seen.insert(&set.0) {
-                open.push(set);
+        let digests: Vec<i64> = sets.iter().map(|(ids, _)| digest::class(ids)).collect();
+        let mut open: HashMap<i64, Vec<usize>> = HashMap::new();
+        for (n, (ids, _)) in sets.iter().enumerate() {
+            let same = open.entry(digests[n]).or_default();
+            if self.class_of(digests[n], ids).is_none() && !same.iter().any(|m| sets[*m].0 == *ids) {
+                same.push(n);
             }
         }
-        let candidates = history_classes::find(c, &open.iter().map(|(ids, _)| &**ids).collect::<Vec<_>>()).await?;
-        let bases = open.iter().filter_map(|(_, base)| *base);
+        let mut open: Vec<usize> = open.into_values().flatten().collect();
+        open.sort_unstable();
+        let candidates = history_classes::find(c, &open.iter().map(|n| digests[*n]).collect::<Vec<_>>()).await?;
+        let bases = open.iter().filter_map(|n| sets[*n].1);
         let decoded = self.decoded(c, candidates.iter().copied().chain(bases).collect()).await?;
         for id in candidates {
             if let Some(class) = decoded.get(&id) {
-                self.by_set.insert(Arc::from(&class.ids[..]), id);
+                let ids: Arc<[PackageId]> = Arc::from(&class.ids[..]);
+                self.by_digest.entry(digest::class(&ids)).or_default().push((ids, id));
             }
         }
         let mut added = Vec::new();
-        for (ids, base) in open {
-            if self.by_set.contains_key(ids) {
+        for n in open {
+            let (ids, base) = &sets[n];
+            if self.class_of(digests[n], ids).is_some() {
                 continue;
             }
             let base = base.and_then(|id| Some((id, decoded.get(&id)?))).filter(|(_, class)| class.depth < CHAIN_MAX);
@@ -172,12 +184,16 @@ impl Writer {
             let base = base.filter(|_| coded.on_base);
             let depth = base.map_or(0, |(_, class)| class.depth + 1);
             let id = ClassId(take_number(&mut self.next_class, "class")?);
-            added.push((id, digest::class(ids), ClassRow { base: base.map(|(id, _)| id), depth, ids: coded.bytes }));
+            added.push((id, digests[n], ClassRow { base: base.map(|(id, _)| id), depth, ids: coded.bytes }));
             self.fresh_classes.insert(id, Arc::new(Decoded { depth, ids: ids.to_vec() }));
-            self.by_set.insert(Arc::clone(ids), id);
+            self.by_digest.entry(digests[n]).or_default().push((Arc::clone(ids), id));
         }
         history_classes::insert(c, &added).await?;
-        sets.iter().map(|(ids, _)| self.by_set.get(ids).copied().ok_or_else(lost)).collect()
+        sets.iter().zip(digests).map(|((ids, _), digest)| self.class_of(digest, ids).ok_or_else(lost)).collect()
+    }
+
+    fn class_of(&self, digest: i64, ids: &[PackageId]) -> Option<ClassId> {
+        self.by_digest.get(&digest)?.iter().find(|(known, _)| **known == *ids).map(|(_, class)| *class)
     }
 
     /// The ids of classes, of which some may be new in this transaction.
@@ -249,7 +265,7 @@ impl Writer {
             .execute(c)
             .await
             .map_err(StoreError::query("note the numbers given to packages"))?;
-        Ok(Learnt(self))
+        Ok(Learnt { writer: self, fingerprints: Vec::new() })
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
-use drydock_domain::inventory::OsFacts;
 use drydock_domain::source::host::SourcesMode;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
@@ -409,18 +408,47 @@ pub async fn set_inventory(
     .map_err(StoreError::query("store the inventory's summary"))
 }
 
-/// What the inventories of some instances add up to, and their operating-system facts; deleted ones are left out.
+/// Rows changed by one statement, count.
+const CHUNK_ROWS: usize = 16;
+
+/// Stores what inventories add up to, and operating-system facts where they changed.
+pub async fn set_inventories(
+    c: &mut AnyConnection,
+    summaries: &[(InstanceId, InventorySummary, Option<String>)],
+) -> StoreResult<()> {
+    for chunk in summaries.chunks(CHUNK_ROWS) {
+        let mut sql = Sql::new(
+            "UPDATE instances SET packages = v.column2, updates = v.column3, security_updates = v.column4, \
+             held_updates = v.column5, reboot_required = v.column6, findings = v.column7, inventory_changed_at = v.column8, \
+             os = COALESCE(v.column9, instances.os) FROM (VALUES ",
+        );
+        for (n, (instance, sum, os)) in chunk.iter().enumerate() {
+            sql.push(if n == 0 { "(" } else { ", (" }).bind(instance.to_string());
+            let counts = [sum.packages, sum.updates, sum.security_updates, sum.held_updates];
+            for count in counts.into_iter().chain([u32::from(sum.reboot_required), sum.findings]) {
+                sql.push(", ").bind(i64::from(count));
+            }
+            sql.push(", ").bind(opt_micros(sum.changed_at)).push(", ").bind(os.clone()).push(")");
+        }
+        sql.push(") AS v WHERE instances.id = v.column1");
+        sql.execute(c, "store the inventories' summaries").await?;
+    }
+    Ok(())
+}
+
+/// What the inventories of some instances add up to, and the JSON of their operating-system facts; deleted ones are left
+/// out.
 pub async fn inventories(
     c: &mut AnyConnection,
     instances: &[InstanceId],
-) -> StoreResult<HashMap<InstanceId, (InventorySummary, Option<OsFacts>)>> {
+) -> StoreResult<HashMap<InstanceId, (InventorySummary, Option<String>)>> {
     let mut sql = Sql::new(
         "SELECT id, packages, updates, security_updates, held_updates, reboot_required, findings, inventory_changed_at, os \
          FROM instances WHERE id IN ",
     );
     sql.bind_list(instances.iter().map(ToString::to_string));
     let rows = sql.fetch(c, "read the inventory's summaries").await?;
-    rows.iter().map(|row| Ok((id(row, "id")?, (summary(row)?, opt_json(row, "os")?)))).collect()
+    rows.iter().map(|row| Ok((id(row, "id")?, (summary(row)?, opt_text(row, "os")?)))).collect()
 }
 
 fn summary(row: &AnyRow) -> StoreResult<InventorySummary> {

@@ -20,8 +20,10 @@ use crate::{history_classes, history_packages};
 
 /// First byte of a body that names a class.
 const CLASS_MARK: u8 = 0;
-/// Rows in one statement, count: six parameters each stay far below SQLite's 32,766.
-const CHUNK_ROWS: usize = 500;
+/// Names in one list, count.
+const CHUNK_NAMES: usize = 200;
+/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
+const CHUNK_ROWS: usize = 32;
 
 /// Where an instance's section points to, without the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub async fn pointers(c: &mut AnyConnection, instance: InstanceId) -> StoreResul
 /// The pointers of some instances.
 pub async fn pointers_of(c: &mut AnyConnection, instances: &[InstanceId]) -> StoreResult<HashMap<InstanceId, Vec<Pointer>>> {
     let mut out: HashMap<InstanceId, Vec<Pointer>> = HashMap::new();
-    for chunk in instances.chunks(CHUNK_ROWS) {
+    for chunk in instances.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new(
             "SELECT instance_id, kind, fingerprint, reported_fingerprint, changed_at FROM instance_sections WHERE instance_id IN ",
         );
@@ -69,7 +71,7 @@ pub async fn stored_bodies(
     fingerprints: &[String],
 ) -> StoreResult<HashMap<String, Vec<u8>>> {
     let mut out = HashMap::new();
-    for chunk in fingerprints.chunks(CHUNK_ROWS) {
+    for chunk in fingerprints.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new("SELECT fingerprint, body FROM sections WHERE kind = ");
         sql.bind(kind.as_str()).push(" AND fingerprint IN ").bind_list(chunk.iter().cloned());
         for row in &sql.fetch(c, "read inventory bodies").await? {
@@ -129,7 +131,7 @@ pub async fn set_pointers(c: &mut AnyConnection, pointers: &[(InstanceId, Pointe
 
 /// Notes that sections of instances are still as they were.
 pub async fn confirm_all(c: &mut AnyConnection, kind: SectionKind, instances: &[InstanceId], now: Timestamp) -> StoreResult<()> {
-    for chunk in instances.chunks(CHUNK_ROWS) {
+    for chunk in instances.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new("UPDATE instance_sections SET reported_at = ");
         sql.bind(micros(now)).push(" WHERE kind = ").bind(kind.as_str());
         sql.push(" AND instance_id IN ").bind_list(chunk.iter().map(ToString::to_string));

@@ -17,12 +17,13 @@ pub(crate) struct Sql {
     arguments: AnyArguments,
     count: usize,
     broken: Option<sqlx::Error>,
+    once: bool,
 }
 
 impl Sql {
     /// Starts a statement.
     pub(crate) fn new(start: &'static str) -> Self {
-        Sql { text: start.to_owned(), arguments: AnyArguments::default(), count: 0, broken: None }
+        Sql { text: start.to_owned(), arguments: AnyArguments::default(), count: 0, broken: None, once: false }
     }
 
     /// Adds text.
@@ -58,20 +59,16 @@ impl Sql {
         self.push(")")
     }
 
-    /// Adds `(…, …)`, a list of numbers; an empty list is in nothing.
-    pub(crate) fn bind_numbers(&mut self, values: impl IntoIterator<Item = i64>) -> &mut Self {
-        self.push("(");
-        let before = self.count;
-        for value in values {
-            if self.count > before {
-                self.push(", ");
-            }
-            self.bind(value);
-        }
-        if self.count == before {
-            self.push("NULL");
-        }
-        self.push(")")
+    /// Adds `(…, …)`, a list of numbers as they are; an empty list is in nothing. No parameters: for each one the driver of
+    /// SQLite looks through all of them. Such a statement is not kept for another time.
+    pub(crate) fn numbers(&mut self, values: impl IntoIterator<Item = i64>) -> &mut Self {
+        let list: Vec<String> = values.into_iter().map(|n| n.to_string()).collect();
+        self.text.push('(');
+        self.text.push_str(if list.is_empty() { "NULL" } else { "" });
+        self.text.push_str(&list.join(","));
+        self.text.push(')');
+        self.once = true;
+        self
     }
 
     /// Reads every row.
@@ -79,7 +76,7 @@ impl Sql {
         if let Some(source) = self.broken {
             return Err(StoreError::Query { doing, source });
         }
-        let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments);
+        let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments).persistent(!self.once);
         query.fetch_all(c).await.map_err(StoreError::query(doing))
     }
 
@@ -88,7 +85,7 @@ impl Sql {
         if let Some(source) = self.broken {
             return Err(StoreError::Query { doing, source });
         }
-        let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments);
+        let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments).persistent(!self.once);
         query.execute(c).await.map(|r| r.rows_affected()).map_err(StoreError::query(doing))
     }
 }

@@ -16,9 +16,11 @@ use drydock_domain::inventory_history::{CHAIN_MAX, ClassId, PackageId, Timeline,
 use drydock_store::history_memo::Memo;
 use drydock_store::history_writer::{Reported, Swept, Writer, sweep};
 use drydock_store::inventory::Pointer;
-use drydock_store::{Store, commit, history_classes, history_packages, history_timelines, instances, inventory};
+use drydock_store::records::{HistoryRecord, InventorySummary, PageQuery};
+use drydock_store::{Store, commit, history, history_classes, history_packages, history_timelines, instances, inventory};
 
-const CASES: [Case; 5] = crate::cases![
+const CASES: [Case; 6] = crate::cases![
+    many_instances_are_written_at_once,
     sets_are_interned_once_and_read_back,
     a_chain_of_changes_is_read_back_at_every_step,
     two_servers_never_give_a_number_twice,
@@ -55,7 +57,7 @@ fn set(count: u32, changed: &[(u32, u32)]) -> Vec<Package> {
 /// Interns a set as the next thing that one server does.
 async fn intern(store: &Store, memo: &Memo, packages: Vec<Package>, base: Option<ClassId>) -> (Arc<[PackageId]>, ClassId) {
     let body = serde_json::to_vec(&packages).expect("JSON");
-    let reported = match memo.recognise(&body) {
+    let reported = match memo.recognise(&Arc::new(body)) {
         Some(known) => Reported::Recognised(known),
         None => Reported::Parsed(packages),
     };
@@ -243,4 +245,70 @@ async fn what_nothing_names_is_swept(a: Store, b: Store) {
     let (_, again) = intern(&a, &memo, set(40, &[(3, 9)]), Some(kept)).await;
     assert!(again > lost);
     assert_eq!(read_back(&b, again).await, set(40, &[(3, 9)]));
+}
+
+async fn many_instances_are_written_at_once(a: Store, b: Store) {
+    const HOSTS: u128 = 70;
+    world(&a, 0, 0).await;
+    let mut tx = a.begin().await.expect("begins");
+    for n in 4..=HOSTS {
+        instances::insert(&mut tx, &instance(n)).await.expect("stored");
+    }
+    commit(tx).await.expect("committed");
+    let hosts: Vec<InstanceId> = (1..=HOSTS).map(|n| instance(n).id).collect();
+    let kind = SectionKind::Health;
+    let print = |n: u128| fingerprint(n.to_string().as_bytes());
+    let pointer = |n: u128| Pointer { kind, fingerprint: print(n), reported_fingerprint: print(n), changed_at: at(1) };
+    let summary = |n: u128| InventorySummary {
+        packages: u32::try_from(n).expect("small"),
+        updates: 5,
+        security_updates: 4,
+        held_updates: 3,
+        reboot_required: n.is_multiple_of(2),
+        findings: 2,
+        changed_at: Some(at(9)),
+    };
+    let entry = |n: u128| HistoryRecord {
+        at: at(9),
+        kind: "k".into(),
+        message: format!("m{n}"),
+        changes: vec![],
+        changes_total: 7,
+        task: None,
+    };
+    let mut tx = a.begin().await.expect("begins");
+    for _twice in 0..2 {
+        let bodies = (1..=HOSTS).map(|n| (kind, print(n), n.to_string().into_bytes())).collect();
+        inventory::put_bodies(&mut tx, bodies, at(0)).await.expect("stored");
+        let pointers: Vec<_> = (1..=HOSTS).map(|n| (instance(n).id, pointer(n), at(2))).collect();
+        inventory::set_pointers(&mut tx, &pointers).await.expect("stored");
+    }
+    inventory::confirm_all(&mut tx, kind, &hosts[..2], at(5)).await.expect("noted");
+    let os = |n: u128| (n == 3).then(|| r#"{"hostname":"new"}"#.to_owned());
+    let summaries: Vec<_> = (1..=HOSTS).map(|n| (instance(n).id, summary(n), os(n))).collect();
+    instances::set_inventories(&mut tx, &summaries).await.expect("stored");
+    let entries: Vec<_> = (1..=HOSTS).map(|n| (common::rows::id(90_000 + n), instance(n).id, entry(n))).collect();
+    history::insert_all(&mut tx, &entries).await.expect("stored");
+    commit(tx).await.expect("committed");
+
+    let mut c = b.read().await.expect("reads");
+    let pointers = inventory::pointers_of(&mut c, &hosts).await.expect("read");
+    assert_eq!((pointers.len(), &pointers[&hosts[69]]), (70, &vec![pointer(70)]));
+    let wanted: Vec<String> = (1..=HOSTS + 1).map(print).collect();
+    let bodies = inventory::stored_bodies(&mut c, kind, &wanted).await.expect("read");
+    assert_eq!((bodies.len(), &bodies[&print(70)]), (70, &b"70".to_vec()));
+    for (n, reported_at) in [(1, at(5)), (3, at(2))] {
+        let section = inventory::section(&mut c, instance(n).id, kind).await.expect("read").expect("there");
+        assert_eq!((section.body, section.reported_at), (n.to_string().into_bytes(), reported_at));
+    }
+    let found = instances::inventories(&mut c, &hosts).await.expect("read");
+    assert_eq!((found.len(), found[&hosts[69]].0), (70, summary(70)));
+    let hostname = async |c: &mut drydock_store::Connection, n| {
+        instances::find(c, instance(n).id).await.expect("read").expect("there").os.expect("facts").hostname
+    };
+    assert_eq!((hostname(&mut c, 3).await, hostname(&mut c, 4).await), ("new".to_owned(), "h4".to_owned()), "others keep theirs");
+    for n in [1, 70] {
+        let list = history::list(&mut c, instance(n).id, &PageQuery::default()).await.expect("read").items;
+        assert_eq!(list, [entry(n)]);
+    }
 }

@@ -1,6 +1,8 @@
 //! Inventory reports: fingerprints first, bodies only when they are not known, each body stored once. What is to be
 //! stored is checked here and written by [`super::intake`], together with what other hosts report at the moment.
 
+use std::sync::Arc;
+
 use drydock_domain::inventory::{PackageDelta, PackageSet, SectionKind, check_body, fingerprint};
 use drydock_domain::limits::SECTION_MAX_BYTES;
 use drydock_domain::validate::{FieldError, Invalid};
@@ -150,8 +152,14 @@ impl Control {
         let memo = self.history().clone();
         let work = move || {
             if kind == SectionKind::Packages {
+                let print = fingerprint(&bytes);
+                let bytes = Arc::new(bytes);
+                // Many hosts have it, and it was checked when the first one sent it.
+                if memo.was_stored(&print) {
+                    return Ok((print, Body::Known(bytes)));
+                }
                 if let Some(known) = memo.recognise(&bytes) {
-                    return Ok((fingerprint(&bytes), Body::Packages(Reported::Recognised(known))));
+                    return Ok((print, Body::Packages(Reported::Recognised(known))));
                 }
                 let canonical = check_body(kind, &bytes)?;
                 let set: PackageSet = stored(&canonical)?;

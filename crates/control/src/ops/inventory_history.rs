@@ -166,7 +166,7 @@ impl Control {
         let Some(at) = at else { return Ok(history_classes::present(&mut c).await?) };
         let hosts: Vec<(InstanceId, ClassId)> = history_timelines::fleet_at(&mut c, at).await?;
         let wanted: BTreeSet<ClassId> = hosts.iter().map(|(_, class)| *class).collect();
-        Ok(Fleet { classes: history_classes::decode(&mut c, &wanted).await?, hosts })
+        Ok(Fleet { classes: self.history().decode(&mut c, &wanted).await?, hosts })
     }
 
     /// Which hosts had a package when, by host, time and version.

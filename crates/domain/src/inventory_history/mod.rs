@@ -27,7 +27,7 @@ pub struct PackageId(pub u32);
 pub struct ClassId(pub u32);
 
 /// Classes between a class and one that is written in full, count: what reading one class may cost in rows.
-pub const CHAIN_MAX: u32 = 8;
+pub const CHAIN_MAX: u32 = 5;
 
 /// Stored bytes that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,7 @@ use drydock_store::inventory::Pointer;
 use drydock_store::records::{HistoryRecord, InventorySummary};
 use drydock_store::{Tx, commit, history, instances, inventory};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::packages::{Change, PackageReport};
 use super::{Body, Checked, Intake};
@@ -21,13 +22,20 @@ type Bodies<'a> = HashMap<(SectionKind, &'a str), std::borrow::Cow<'a, [u8]>>;
 /// An instance as it was before the batch.
 struct Before {
     summary: InventorySummary,
-    os: Option<OsFacts>,
+    /// JSON of its operating-system facts.
+    os: Option<String>,
     pointers: Vec<Pointer>,
 }
 
 impl Before {
     fn pointer(&self, kind: SectionKind) -> Option<&Pointer> {
         self.pointers.iter().find(|p| p.kind == kind)
+    }
+
+    /// Is the section as it was?
+    fn has(&self, section: &Checked) -> bool {
+        let same = |p: &Pointer| p.fingerprint == section.fingerprint && p.reported_fingerprint == section.reported;
+        self.pointer(section.kind).is_some_and(same)
     }
 }
 
@@ -36,6 +44,8 @@ impl Before {
 struct Writes {
     pointers: Vec<(InstanceId, Pointer, Timestamp)>,
     confirmed: BTreeMap<SectionKind, Vec<InstanceId>>,
+    summaries: Vec<(InstanceId, InventorySummary, Option<String>)>,
+    history: Vec<(Uuid, InstanceId, HistoryRecord)>,
 }
 
 impl Control {
@@ -45,7 +55,7 @@ impl Control {
         let Some(now) = intakes.iter().map(|i| i.now).max() else { return Ok(Vec::new()) };
         let mut tx = self.begin().await?;
         let before = self.before(&mut tx, intakes).await?;
-        let bodies = plain_bodies(&mut tx, intakes, now).await?;
+        let bodies = plain_bodies(&mut tx, intakes, &before, now).await?;
         let (mut changes, learnt) = self.store_packages(&mut tx, &package_reports(intakes, &before), now).await?;
         let mut writes = Writes::default();
         let mut results = Vec::with_capacity(intakes.len());
@@ -62,6 +72,8 @@ impl Control {
             results.push(Ok(self.store_report(&mut tx, intake, before, &bodies, change, &mut writes).await?));
         }
         inventory::set_pointers(&mut tx, &writes.pointers).await?;
+        instances::set_inventories(&mut tx, &writes.summaries).await?;
+        history::insert_all(&mut tx, &writes.history).await?;
         for (kind, hosts) in &writes.confirmed {
             inventory::confirm_all(&mut tx, *kind, hosts, now).await?;
         }
@@ -98,6 +110,10 @@ impl Control {
         let mut change = change;
         for section in &intake.sections {
             let Checked { kind, fingerprint, reported, .. } = section;
+            if before.has(section) {
+                writes.confirmed.entry(*kind).or_default().push(intake.instance);
+                continue;
+            }
             let body = bodies.get(&(*kind, fingerprint.as_str()));
             // Forgotten between the look and now: the next report is asked for the body.
             if if *kind == SectionKind::Packages { change.is_none() } else { body.is_none() } {
@@ -126,20 +142,21 @@ impl Control {
                 (SectionKind::Health, Some(body), _) => summary.reboot_required = stored::<Health>(body)?.reboot_required(),
                 (SectionKind::Packages, _, Some(change)) => {
                     summary.packages = count(change.packages);
-                    self.note_packages(tx, intake, change).await?;
+                    self.note_packages(intake, change, writes);
                 }
                 _ => {}
             }
         }
         if !changed.is_empty() {
             summary.changed_at = Some(intake.now);
-            instances::set_inventory(tx, intake.instance, &summary, os.as_deref()).await?;
+            writes.summaries.push((intake.instance, summary, os));
         }
         Ok(changed)
     }
 
     async fn note_reboot(&self, tx: &mut Tx, intake: &Intake, before: &Before, facts: &OsFacts) -> Result<()> {
-        let last = before.os.as_ref().map_or("", |os| os.boot_id.as_str());
+        let last: Option<OsFacts> = before.os.as_deref().map(|os| stored(os.as_bytes())).transpose()?;
+        let last = last.map_or_else(String::new, |os| os.boot_id);
         if last.is_empty() || facts.boot_id.is_empty() || last == facts.boot_id {
             return Ok(());
         }
@@ -150,8 +167,8 @@ impl Control {
         self.note(tx, intake.instance, "rebooted", message, intake.now).await
     }
 
-    async fn note_packages(&self, tx: &mut Tx, intake: &Intake, change: Change) -> Result<()> {
-        let Some(mut list) = change.changes else { return Ok(()) };
+    fn note_packages(&self, intake: &Intake, change: Change, writes: &mut Writes) {
+        let Some(mut list) = change.changes else { return };
         let total = count(list.len());
         list.truncate(HISTORY_CHANGES_MAX);
         let entry = HistoryRecord {
@@ -162,24 +179,35 @@ impl Control {
             changes_total: total,
             task: None,
         };
-        Ok(history::insert(tx, self.mint(intake.now), intake.instance, &entry).await?)
+        writes.history.push((self.mint(intake.now), intake.instance, entry));
     }
 }
 
 fn package_reports<'a>(intakes: &'a [Intake], before: &'a HashMap<InstanceId, Before>) -> Vec<PackageReport<'a>> {
     let report = |intake: &'a Intake| {
         let section = intake.sections.iter().find(|s| s.kind == SectionKind::Packages)?;
-        let old = before.get(&intake.instance)?.pointer(SectionKind::Packages);
-        Some(PackageReport { instance: intake.instance, now: intake.now, section, old })
+        let before = before.get(&intake.instance)?;
+        let old = before.pointer(SectionKind::Packages);
+        (!before.has(section)).then_some(PackageReport { instance: intake.instance, now: intake.now, section, old })
     };
     intakes.iter().filter_map(report).collect()
 }
 
-/// The bodies of all sections but packages: new ones are stored, stored ones read.
-async fn plain_bodies<'a>(tx: &mut Tx, intakes: &'a [Intake], now: Timestamp) -> Result<Bodies<'a>> {
+/// The bodies of all changed sections but packages: new ones are stored, stored ones read.
+async fn plain_bodies<'a>(
+    tx: &mut Tx,
+    intakes: &'a [Intake],
+    before: &HashMap<InstanceId, Before>,
+    now: Timestamp,
+) -> Result<Bodies<'a>> {
     let mut bodies: Bodies<'a> = HashMap::new();
     let mut missing: BTreeMap<SectionKind, Vec<String>> = BTreeMap::new();
-    let sections = || intakes.iter().flat_map(|i| &i.sections).filter(|s| s.kind != SectionKind::Packages);
+    let news = |i: &'a Intake| {
+        let before = before.get(&i.instance);
+        let news = move |s: &&Checked| s.kind != SectionKind::Packages && !before.is_some_and(|before| before.has(s));
+        i.sections.iter().filter(news)
+    };
+    let sections = || intakes.iter().flat_map(news);
     for section in sections() {
         match &section.body {
             Body::Bytes(bytes) => drop(bodies.insert((section.kind, &section.fingerprint), bytes.as_slice().into())),

@@ -8,7 +8,7 @@ mod batch;
 mod packages;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory::SectionKind;
@@ -44,6 +44,8 @@ pub(super) enum Body {
     Bytes(Vec<u8>),
     /// A package set, whose canonical JSON has the fingerprint.
     Packages(Reported),
+    /// The canonical JSON of a package set that was stored lately.
+    Known(Arc<Vec<u8>>),
 }
 
 /// What one report changes.

@@ -117,10 +117,12 @@ impl Control {
             if let Some(base) = lines.get(&r.instance).and_then(Timeline::present) {
                 bases.insert(fingerprint, base);
             }
-            if let (false, Body::Packages(set)) = (known, &r.section.body)
-                && seen.insert(fingerprint)
-            {
-                sets.new.push((fingerprint.to_owned(), set.clone()));
+            if known || seen.contains(fingerprint) {
+                continue;
+            }
+            if let Some(set) = self.reported(&r.section.body)? {
+                seen.insert(fingerprint);
+                sets.new.push((fingerprint.to_owned(), set));
             }
         }
         sets.intern(tx, &mut writer, &bases, now).await?;
@@ -143,7 +145,22 @@ impl Control {
         }
         history_timelines::put(tx, &moved).await?;
         let changes = self.changes(tx, &mut writer, steps).await?;
-        Ok((changes, Some(writer.finish(tx).await?)))
+        let mut learnt = writer.finish(tx).await?;
+        learnt.stored(sets.classes.into_keys());
+        Ok((changes, Some(learnt)))
+    }
+
+    /// The set that a report brought.
+    fn reported(&self, body: &Body) -> Result<Option<Reported>> {
+        Ok(match body {
+            Body::Packages(set) => Some(set.clone()),
+            // Forgotten since.
+            Body::Known(bytes) => Some(match self.history().recognise(bytes) {
+                Some(known) => Reported::Recognised(known),
+                None => Reported::Parsed(stored::<PackageSet>(bytes)?.into_vec()),
+            }),
+            Body::Stored | Body::Bytes(_) => None,
+        })
     }
 
     /// What the steps of hosts from class to class mean.

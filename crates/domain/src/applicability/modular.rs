@@ -1,8 +1,6 @@
 //! dnf's module filter: which packages a host sees, given which streams are enabled or default in what it is offered. Packages of
 //! other streams are hidden; a name that an active stream brings is hidden everywhere else, except in hotfix repositories.
 
-use std::collections::BTreeMap;
-
 use super::intern::{IdMap, IdSet, Name, Text, Texts, Version};
 use super::snapshot::{Module, Nevra, Snapshot};
 use crate::host_rules::HostRules;
@@ -86,23 +84,18 @@ fn wanted(snapshots: &[&Snapshot], rules: &HostRules, texts: &Texts) -> IdMap<Te
     streams
 }
 
-/// The builds in force: of every stream the newest one whose requirements hold. Streams that those require are added.
+/// The builds in force: every one of a stream in force whose requirements hold. Streams that those require are added.
 fn choose(modules: &[&Module], streams: &mut IdMap<Text, Text>, rules: &HostRules, texts: &Texts) -> IdSet<usize> {
     for _ in 0..REQUIRES_TURNS_MAX {
-        let mut best: BTreeMap<(Text, Text), usize> = BTreeMap::new();
         let mut added = false;
+        let mut chosen = IdSet::default();
         for (n, module) in modules.iter().enumerate() {
-            if streams.get(&module.name) != Some(&module.stream) || !holds(module, modules, streams, rules, texts, &mut added) {
-                continue;
-            }
-            let slot = best.entry((module.name, module.stream)).or_insert(n);
-            let key = |m: &Module| (m.version, std::cmp::Reverse(texts.get(m.context).to_owned()));
-            if key(module) > key(modules[*slot]) {
-                *slot = n;
+            if streams.get(&module.name) == Some(&module.stream) && holds(module, modules, streams, rules, texts, &mut added) {
+                chosen.insert(n);
             }
         }
         if !added {
-            return best.into_values().collect();
+            return chosen;
         }
     }
     IdSet::default()

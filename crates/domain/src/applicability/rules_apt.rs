@@ -35,12 +35,19 @@ pub(super) struct AptPins {
 
 #[derive(Debug)]
 struct Specific {
-    packages: Vec<Word>,
+    packages: Vec<Meant>,
     what: What,
     priority: i32,
 }
 
-/// A word of `Package:`.
+/// A word of `Package:`: what it matches, and for which architecture: none = the host's own, `any` = all.
+#[derive(Debug)]
+struct Meant {
+    word: Word,
+    arch: Option<String>,
+}
+
+/// A pattern.
 #[derive(Debug)]
 enum Word {
     Glob(String),
@@ -80,7 +87,7 @@ impl AptPins {
                 unsaid -= 1;
             } else {
                 specific.push(Specific {
-                    packages: pin.packages.iter().map(|w| word(w)).collect(),
+                    packages: pin.packages.iter().map(|w| meant(w)).collect(),
                     what,
                     priority: pin.priority,
                 });
@@ -99,10 +106,9 @@ impl AptPins {
     }
 
     /// Of a version that is in these views (none: only installed).
-    fn priority(&self, tables: &Tables, name: &str, source: &str, version: &str, views: &[usize], installed: bool) -> i32 {
-        let _ = tables;
+    fn priority(&self, of: &Pinned<'_>, source: &str, version: &str, views: &[usize], installed: bool) -> i32 {
         let pinned = self.specific.iter().find(|s| {
-            s.packages.iter().any(|w| w.means(name, source))
+            s.packages.iter().any(|m| m.fits(of) && m.word.means(of.name, source))
                 && match &s.what {
                     What::Version(word) => word.is(version),
                     What::Release(matching) => views.iter().any(|v| matching.get(*v).copied().unwrap_or(false)),
@@ -115,6 +121,23 @@ impl AptPins {
         let archives = views.iter().map(|v| self.archives.get(*v).copied().unwrap_or(DEFAULT)).max();
         let own = installed.then_some(INSTALLED);
         archives.max(own).unwrap_or(0)
+    }
+}
+
+/// The package that priorities are asked for.
+struct Pinned<'a> {
+    name: &'a str,
+    arch: &'a str,
+    native: bool,
+}
+
+impl Meant {
+    fn fits(&self, of: &Pinned<'_>) -> bool {
+        match self.arch.as_deref() {
+            None | Some("native") => of.native,
+            Some("any") => true,
+            Some(arch) => arch == of.arch,
+        }
     }
 }
 
@@ -135,12 +158,20 @@ impl Word {
     }
 }
 
+fn meant(text: &str) -> Meant {
+    let (source, text) = match text.strip_prefix("src:") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (name, arch) = match text.rsplit_once(':') {
+        Some((name, arch)) if !arch.ends_with('/') => (name, Some(arch.to_owned())),
+        _ => (text, None),
+    };
+    let word = word(name);
+    Meant { word: if source { Word::Source(Box::new(word)) } else { word }, arch }
+}
+
 fn word(text: &str) -> Word {
-    if let Some(source) = text.strip_prefix("src:") {
-        return Word::Source(Box::new(word(source)));
-    }
-    // An architecture behind the name is not told apart: hosts pin both.
-    let text = text.split_once(':').map_or(text, |(name, _)| name);
     match text.strip_prefix('/').and_then(|t| t.strip_suffix('/')) {
         Some(body) => {
             regex_lite::RegexBuilder::new(body).size_limit(REGEX_SIZE_MAX_BYTES).build().map_or(Word::Never, Word::Regex)
@@ -209,15 +240,17 @@ pub(super) fn offers(tables: &Tables, env: &Env, name: Name, lot: &[PackageKey])
 
 fn offer(tables: &Tables, env: &Env, name: Name, key: PackageKey, own: &Installed) -> Option<Offer> {
     let choices = choices(tables, env, name, own);
-    let (name, current) = (tables.name_text(own.name), tables.versions.rank(own.version));
-    let source = tables.name_text(own.source);
+    let current = tables.versions.rank(own.version);
+    let native = own.arch == env.native || own.arch == tables.all;
+    let of = Pinned { name: tables.name_text(own.name), arch: tables.texts.get(own.arch), native };
+    let (name, source) = (of.name, tables.name_text(own.source));
     let here = choices.iter().find(|c| tables.versions.rank(c.package.version) == current);
     let views = here.map_or(&[][..], |c| &c.views);
     // Newest first, and only a higher priority beats an earlier one, as apt goes through them.
     let mut best: (i32, Option<&Choice<'_>>) = (-1, None);
     let mut own_seen = false;
     let consider_own = |best: &mut (i32, Option<&Choice<'_>>)| {
-        let priority = env.pins.priority(tables, name, source, tables.version_text(own.version), views, true);
+        let priority = env.pins.priority(&of, source, tables.version_text(own.version), views, true);
         if priority != 0 && priority > best.0 {
             *best = (priority, None);
         }
@@ -233,7 +266,7 @@ fn offer(tables: &Tables, env: &Env, name: Name, key: PackageKey, own: &Installe
         }
         let version = tables.version_text(choice.package.version);
         let source = tables.name_text(choice.package.source);
-        let priority = env.pins.priority(tables, name, source, version, &choice.views, false);
+        let priority = env.pins.priority(&of, source, version, &choice.views, false);
         if priority == 0 || priority <= best.0 || (priority < DOWNGRADES && rank < current) {
             continue;
         }

@@ -6,7 +6,7 @@
 
 use super::env::{Env, Managed};
 use super::intern::{NONE, Name, Text, small};
-use super::patterns::{Written, glob, listed, lock_allows};
+use super::patterns::{Written, glob, listed, lock_allows, means};
 use super::snapshot::{Available, AvailableId, BOUNDS, bounded};
 use super::tables::{Installed, PackageKey, Tables};
 use crate::version::{Scheme, compare};
@@ -89,12 +89,10 @@ fn hidden(tables: &Tables, env: &Env, c: &Candidate<'_>) -> Held {
         return Held::Free;
     }
     let (text, repository) = (written(tables, c.package), env.views[c.view].repository.as_str());
-    // A repository's own list of includes stands beside the main one: a package must be in each that there is.
-    let missing = |of: &str| {
-        let mut own = env.rules.includes.iter().filter(|i| i.repository == of).peekable();
-        own.peek().is_some() && !own.any(|i| super::patterns::means(&i.pattern, text))
-    };
-    if listed(&env.rules.excludes, repository, text) || missing("") || missing(repository) {
+    // The main list of includes and the repository's own are one; where there is any, a package must be in it.
+    let includes = || env.rules.includes.iter().filter(|i| i.repository.is_empty() || i.repository == repository);
+    let missing = includes().next().is_some() && !includes().any(|i| means(&i.pattern, text));
+    if listed(&env.rules.excludes, repository, text) || missing {
         return Held::Excluded;
     }
     if lock_allows(&env.rules.locks, text) { Held::Free } else { Held::VersionLock }
@@ -210,6 +208,10 @@ fn best_priority(tables: &Tables, env: &Env, c: &Candidate<'_>) -> bool {
 
 fn zypper(tables: &Tables, env: &Env, installed: &[(PackageKey, &Installed)], all: &[Candidate<'_>]) -> Vec<Offer> {
     let mut out: Vec<Offer> = Vec::new();
+    // libsolv lets no two architectures of a name stand beside each other (SUSE has `-32bit` names), and then changes neither.
+    if installed.iter().any(|(_, own)| own.arch != installed[0].1.arch) {
+        return out;
+    }
     for (key, own) in installed {
         // Of several versions the newest is what is looked at.
         let eldest =
@@ -219,7 +221,7 @@ fn zypper(tables: &Tables, env: &Env, installed: &[(PackageKey, &Installed)], al
         }
         let legal = |c: &&Candidate<'_>| {
             fits(tables, own.arch, c.package.arch)
-                && tables.versions.older(own.version, c.package.version)
+                && tables.versions.at_least(c.package.version, own.version)
                 && (env.rules.vendor_change == Some(true) || same_vendor(tables, own.vendor, c.package.vendor))
         };
         let legal: Vec<&Candidate<'_>> = all.iter().filter(legal).collect();
@@ -228,7 +230,13 @@ fn zypper(tables: &Tables, env: &Env, installed: &[(PackageKey, &Installed)], al
             legal.iter().copied().filter(|c| !locked_candidate(tables, env, c) && !obsoleted(tables, env, c.package)).collect();
         let (pool, held) = if lock { (&legal, Held::Locked) } else { (&free, Held::Free) };
         let Some(best) = pool.iter().map(|c| env.views[c.view].priority).min() else { continue };
-        for c in pool.iter().filter(|c| env.views[c.view].priority == best) {
+        if replaced_from(tables, env, own).is_some_and(|priority| priority < best) {
+            continue;
+        }
+        // What is as new as the installed one counts for the priority and is no update.
+        let newer =
+            |c: &&&Candidate<'_>| env.views[c.view].priority == best && tables.versions.older(own.version, c.package.version);
+        for c in pool.iter().filter(newer) {
             let offer = Offer { from: *key, to: c.id, view: small(c.view), obsoletes: NONE, held };
             // One candidate a package, whatever its architecture.
             match out.iter_mut().find(|o| o.from == *key) {
@@ -242,7 +250,7 @@ fn zypper(tables: &Tables, env: &Env, installed: &[(PackageKey, &Installed)], al
 }
 
 /// libzypp treats vendors as one when they begin with the same known word.
-fn same_vendor(tables: &Tables, a: Text, b: Text) -> bool {
+pub(super) fn same_vendor(tables: &Tables, a: Text, b: Text) -> bool {
     let class = |text: &str| {
         let text = text.to_lowercase();
         ["suse", "opensuse"].into_iter().find(|word| text.starts_with(word)).map_or(text.clone(), str::to_owned)
@@ -280,6 +288,27 @@ fn lock_means(pattern: &str, name: &str, version: &str) -> bool {
             ">" => order == Ok(Greater),
             _ => false,
         }
+}
+
+/// Best priority of a package that obsoletes this one and that the solver may take instead of an update.
+fn replaced_from(tables: &Tables, env: &Env, own: &Installed) -> Option<u32> {
+    let mut best = None;
+    for (view, snapshot) in env.snapshots(tables) {
+        for row in snapshot.obsoleting(own.name) {
+            let by = tables.available.get(row.by);
+            let bound = BOUNDS[usize::from(row.bound).min(BOUNDS.len() - 1)];
+            let takes = by.name != own.name
+                && env.runs(tables.texts.get(by.arch))
+                && (env.rules.vendor_change == Some(true) || same_vendor(tables, own.vendor, by.vendor))
+                && bounded(Scheme::Rpm, tables.version_text(own.version), bound, tables.texts.get(row.version))
+                && !locked_candidate(tables, env, &Candidate { id: row.by, view, package: by });
+            if takes {
+                let priority = env.views[view].priority;
+                best = Some(best.map_or(priority, |old: u32| old.min(priority)));
+            }
+        }
+    }
+    best
 }
 
 /// zypper's solver replaces rather than updates when something it sees obsoletes the candidate.

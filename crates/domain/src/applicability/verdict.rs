@@ -140,6 +140,10 @@ impl Case<'_> {
             let runs = !self.lot.kernel || self.kernel.is_empty() || self.deb_kernel_runs();
             return if runs { self.lot.packages.to_vec() } else { Vec::new() };
         }
+        if self.env.managed == Managed::Zypper && !suse_multi_version(self.tables.name_text(self.lot.name)) {
+            // libsolv asks for every installed package that is older.
+            return self.lot.packages.to_vec();
+        }
         let newest =
             |key: &&PackageKey| !self.lot.packages.iter().any(|other| arch(other) == arch(key) && rank(other) > rank(key));
         self.lot.packages.iter().filter(|key| newest(key) || (self.lot.kernel && self.rpm_kernel_runs(**key))).copied().collect()
@@ -210,9 +214,35 @@ impl Case<'_> {
     fn concerns(&self, own: &Installed, fix: &FixRow, kept: &Kept) -> bool {
         let env = self.env;
         env.is_of(fix.product)
-            && (fix.arch == EMPTY || fix.arch == own.arch)
+            && self.arch_fits(own, fix)
             && self.tables.advisories.counts(kept, |root| env.sees(root))
             && self.module_fits(own, fix, kept)
+            && self.vendor_fits(own, fix, kept)
+    }
+
+    fn arch_fits(&self, own: &Installed, fix: &FixRow) -> bool {
+        if fix.arch == EMPTY || fix.arch == own.arch {
+            return true;
+        }
+        // A patch of SUSE's is about packages without an architecture too, and one without is about all.
+        self.env.managed == Managed::Zypper && (own.arch == self.tables.noarch || fix.arch == self.tables.noarch)
+    }
+
+    /// zypper: a patch whose own repository has the fixed package only from vendors that the host does not change to is not for it.
+    fn vendor_fits(&self, own: &Installed, fix: &FixRow, kept: &Kept) -> bool {
+        if self.env.managed != Managed::Zypper || !kept.feeds.is_empty() || fix.by == NameKind::Source {
+            return true;
+        }
+        let allowed = self.env.rules.vendor_change == Some(true);
+        let views = self.env.views.iter().filter(|v| kept.roots.contains(&v.root));
+        let snapshots = views.filter_map(|v| self.tables.snapshot(v.root));
+        let mut fixed = snapshots
+            .flat_map(|s| s.named(own.name))
+            .map(|id| self.tables.available.get(*id))
+            .filter(|p| self.tables.versions.at_least(p.version, fix.version))
+            .filter(|p| fix.arch == EMPTY || fix.arch == self.tables.noarch || p.arch == fix.arch || p.arch == self.tables.noarch)
+            .peekable();
+        fixed.peek().is_none() || fixed.any(|p| allowed || rules_rpm::same_vendor(self.tables, own.vendor, p.vendor))
     }
 
     fn module_fits(&self, own: &Installed, fix: &FixRow, kept: &Kept) -> bool {
@@ -355,14 +385,14 @@ impl Case<'_> {
             let (k, s) = self.tables.advisories.weight(*advisory);
             (kind, severity) = (kind.min(k), severity.max(s));
         }
-        if self.env.key.scheme == Scheme::Deb && kind == AdvisoryKind::Other && self.from_security(offer.view) {
+        if self.env.key.scheme == Scheme::Deb && kind == AdvisoryKind::Other && self.is_security_archive(offer.view) {
             kind = AdvisoryKind::Security;
         }
         OfferRow { offer, kind, severity, advisories }
     }
 
     /// Debian and Ubuntu put security updates in archives of their own.
-    fn from_security(&self, view: u32) -> bool {
+    fn is_security_archive(&self, view: u32) -> bool {
         let root = self.env.views.get(view as usize).map_or(NONE, |v| v.root);
         self.tables.snapshot(root).is_some_and(|s| {
             let release = &s.release;
@@ -379,6 +409,12 @@ fn version_of(own: &Installed, by: NameKind) -> Version {
 
 fn source_fits(own: &Installed, source: u32, by: NameKind) -> bool {
     by == NameKind::Binary || own.source == source
+}
+
+/// SUSE's kernels, which `multiversion = provides:multiversion(kernel)` keeps beside each other.
+fn suse_multi_version(name: &str) -> bool {
+    const OTHERS: [&str; 4] = ["kernel-core", "kernel-modules", "kernel-firmware", "kernel-headers"];
+    name.starts_with("kernel-") && !OTHERS.iter().any(|other| name.starts_with(other))
 }
 
 /// Of contradicting statements of one closeness the worst counts.

@@ -371,7 +371,7 @@ fn apt_follows_pins_holds_and_archives() {
         pins: vec![
             pin("a", "release n=bookworm-backports", 600),
             pin("d", "version 2.5*", 990),
-            pin("c", "release a=stable", -1),
+            pin("c:any", "release a=stable", -1),
         ],
         ..HostRules::default()
     };

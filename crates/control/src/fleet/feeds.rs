@@ -91,13 +91,11 @@ impl Model {
         for (bucket, entries) in &change.vulnerabilities {
             self.vulnerabilities.put(feed, bucket, entries);
         }
-        for bucket in change.statements_gone.iter().chain(change.statements.iter().map(|(bucket, _)| bucket)) {
-            if self.feeds.get(&feed).is_some_and(|seen| seen.statements.contains_key(bucket)) {
-                self.engine.clear_origin(&bucket_origin(feed, bucket));
-            }
+        for bucket in &change.statements_gone {
+            self.engine.clear_origin(&bucket_origin(feed, bucket));
         }
         for (bucket, entries) in &change.statements {
-            self.engine.put_statements(&bucket_origin(feed, bucket), entries);
+            self.engine.replace_statements(&bucket_origin(feed, bucket), entries);
         }
         self.feeds.insert(feed, change.seen);
     }

@@ -7,9 +7,10 @@ use drydock_domain::applicability::HostInput;
 use drydock_domain::applicability::facts::View;
 use drydock_domain::host_rules::HostRules;
 use drydock_domain::ids::InstanceId;
-use drydock_domain::inventory::{ManagerKind, OsFacts, Package, SectionKind, fingerprint};
+use drydock_domain::inventory::{ManagerKind, OsFacts, PackageSet, SectionKind, fingerprint};
 use drydock_domain::version::Scheme;
 use drydock_store::fleet_hosts::FleetHost;
+use drydock_store::history_memo::Memo;
 use drydock_store::{Connection, inventory};
 use serde::de::DeserializeOwned;
 
@@ -22,14 +23,14 @@ pub(crate) struct HostChange {
     seen: HostSeen,
     os: OsFacts,
     scheme: Scheme,
-    packages: Arc<Vec<Package>>,
+    packages: Arc<PackageSet>,
     rules: Arc<HostRules>,
 }
 
 /// Bodies that were read, for hosts that share them.
 #[derive(Default)]
 pub(crate) struct Bodies {
-    packages: HashMap<String, Arc<Vec<Package>>>,
+    packages: HashMap<String, Arc<PackageSet>>,
     rules: HashMap<String, Arc<HostRules>>,
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn seen(host: &FleetHost, views: Vec<View>) -> Option<HostSeen> {
 /// Reads the bodies of a host; `None` when one is gone meanwhile: the next look finds the new one.
 pub(crate) async fn read(
     c: &mut Connection,
+    memo: &Memo,
     host: &FleetHost,
     seen: HostSeen,
     bodies: &mut Bodies,
@@ -64,7 +66,7 @@ pub(crate) async fn read(
     let packages = match bodies.packages.get(wanted) {
         Some(known) => Arc::clone(known),
         None => {
-            let Some(body) = body::<Vec<Package>>(c, SectionKind::Packages, wanted).await? else { return Ok(None) };
+            let Some(body) = packages(c, memo, wanted).await? else { return Ok(None) };
             let body = Arc::new(body);
             bodies.packages.insert(wanted.clone(), Arc::clone(&body));
             body
@@ -83,6 +85,15 @@ pub(crate) async fn read(
         },
     };
     Ok(Some(HostChange { id: host.inputs.instance, seen, scheme: scheme(os), os: os.clone(), packages, rules }))
+}
+
+/// A set of packages: from what is interned, without its JSON.
+async fn packages(c: &mut Connection, memo: &Memo, fingerprint: &str) -> Result<Option<PackageSet>> {
+    let Some(stored) = inventory::stored_body(c, SectionKind::Packages, fingerprint).await? else { return Ok(None) };
+    match inventory::class_of(&stored)? {
+        Some(class) => Ok(Some(memo.set(c, class).await?)),
+        None => body(c, SectionKind::Packages, fingerprint).await,
+    }
 }
 
 async fn body<T: DeserializeOwned>(c: &mut Connection, kind: SectionKind, fingerprint: &str) -> Result<Option<T>> {
@@ -105,7 +116,7 @@ impl Model {
     /// Puts in a host that changed.
     pub(crate) fn put_host(&mut self, change: HostChange) {
         let scheme = change.scheme;
-        let mut packages: Vec<_> = change.packages.iter().map(|p| self.engine.package(scheme, p)).collect();
+        let mut packages: Vec<_> = change.packages.as_slice().iter().map(|p| self.engine.package(scheme, p)).collect();
         packages.sort_unstable();
         packages.dedup();
         let input = HostInput { os: &change.os, scheme, packages: &packages, rules: &change.rules, views: &change.seen.views };

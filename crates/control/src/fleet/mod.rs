@@ -17,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use drydock_domain::applicability::Fleet;
 use drydock_domain::applicability::facts::View;
 use drydock_domain::ids::{EnvironmentId, FeedId, InstanceId};
+use jiff::Timestamp;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::Control;
@@ -46,8 +47,8 @@ pub(crate) struct FleetPart {
 pub(crate) struct LookedAt {
     /// Of feeds and of sources, counted by this process; `None`: nothing was looked at yet.
     pub(crate) changes: Option<(u64, u64)>,
-    /// Times it was looked whether anything changed.
-    pub(crate) turns: u64,
+    /// When everything was last looked at.
+    pub(crate) all_at: Option<Timestamp>,
 }
 
 /// The picture.
@@ -118,6 +119,11 @@ impl Model {
                 None => "source".to_owned(),
             },
         }
+    }
+
+    /// Does the host see sources of this server? Then what the server says of its updates counts.
+    pub(crate) fn sees_sources(&self, host: InstanceId) -> bool {
+        self.hosts.get(&host).is_some_and(|seen| !seen.views.is_empty())
     }
 
     /// A host's name.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use drydock_domain::ids::InstanceId;
 use drydock_store::fleet_hosts::{self, FleetHost};
 use drydock_store::{advisory_feeds, commit, open_cves};
+use jiff::SignedDuration;
 use tokio::sync::watch;
 
 use crate::Control;
@@ -26,11 +27,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Hosts read at once, count.
 const HOSTS_AT_ONCE: u32 = 500;
-/// Everything is looked at at least every so many turns (a minute when nothing wakes the loop): what other servers on the
-/// same database did is found by it.
-const ALL_EVERY: u64 = 60;
+/// Everything is looked at at least this often: what other servers on the same database did is found by it.
+const ALL_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// More hosts than this changed at once: everything is looked at.
-const HOSTS_ALONE_MAX: usize = 64;
+const HOSTS_ALONE_MAX: usize = 500;
 /// Rows of open CVEs written in one transaction, count.
 const ROWS_AT_ONCE: usize = 500;
 
@@ -62,14 +62,15 @@ pub(super) async fn turn(control: &Control) -> Result<()> {
     let sources = control.content_part().map_or(0, |part| part.changes());
     let changes = (control.fleet().changes(), sources);
     let mut dirty = std::mem::take(&mut *control.fleet().changed_hosts());
-    let all = looked_at.changes != Some(changes) || looked_at.turns.is_multiple_of(ALL_EVERY) || dirty.len() > HOSTS_ALONE_MAX;
-    looked_at.turns = looked_at.turns.wrapping_add(1);
+    let now = control.now();
+    let long_ago = looked_at.all_at.is_none_or(|at| now.duration_since(at).abs() >= ALL_EVERY);
+    let all = looked_at.changes != Some(changes) || long_ago || dirty.len() > HOSTS_ALONE_MAX;
     if !all && dirty.is_empty() {
         return Ok(());
     }
     let done = if all { whole(control).await } else { some(control, &dirty).await };
     match done {
-        Ok(()) if all => looked_at.changes = Some(changes),
+        Ok(()) if all => (looked_at.changes, looked_at.all_at) = (Some(changes), Some(now)),
         Ok(()) => {}
         Err(e) => {
             control.fleet().changed_hosts().append(&mut dirty);
@@ -174,8 +175,9 @@ async fn look_at_feeds(control: &Control, batch: &mut Batch) -> Result<()> {
 
 /// Every snapshot that a pointer is on; those that are new are read.
 async fn look_at_roots(control: &Control, inputs: &DocumentInputs, batch: &mut Batch) -> Result<BTreeMap<String, RootSeen>> {
-    let wanted = inputs.roots();
+    let mut wanted = inputs.roots();
     let Ok(part) = control.content_part() else { return Ok(BTreeMap::new()) };
+    let mut broken = Vec::new();
     for (root, (_, format)) in &wanted {
         let known = control.fleet().model().await.as_ref().is_some_and(|m| m.roots.contains_key(root));
         if known {
@@ -184,12 +186,14 @@ async fn look_at_roots(control: &Control, inputs: &DocumentInputs, batch: &mut B
         let (content, wanted, format) = (part.content().clone(), root.clone(), *format);
         match blocking("read a snapshot", move || roots::read(&content, &wanted, format)).await? {
             Ok(read) => batch.roots_read.push(read),
-            // Damaged or collected: hosts that see it get what the other sources have, and the log says so.
+            // Damaged or collected: hosts that see it get what the other sources have, until it can be read.
             Err(error) => {
-                tracing::error!(root, error = %chain(&error), "a snapshot cannot be read; its packages count for nothing")
+                tracing::error!(root, error = %chain(&error), "a snapshot cannot be read; its packages count for nothing");
+                broken.push(root.clone());
             }
         }
     }
+    wanted.retain(|root, _| !broken.contains(root));
     let wanted: BTreeMap<String, RootSeen> = wanted.into_iter().map(|(root, (seen, _))| (root, seen)).collect();
     Ok(wanted)
 }
@@ -214,7 +218,7 @@ async fn look_at_host(
     if same {
         return Ok(());
     }
-    let change = hosts::read(&mut *control.read().await?, host, seen, bodies).await?;
+    let change = hosts::read(&mut *control.read().await?, control.history(), host, seen, bodies).await?;
     batch.hosts.extend(change);
     Ok(())
 }

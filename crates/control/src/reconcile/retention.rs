@@ -1,7 +1,8 @@
 //! Old rows that nobody needs: used idempotency keys, inventory bodies that no instance points at, and the inventory
-//! history of long ago. Also the one thing that is begun here: the histories of hosts from before there were any.
+//! history of long ago, sets of open CVEs that are true of no host. Also the one thing that is begun here: the histories
+//! of hosts from before there were any.
 
-use drydock_store::{commit, history_timelines, history_writer, idempotency, inventory};
+use drydock_store::{commit, history_timelines, history_writer, idempotency, inventory, open_cves};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Control;
@@ -67,5 +68,6 @@ async fn rows(control: &Control) -> Result<()> {
     let mut tx = control.begin().await?;
     idempotency::forget(&mut tx, before(KEYS_KEPT_HOURS)).await?;
     inventory::forget_unused(&mut tx, before(BODIES_KEPT_HOURS)).await?;
+    open_cves::forget_unused(&mut tx, before(BODIES_KEPT_HOURS)).await?;
     Ok(commit(tx).await?)
 }

@@ -5,6 +5,7 @@
 //! it may legally change to (vendor, architecture, newer), the best priority, then the newest.
 
 use super::env::{Env, Managed};
+use super::facts::Bound;
 use super::intern::{NONE, Name, Text, small};
 use super::patterns::{Written, glob, listed, lock_allows, means};
 use super::snapshot::{Available, AvailableId, BOUNDS, bounded};
@@ -226,16 +227,19 @@ fn zypper(tables: &Tables, env: &Env, installed: &[(PackageKey, &Installed)], al
         };
         let legal: Vec<&Candidate<'_>> = all.iter().filter(legal).collect();
         let lock = locked(tables, env, own);
-        let free: Vec<&Candidate<'_>> =
-            legal.iter().copied().filter(|c| !locked_candidate(tables, env, c) && !obsoleted(tables, env, c.package)).collect();
+        let free: Vec<&Candidate<'_>> = legal.iter().copied().filter(|c| !locked_candidate(tables, env, c)).collect();
         let (pool, held) = if lock { (&legal, Held::Locked) } else { (&free, Held::Free) };
         let Some(best) = pool.iter().map(|c| env.views[c.view].priority).min() else { continue };
-        if replaced_from(tables, env, own).is_some_and(|priority| priority < best) {
+        let replacing = replacing(tables, env, own);
+        if replacing.iter().any(|by| by.priority < best) {
             continue;
         }
-        // What is as new as the installed one counts for the priority and is no update.
-        let newer =
-            |c: &&&Candidate<'_>| env.views[c.view].priority == best && tables.versions.older(own.version, c.package.version);
+        // Of one priority, what obsoletes the newer version too goes before it; what is as new as the installed one is no update.
+        let newer = |c: &&&Candidate<'_>| {
+            env.views[c.view].priority == best
+                && tables.versions.older(own.version, c.package.version)
+                && !replacing.iter().any(|by| by.priority == best && by.replaces(tables, c.package))
+        };
         for c in pool.iter().filter(newer) {
             let offer = Offer { from: *key, to: c.id, view: small(c.view), obsoletes: NONE, held };
             // One candidate a package, whatever its architecture.
@@ -290,9 +294,21 @@ fn lock_means(pattern: &str, name: &str, version: &str) -> bool {
         }
 }
 
-/// Best priority of a package that obsoletes this one and that the solver may take instead of an update.
-fn replaced_from(tables: &Tables, env: &Env, own: &Installed) -> Option<u32> {
-    let mut best = None;
+/// A package that obsoletes an installed one and that zypper's solver may take instead of an update.
+struct Replacing {
+    priority: u32,
+    bound: Bound,
+    limit: Text,
+}
+
+impl Replacing {
+    fn replaces(&self, tables: &Tables, package: &Available) -> bool {
+        bounded(Scheme::Rpm, tables.version_text(package.version), self.bound, tables.texts.get(self.limit))
+    }
+}
+
+fn replacing(tables: &Tables, env: &Env, own: &Installed) -> Vec<Replacing> {
+    let mut out = Vec::new();
     for (view, snapshot) in env.snapshots(tables) {
         for row in snapshot.obsoleting(own.name) {
             let by = tables.available.get(row.by);
@@ -303,23 +319,9 @@ fn replaced_from(tables: &Tables, env: &Env, own: &Installed) -> Option<u32> {
                 && bounded(Scheme::Rpm, tables.version_text(own.version), bound, tables.texts.get(row.version))
                 && !locked_candidate(tables, env, &Candidate { id: row.by, view, package: by });
             if takes {
-                let priority = env.views[view].priority;
-                best = Some(best.map_or(priority, |old: u32| old.min(priority)));
+                out.push(Replacing { priority: env.views[view].priority, bound, limit: row.version });
             }
         }
     }
-    best
-}
-
-/// zypper's solver replaces rather than updates when something it sees obsoletes the candidate.
-fn obsoleted(tables: &Tables, env: &Env, package: &Available) -> bool {
-    env.snapshots(tables).any(|(_, snapshot)| {
-        snapshot.obsoleting(package.name).iter().any(|row| {
-            let by = tables.available.get(row.by);
-            let bound = BOUNDS[usize::from(row.bound).min(BOUNDS.len() - 1)];
-            by.name != package.name
-                && env.runs(tables.texts.get(by.arch))
-                && bounded(Scheme::Rpm, tables.version_text(package.version), bound, tables.texts.get(row.version))
-        })
-    })
+    out
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use drydock_control::records::{InstanceQuery, PageQuery};
-use drydock_control::{AddedView, Error, ErrorKind, SectionBodyIn, SectionIn};
+use drydock_control::{AddedView, Error, ErrorKind, ImportAsk, SectionBodyIn, SectionIn};
 use drydock_domain::access::Role;
 use drydock_domain::group::GroupSpec;
 use drydock_domain::inventory::{ManagerKind, OsFacts, fingerprint};
@@ -31,8 +31,12 @@ async fn says(w: &World, host: &Host, os: (&str, &str), packages: &[(&str, &str)
         ..OsFacts::default()
     };
     report(w, host, "os", &serde_json::to_value(facts).expect("JSON")).await;
-    let set: Vec<Value> =
-        packages.iter().map(|(name, version)| json!({"name": name, "arch": "x86_64", "version": version})).collect();
+    // dpkg names the source package, by which Debian's advisories speak.
+    let source = |name: &str, version: &str| if os.0 == "debian" { format!("{name} {version}") } else { String::new() };
+    let arch = if os.0 == "debian" { "amd64" } else { "x86_64" };
+    let package =
+        |(name, version): &(&str, &str)| json!({"name": name, "arch": arch, "version": version, "source": source(name, version)});
+    let set: Vec<Value> = packages.iter().map(package).collect();
     report(w, host, "packages", &json!(set)).await;
     report(w, host, "updates", &json!({ "updates": updates })).await;
 }
@@ -55,6 +59,7 @@ async fn fleet(w: &World) -> Vec<Host> {
         zone: None,
     };
     w.control.edit_instance(&w.server(), "h1", edit(&[("env", "prod")]), None).await.expect("edited");
+    w.settle().await;
     hosts
 }
 
@@ -211,4 +216,38 @@ async fn a_group_is_filled_with_what_matches_and_fits() {
     let denied = w.control.add_matching(&viewer, "web", "inventory", false).await.expect_err("may not");
     assert_eq!(denied.kind(), ErrorKind::Forbidden);
     assert_eq!(add(&w, "none", "inventory", false).await.expect_err("no group").kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn vulnerabilities_and_advisories_are_answered_by_the_server() {
+    let w = World::new().await;
+    fleet(&w).await;
+    assert!(search(&w, "cve CVE-2026-0009 or advisory DSA-9001-1").await.is_empty());
+    let feed = json!({
+        "id": "DSA-9001-1", "summary": "openssl - security update", "modified": "2026-02-01T00:00:00Z",
+        "published": "2026-02-01T00:00:00Z", "upstream": ["DEBIAN-CVE-2026-0009"],
+        "affected": [{ "package": { "ecosystem": "Debian:12", "name": "openssl" },
+            "ranges": [{ "type": "ECOSYSTEM", "events": [{ "introduced": "0" }, { "fixed": "3.0.15-1~deb12u1" }] }] }]
+    });
+    let file = w.dir.path().join("osv.json");
+    std::fs::write(&file, feed.to_string()).expect("written");
+    w.control.import_feed(&w.server(), "debian", &ImportAsk::default(), &file).await.expect("imported");
+    w.settle().await;
+    for filter in ["cve CVE-2026-0009", "cve CVE-2026-*", "advisory DSA-9001-1", "advisory DSA-* and os.id = debian"] {
+        assert_eq!(search(&w, filter).await, ["h4"], "{filter}");
+    }
+    assert_eq!(search(&w, "inventory and not cve CVE-*").await, ["h1", "h2", "h3"]);
+    assert_eq!(search(&w, "advisory DSA-9001-1 or advisory ELSA-2026-7").await, ["h1", "h2", "h4"], "hosts say, too");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_yet_says_so() {
+    let mut w = World::new().await;
+    fleet(&w).await;
+    w.restart().await;
+    let early = try_search(&w, "cve CVE-2026-0009", InstanceQuery::default()).await.expect_err("no picture yet");
+    assert_eq!(early.kind(), ErrorKind::Unavailable);
+    assert_eq!(search(&w, "package openssl < 3.0.14").await, ["h1", "h2"], "that is in the store");
+    w.settle().await;
+    assert!(search(&w, "cve CVE-2026-0009").await.is_empty());
 }

@@ -1,12 +1,12 @@
-//! What answers the questions of a filter that a host's row does not: which packages are installed, which updates and
-//! advisories are open. One trait, so that a better source (interned package sets, the server's own applicability) takes
-//! the place of the stored sections without a change elsewhere.
+//! What answers the questions of a filter that a host's row does not: which packages are installed, which updates,
+//! advisories and vulnerabilities are open. One trait, so that a better source takes the place of another without a change
+//! elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use drydock_domain::inventory::SectionKind;
-use drydock_domain::query::{QUERY_TERMS_MAX, SectionTerm, scheme_of};
+use drydock_domain::query::{Glob, QUERY_TERMS_MAX, SectionTerm, scheme_of};
 use drydock_domain::version::Scheme;
 use drydock_store::candidates::Candidate;
 use drydock_store::inventory;
@@ -34,6 +34,12 @@ impl Answers {
         self.0 |= u128::from(yes) << term;
     }
 
+    /// Replaces the answer.
+    fn put(&mut self, term: usize, yes: bool) {
+        self.0 &= !(1 << term);
+        self.set(term, yes);
+    }
+
     fn add(&mut self, other: Answers) {
         self.0 |= other.0;
     }
@@ -41,19 +47,63 @@ impl Answers {
 
 /// Answers terms about the inventory of hosts.
 pub(super) trait Facts: Sync {
-    /// Can it answer this term at all? The refusal says why not.
-    fn knows(&self, term: &SectionTerm) -> std::result::Result<(), &'static str>;
-
     /// The answers for each host, in the hosts' order.
     fn ask(&self, terms: &[&SectionTerm], hosts: &[&Candidate]) -> impl Future<Output = Result<Vec<Answers>>> + Send;
 }
 
 /// Answers from the sections that hosts have sent. Hosts with equal sections are looked at once.
-pub(super) struct StoredSections<'a>(&'a Control);
+struct StoredSections<'a>(&'a Control);
+
+/// What this server decides itself: open vulnerabilities, advisories, and the updates of hosts that see its sources. The
+/// rest, and what hosts say of their advisories, is in their sections.
+struct OwnVerdict<'a>(StoredSections<'a>);
 
 impl Control {
     pub(super) fn facts(&self) -> impl Facts {
-        StoredSections(self)
+        OwnVerdict(StoredSections(self))
+    }
+}
+
+impl Facts for OwnVerdict<'_> {
+    async fn ask(&self, terms: &[&SectionTerm], hosts: &[&Candidate]) -> Result<Vec<Answers>> {
+        let mut answers = self.0.ask(terms, hosts).await?;
+        if terms.iter().all(|term| matches!(term, SectionTerm::Package(_))) {
+            return Ok(answers);
+        }
+        let model = self.0.0.fleet_model().await?;
+        for (n, term) in terms.iter().enumerate() {
+            match term {
+                SectionTerm::Package(_) => {}
+                SectionTerm::Update(name) => {
+                    for (host, answer) in hosts.iter().zip(&mut answers).filter(|(host, _)| model.sees_sources(host.id)) {
+                        let report = model.engine.host(host.id).unwrap_or_default();
+                        let mut free = report.updates.iter().filter(|u| u.held.is_empty());
+                        answer.put(n, free.any(|u| name.matches(&u.name)));
+                    }
+                }
+                SectionTerm::Advisory(id) => {
+                    let named = ids(id, || model.engine.advisory_totals().into_iter().map(|t| t.id).collect());
+                    let open = named.iter().flat_map(|id| model.engine.hosts_of_advisory(id));
+                    let open: HashSet<_> = open.map(|(host, _)| host).collect();
+                    hosts.iter().zip(&mut answers).for_each(|(host, answer)| answer.set(n, open.contains(&host.id)));
+                }
+                SectionTerm::Cve(id) => {
+                    let named = ids(id, || model.engine.vulnerability_totals().into_iter().map(|t| t.id).collect());
+                    let open = named.iter().flat_map(|id| model.engine.hosts_of_vulnerability(id));
+                    let open: HashSet<_> = open.map(|(host, _)| host).collect();
+                    hosts.iter().zip(&mut answers).for_each(|(host, answer)| answer.set(n, open.contains(&host.id)));
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// The ids that a filter names: one, or all known ones that match.
+fn ids(wanted: &Glob, known: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    match wanted.exact() {
+        Some(one) => vec![one.to_owned()],
+        None => known().into_iter().filter(|id| wanted.matches(id)).collect(),
     }
 }
 
@@ -61,13 +111,6 @@ impl Control {
 type Class<'a> = (&'a str, Option<Scheme>);
 
 impl Facts for StoredSections<'_> {
-    fn knows(&self, term: &SectionTerm) -> std::result::Result<(), &'static str> {
-        match term.section() {
-            Some(_) => Ok(()),
-            None => Err("this server does not know yet which hosts are open to a CVE; ask for the advisory that closes it"),
-        }
-    }
-
     async fn ask(&self, terms: &[&SectionTerm], hosts: &[&Candidate]) -> Result<Vec<Answers>> {
         let mut answers = vec![Answers::default(); hosts.len()];
         for kind in [SectionKind::Packages, SectionKind::Updates] {

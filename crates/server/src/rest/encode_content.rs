@@ -2,9 +2,9 @@
 
 use drydock_api::rest;
 use drydock_control::{
-    AddedView, CollectView, ContentJobView, DiffCounts, DiffView, EnvironmentView, Freed, GroupMemberView, GroupView, InstanceSourceView,
-    InstanceSourcesView, LeftOut, MoveView, PointerMoveView, PointerView, PromotionView, RepositoryKeyView, SnapshotRef, SnapshotView,
-    SourceView, UnitPage,
+    AddedView, CollectView, ContentJobView, DiffCounts, DiffView, EnvironmentView, Freed, GroupMemberView, GroupView,
+    InstanceSourceView, InstanceSourcesView, LeftOut, MoveView, PointerMoveView, PointerView, PromotionView, RepositoryKeyView,
+    SnapshotRef, SnapshotView, SourceView, UnitPage,
 };
 
 /// A number that a person counts up by one each time.

@@ -42,6 +42,8 @@ pub struct JobForm {
     pub prefixes: String,
     /// Managed instance groups, one per line.
     pub groups: String,
+    /// A filter over instances and their inventory; empty = none.
+    pub query: String,
     /// `security`, `all`, `advisories` or `packages`.
     pub what: String,
     /// Advisory and CVE ids, one per line.
@@ -106,6 +108,7 @@ impl JobForm {
             zones: f.area("zones"),
             prefixes: f.area("prefixes"),
             groups: f.area("groups"),
+            query: f.text("query"),
             what: f.text("what"),
             advisories: f.area("advisories"),
             install: f.area("install"),
@@ -152,6 +155,7 @@ impl JobForm {
                 zones: entries(&self.zones),
                 instance_name_prefixes: entries(&self.prefixes),
                 groups: entries(&self.groups),
+                query: Some(self.query.clone()).filter(|q| !q.is_empty()),
                 ..InstanceFilter::default()
             },
             _ => {
@@ -299,6 +303,8 @@ impl JobForm {
             "prefixes"
         } else if starts("instanceFilter.groups") {
             "groups"
+        } else if starts("instanceFilter.query") {
+            "query"
         } else if starts("advisories") || starts("cves") {
             "advisories"
         } else if starts("packages.install") {
@@ -385,6 +391,7 @@ impl JobForm {
             zones: f.zones.join("\n"),
             prefixes: f.instance_name_prefixes.join("\n"),
             groups: f.groups.join("\n"),
+            query: f.query.clone().unwrap_or_default(),
             what: what_of(c).into(),
             advisories: c.cves.iter().chain(&c.advisories).cloned().collect::<Vec<_>>().join("\n"),
             install: c.packages.as_ref().map(|p| p.install.join("\n")).unwrap_or_default(),
@@ -585,6 +592,7 @@ mod tests {
             labels: "env=prod, role=web\nenv=dev".into(),
             zones: "z1".into(),
             prefixes: "web-".into(),
+            query: "package openssl < 3".into(),
             excludes: "kernel*\n/^lib/".into(),
             concurrency: "10".into(),
             concurrency_unit: "percent".into(),

@@ -23,6 +23,21 @@ async fn the_overview_counts_and_leads_to_the_lists() {
     browser.page("/instances?need=findings").await.has("No instance matches");
     browser.page("/instances?label=env%3Dprod&zone=zone-a&q=WEB").await.has("web-1").lacks("db-1");
     browser.page("/instances?label=oops").await.has("is not written as key=value").has(r#"value="oops""#);
+    let filtered = browser.page("/instances?filter=package+openssl+%3D+3.0.*+and+reboot").await;
+    filtered
+        .has("web-1")
+        .lacks("db-1")
+        .has("/patch-jobs/new?what=security&#38;query=package%20openssl%20%3D%203.0.%2A%20and%20reboot");
+    let refused = browser.page("/instances?filter=pakage+openssl").await;
+    refused
+        .has("did you mean package?")
+        .has(r#"aria-describedby="filter-error""#)
+        .has(r#"value="pakage openssl""#)
+        .lacks("web-1");
+    let form = browser.page("/patch-jobs/new?what=security&query=package+openssl+%3C+3.0.18").await;
+    form.has(r#"value="filter" checked"#).has(r#"value="package openssl &#60; 3.0.18""#);
+    let form = [("target", "filter"), ("query", "pakage openssl"), ("what", "all"), ("reboot", "DEFAULT")];
+    browser.post("/patch-jobs", &form).await.has("did you mean package?").has(r#"id="query-error""#);
     browser.page("/overview/live").await.has("need security updates").lacks("<html");
 }
 

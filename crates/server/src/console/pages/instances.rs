@@ -50,9 +50,13 @@ pub struct Filter {
     #[serde(default)]
     need: String,
     #[serde(default)]
+    filter: String,
+    #[serde(default)]
     cursor: Option<String>,
     #[serde(skip)]
     label_error: Option<String>,
+    #[serde(skip)]
+    filter_error: Option<String>,
 }
 
 impl Filter {
@@ -67,7 +71,7 @@ impl Filter {
     }
 
     fn active(&self) -> bool {
-        [&self.q, &self.label, &self.zone, &self.state, &self.need].iter().any(|t| !t.is_empty())
+        [&self.q, &self.label, &self.zone, &self.state, &self.need, &self.filter].iter().any(|t| !t.is_empty())
     }
 
     fn page_url(&self, cursor: &str) -> String {
@@ -77,6 +81,7 @@ impl Filter {
             ("zone", &self.zone),
             ("state", &self.state),
             ("need", &self.need),
+            ("filter", &self.filter),
             ("cursor", cursor),
         ];
         let query: Vec<String> =
@@ -84,13 +89,16 @@ impl Filter {
         format!("/instances?{}", query.join("&"))
     }
 
-    /// A patch job on the same instances, where a job's filter can say the same: labels and zone only.
+    /// A patch job on the same instances, where a job's filter can say the same: labels, zone and filter.
     fn job_url(&self) -> Option<String> {
-        let narrow = self.label.is_empty() && self.zone.is_empty();
-        if narrow || !self.q.is_empty() || !self.need.is_empty() || !self.state.is_empty() || self.label_error.is_some() {
+        let narrow = self.label.is_empty() && self.zone.is_empty() && self.filter.is_empty();
+        let wrong = self.label_error.is_some() || self.filter_error.is_some();
+        if narrow || wrong || !self.q.is_empty() || !self.need.is_empty() || !self.state.is_empty() {
             return None;
         }
-        Some(format!("/patch-jobs/new?what=security&labels={}&zone={}", form_encode(&self.label), form_encode(&self.zone)))
+        let pairs = [("labels", &self.label), ("zone", &self.zone), ("query", &self.filter)];
+        let said = pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("&{k}={}", form_encode(v)));
+        Some(format!("/patch-jobs/new?what=security{}", said.collect::<String>()))
     }
 
     fn query(&mut self) -> InstanceQuery {
@@ -144,7 +152,19 @@ pub async fn list(who: Signed, Query(mut f): Query<Filter>) -> Result<Html<impl 
     let mut query = f.query();
     let mut rows = Vec::new();
     for _ in 0..SCAN_READS_MAX {
-        let page = who.control().list_instances(&who.ctx, &query).await.map_err(|e| who.fail(e))?;
+        let found = match f.filter.trim() {
+            "" => who.control().list_instances(&who.ctx, &query).await,
+            filter => who.control().search_instances(&who.ctx, &query, filter).await,
+        };
+        let page = match found {
+            // Nothing is listed beside a filter that means nothing: those would be the wrong instances.
+            Err(e) if e.fields().iter().any(|f| f.field == "filter") => {
+                f.filter_error = Some(sentence(&e.fields()[0].message));
+                query.page.cursor = None;
+                break;
+            }
+            other => other.map_err(|e| who.fail(e))?,
+        };
         rows.extend(page.items.iter().filter(|i| has_need(i, &f.need)).map(|i| InstanceRow::new(i, who.ctx.now)));
         query.page.cursor = page.next_cursor;
         if query.page.cursor.is_none() || rows.len() >= PAGE_ROWS as usize {

@@ -64,9 +64,10 @@ pub async fn form(who: Signed, RawQuery(query): RawQuery) -> Result<Response, Fa
     f.advisories = [q.all("advisory"), q.all("cve")].concat().join("\n");
     f.instances = q.all("instance").join("\n");
     let (labels, zone, groups) = (q.text("labels"), q.text("zone"), q.all("group").join("\n"));
-    if !labels.is_empty() || !zone.is_empty() || !groups.is_empty() {
+    let query = q.text("query");
+    if ![&labels, &zone, &groups, &query].iter().all(|t| t.is_empty()) {
         f.target = "filter".into();
-        (f.labels, f.zones, f.groups) = (labels, zone, groups);
+        (f.labels, f.zones, f.groups, f.query) = (labels, zone, groups, query);
     }
     Ok(Html(FormPage::new(&who, f)).into_response())
 }

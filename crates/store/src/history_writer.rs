@@ -22,6 +22,9 @@ const NUMBER_MAX: i64 = i32::MAX as i64;
 /// Rows deleted in one statement, count.
 const DELETE_CHUNK_ROWS: usize = 1000;
 
+/// A set and its class.
+type Known = (Arc<[PackageId]>, ClassId);
+
 /// A package set as it was reported.
 #[derive(Debug, Clone)]
 pub enum Reported {
@@ -41,7 +44,7 @@ pub struct Writer {
     fresh_packages: HashMap<Box<[u8]>, Arc<Interned>>,
     fresh_classes: HashMap<ClassId, Arc<Decoded>>,
     /// Sets whose class is known, by digest; what shares a digest is compared.
-    by_digest: HashMap<i64, Vec<(Arc<[PackageId]>, ClassId)>>,
+    by_digest: HashMap<i64, Vec<Known>>,
 }
 
 /// What became known; remembered once it is committed.

@@ -160,7 +160,7 @@ impl Fleet {
                     }
                 }
             }
-            if day % 30 == 0 {
+            if day.is_multiple_of(30) {
                 for _ in 0..60 {
                     let i = self.rng.below(NAMES);
                     self.newest[distribution][i].0 += 1;
@@ -190,13 +190,7 @@ fn update(state: &State, newest: &[(u16, u16)], full: bool) -> State {
     let mut items = Vec::with_capacity(state.items.len());
     for (i, release) in state.items.iter() {
         let (any, security) = newest[usize::from(*i)];
-        let due = if full {
-            any
-        } else if security > *release {
-            any
-        } else {
-            *release
-        };
+        let due = if full || security > *release { any } else { *release };
         items.push((*i, due.max(*release)));
         // The kernel before stays, the one before that goes.
         if *i == 0 && due > *release {

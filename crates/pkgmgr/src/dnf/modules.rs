@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn the_files_of_dnf_are_read() {
         let two = "[nodejs]\nname=nodejs\nstream=18\nprofiles=devel, common\nstate=enabled\n\n[perl]\nstream=\nprofiles=\nstate=disabled\n";
-        let found: BTreeMap<_, _> = parse(two).into_iter().collect();
+        let found: BTreeMap<_, _> = parse(two).collect();
         assert_eq!(found["nodejs"].to_string(), "18 enabled, profiles common, devel");
         assert_eq!(found["perl"], ModuleState { status: ModuleStatus::Disabled, ..Default::default() });
         // Reset modules keep a file that says nothing; what stands in front of a section belongs to none.

@@ -18,8 +18,17 @@ use crate::version::Scheme;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Managed {
     Apt,
+    /// dnf 4 and yum.
     Dnf,
     Zypper,
+    Dnf5,
+}
+
+impl Managed {
+    /// Does it filter by module streams, exclude and lock as dnf does?
+    pub fn is_dnf(self) -> bool {
+        matches!(self, Managed::Dnf | Managed::Dnf5)
+    }
 }
 
 /// What makes two hosts one kind.
@@ -39,6 +48,7 @@ impl EnvKey {
         let managed = match (scheme, os.managers.first()) {
             (Scheme::Deb, _) => Managed::Apt,
             (Scheme::Rpm, Some(ManagerKind::Zypper)) => Managed::Zypper,
+            (Scheme::Rpm, Some(ManagerKind::Dnf5)) => Managed::Dnf5,
             (Scheme::Rpm, _) => Managed::Dnf,
         };
         EnvKey {
@@ -119,9 +129,10 @@ impl Env {
     /// Makes module filter and pins of what the views hold now.
     pub fn compile(&mut self, tables: &Tables) {
         let seen: Vec<&Snapshot> = self.snapshots(tables).map(|(_, s)| s).collect();
-        self.modular = match self.managed {
-            Managed::Dnf => Modular::new(&seen, &self.rules, &self.key.architecture, &tables.texts),
-            _ => Modular::default(),
+        self.modular = if self.managed.is_dnf() {
+            Modular::new(&seen, &self.rules, &self.key.architecture, &tables.texts)
+        } else {
+            Modular::default()
         };
         self.pins = match self.managed {
             Managed::Apt => AptPins::new(self, tables),

@@ -21,6 +21,7 @@ mod persist;
 mod report;
 mod rules_apt;
 mod rules_rpm;
+mod settled;
 mod snapshot;
 mod tables;
 mod verdict;
@@ -33,5 +34,6 @@ pub use report::{
     AdvisoryPackage, AdvisoryTotal, HostAdvisory, HostReport, HostUpdate, HostVulnerability, OpenPackage, Stats,
     VulnerabilityTotal,
 };
+pub use settled::{SettledPackage, SettledVulnerability};
 pub use tables::PackageKey;
 pub use verdict::OpenState;

@@ -18,7 +18,7 @@ const SCHEMES: [Scheme; 2] = [Scheme::Rpm, Scheme::Deb];
 const KINDS: [AdvisoryKind; 4] = [AdvisoryKind::Security, AdvisoryKind::Bugfix, AdvisoryKind::Enhancement, AdvisoryKind::Other];
 const BYS: [NameKind; 2] = [NameKind::Binary, NameKind::Source];
 const STATUSES: [Status; 5] = [Status::Affected, Status::NotAffected, Status::Fixed, Status::UnderInvestigation, Status::WontFix];
-const MANAGED: [Managed; 3] = [Managed::Apt, Managed::Dnf, Managed::Zypper];
+const MANAGED: [Managed; 4] = [Managed::Apt, Managed::Dnf, Managed::Zypper, Managed::Dnf5];
 
 fn one_of<T: Copy>(r: &mut Reader<'_>, all: &[T], what: &'static str) -> Result<T, BadState> {
     Ok(all[r.id(all.len(), what)? as usize])

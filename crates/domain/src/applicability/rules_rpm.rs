@@ -148,14 +148,21 @@ fn latest_updates(
     all: &[Candidate<'_>],
     held: Held,
 ) -> Vec<Offer> {
-    let Some(best) = all.iter().map(|c| env.views[c.view].priority).min() else { return Vec::new() };
     let mut out: Vec<Offer> = Vec::new();
-    for c in all.iter().filter(|c| env.views[c.view].priority == best) {
+    for c in all.iter().filter(|c| !outranked(env, c, all)) {
         let Some(from) = replaces(tables, installed, c.package) else { continue };
         let offer = Offer { from, to: c.id, view: small(c.view), obsoletes: NONE, held };
         keep_latest(tables, &mut out, offer);
     }
     out
+}
+
+/// Has a repository of better priority the same name (dnf 5: of the same architecture)?
+fn outranked(env: &Env, c: &Candidate<'_>, all: &[Candidate<'_>]) -> bool {
+    let own = env.views[c.view].priority;
+    all.iter().any(|other| {
+        env.views[other.view].priority < own && (env.managed != Managed::Dnf5 || other.package.arch == c.package.arch)
+    })
 }
 
 /// Keeps the newest of each name and architecture; of equal ones the first view's.
@@ -182,7 +189,9 @@ fn obsoleters(tables: &Tables, env: &Env, name: Name, installed: &[(PackageKey, 
             let candidate = Candidate { id: row.by, view, package };
             let bound = BOUNDS[usize::from(row.bound).min(BOUNDS.len() - 1)];
             let limit = tables.texts.get(row.version);
-            let meets = |own: &Installed| bounded(Scheme::Rpm, tables.version_text(own.version), bound, limit);
+            let meets = |own: &Installed| {
+                bounded(Scheme::Rpm, tables.version_text(own.version), bound, limit) && !unseen(tables, env, own)
+            };
             if package.name == name
                 || !env.runs(tables.texts.get(package.arch))
                 || !installed.iter().any(|(_, own)| meets(own))
@@ -199,12 +208,18 @@ fn obsoleters(tables: &Tables, env: &Env, name: Name, installed: &[(PackageKey, 
     out.extend(found);
 }
 
+/// dnf takes no notice of installed packages that the main configuration excludes.
+fn unseen(tables: &Tables, env: &Env, own: &Installed) -> bool {
+    let text =
+        Written { name: tables.name_text(own.name), version: tables.version_text(own.version), arch: tables.texts.get(own.arch) };
+    env.rules.excludes.iter().any(|e| e.repository.is_empty() && means(&e.pattern, text))
+}
+
 /// Does the candidate come from a repository of the best priority that has its name?
 fn best_priority(tables: &Tables, env: &Env, c: &Candidate<'_>) -> bool {
-    let own = env.views[c.view].priority;
-    !candidates(tables, env, c.package.name)
-        .iter()
-        .any(|other| env.views[other.view].priority < own && hidden(tables, env, other) == Held::Free)
+    let mut seen = candidates(tables, env, c.package.name);
+    seen.retain(|other| hidden(tables, env, other) == Held::Free);
+    !outranked(env, c, &seen)
 }
 
 fn zypper(tables: &Tables, env: &Env, installed: &[(PackageKey, &Installed)], all: &[Candidate<'_>]) -> Vec<Offer> {

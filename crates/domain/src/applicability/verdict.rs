@@ -99,7 +99,7 @@ pub(super) fn judge(tables: &Tables, env: &Env, lot: LotId, kernel: &str) -> Ver
     let lot = &tables.lots[lot as usize];
     let offers = match env.managed {
         Managed::Apt => rules_apt::offers(tables, env, lot.name, &lot.packages),
-        Managed::Dnf | Managed::Zypper => rules_rpm::offers(tables, env, lot.name, &lot.packages),
+        Managed::Dnf | Managed::Dnf5 | Managed::Zypper => rules_rpm::offers(tables, env, lot.name, &lot.packages),
     };
     let case = Case { tables, env, lot, offers: &offers, kernel };
     let mut out = Verdict::default();
@@ -111,6 +111,35 @@ pub(super) fn judge(tables: &Tables, env: &Env, lot: LotId, kernel: &str) -> Ver
     out.open.sort_unstable_by_key(|row| (row.vuln, row.package));
     out.offers = offers.iter().map(|offer| case.described(*offer, &out.advisories)).collect();
     out
+}
+
+/// A vulnerability that concerns a package and is not open in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SettledRow {
+    pub vuln: VulnId,
+    pub package: PackageKey,
+    /// It was, and the fix is installed; `false`: the vendor says that it never was.
+    pub affected: bool,
+    pub justification: Text,
+}
+
+/// What is settled in a lot. Not remembered: somebody asks for one host at a time.
+pub(super) fn settled(tables: &Tables, env: &Env, lot: LotId, kernel: &str) -> Vec<SettledRow> {
+    // What is offered changes how an open one stands, not whether it is open.
+    let case = Case { tables, env, lot: &tables.lots[lot as usize], offers: &[], kernel };
+    let mut out = Vec::new();
+    for key in case.counted() {
+        case.settled(key, &mut out);
+    }
+    out
+}
+
+/// Vulnerabilities that somebody says something of, by id.
+fn named(said: &BTreeMap<VulnId, Said>, words: &BTreeMap<VulnId, &StatementRow>) -> Vec<VulnId> {
+    let mut vulns: Vec<VulnId> = said.keys().chain(words.keys()).copied().collect();
+    vulns.sort_unstable();
+    vulns.dedup();
+    vulns
 }
 
 struct Case<'a> {
@@ -171,6 +200,30 @@ impl Case<'_> {
 
     fn package(&self, key: PackageKey, out: &mut Verdict) {
         let own = self.tables.installed(key);
+        let said = self.said(key, own, &mut out.advisories);
+        let words = self.words(own);
+        for vuln in named(&said, &words) {
+            let row = self.open(key, own, vuln, said.get(&vuln), words.get(&vuln).copied());
+            out.open.extend(row);
+        }
+    }
+
+    /// What concerns a package and is not open in it.
+    fn settled(&self, key: PackageKey, out: &mut Vec<SettledRow>) {
+        let own = self.tables.installed(key);
+        let said = self.said(key, own, &mut Vec::new());
+        let words = self.words(own);
+        for vuln in named(&said, &words) {
+            let (said, word) = (said.get(&vuln), words.get(&vuln).copied());
+            if self.open(key, own, vuln, said, word).is_none() {
+                let affected = word.is_none_or(|w| w.status != Status::NotAffected);
+                out.push(SettledRow { vuln, package: key, affected, justification: word.map_or(EMPTY, |w| w.justification) });
+            }
+        }
+    }
+
+    /// What advisories say of a package; those that apply are noted.
+    fn said(&self, key: PackageKey, own: &Installed, applying: &mut Vec<AdvisoryRow>) -> BTreeMap<VulnId, Said> {
         let advisories = &self.tables.advisories;
         let mut said: BTreeMap<VulnId, Said> = BTreeMap::new();
         for (by, name) in [(NameKind::Binary, own.name), (NameKind::Source, own.source)] {
@@ -183,7 +236,7 @@ impl Case<'_> {
                 let applies = self.tables.versions.older(version_of(own, by), fix.version);
                 if applies {
                     let state = self.state(key, own, fix.by, fix.version);
-                    out.advisories.push(AdvisoryRow { advisory, package: key, fix: fix.version, by, state });
+                    applying.push(AdvisoryRow { advisory, package: key, fix: fix.version, by, state });
                 }
                 for cve in &kept.edition.cves {
                     let entry = said.entry(*cve).or_default();
@@ -200,14 +253,7 @@ impl Case<'_> {
                 }
             }
         }
-        let words = self.words(own);
-        let mut vulns: Vec<VulnId> = said.keys().chain(words.keys()).copied().collect();
-        vulns.sort_unstable();
-        vulns.dedup();
-        for vuln in vulns {
-            let row = self.open(key, own, vuln, said.get(&vuln), words.get(&vuln).copied());
-            out.open.extend(row);
-        }
+        said
     }
 
     /// Is a fix about this package on this kind of host?
@@ -246,7 +292,7 @@ impl Case<'_> {
     }
 
     fn module_fits(&self, own: &Installed, fix: &FixRow, kept: &Kept) -> bool {
-        if self.env.managed != Managed::Dnf {
+        if !self.env.managed.is_dnf() {
             return true;
         }
         match fix.module {

@@ -150,6 +150,14 @@ fn dnf_the_better_priority_hides_newer_packages_of_its_names() {
 }
 
 #[test]
+fn dnf5_the_better_priority_hides_its_architecture_only() {
+    let mut case = Case::dnf(&["a 1-1 x86_64"]).sees(99, available(&["a 3-1 noarch"])).sees(10, available(&["a 2-1 x86_64"]));
+    assert_eq!(case.updates(), ["a 1-1>2-1 x86_64 s1"]);
+    case.os.managers = vec![ManagerKind::Dnf5];
+    assert_eq!(case.updates(), ["a 1-1>2-1 x86_64 s1", "a 1-1>3-1 noarch s0"]);
+}
+
+#[test]
 fn dnf_excludes_and_locks_hold_and_say_so() {
     let facts = || available(&["a 2-1 x86_64", "a 3-1 x86_64", "b 2-1 x86_64", "c 2-1 x86_64"]);
     let packages = ["a 1-1 x86_64", "b 1-1 x86_64", "c 1-1 x86_64"];
@@ -344,6 +352,11 @@ fn statements_go_before_advisories() {
         (report.vulnerabilities[0].severity, report.vulnerabilities[0].packages[0].justification.as_str()),
         (Severity::Low, "why")
     );
+    // What is not open although it concerns the host is settled, one way or the other.
+    let settled = case.fleet.settled(host(0));
+    let told: Vec<(&str, bool)> = settled.iter().map(|v| (v.id.as_str(), v.affected)).collect();
+    assert_eq!(told, [("CVE-1", false), ("CVE-5", true)]);
+    assert_eq!((settled[0].justification.as_str(), settled[0].packages[0].installed.as_str()), ("why", "1-1"));
     case.fleet.clear_origin(&vex);
     let open: Vec<String> = case.report().vulnerabilities.into_iter().map(|v| v.id).collect();
     assert_eq!(open, ["CVE-1"], "recompute replaces");

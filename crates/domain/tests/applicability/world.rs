@@ -60,12 +60,12 @@ fn name(n: usize) -> String {
 }
 
 fn arch(n: usize) -> &'static str {
-    if n % 4 == 0 { "noarch" } else { "x86_64" }
+    if n.is_multiple_of(4) { "noarch" } else { "x86_64" }
 }
 
 /// The `step`-th version of a package: steps rise, in every part of a version.
 fn version(n: usize, step: usize) -> String {
-    let epoch = if n % 17 == 0 { "1:" } else { "" };
+    let epoch = if n.is_multiple_of(17) { "1:" } else { "" };
     match n % 3 {
         0 => format!("{epoch}{}.{}-{}.el8", n % 9, n % 7, step + 9),
         1 => format!("{epoch}{}.{}.{step}-1.el8", n % 9, n % 13),

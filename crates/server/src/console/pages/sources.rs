@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn sizes_read_as_people_say_them() {
         for (bytes, want) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (u64::MAX, "16777216.0 TiB")]
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (u64::MAX, "16777215.9 TiB")]
         {
             assert_eq!(size(bytes), want);
         }

@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn contradictions_in_one_job_are_refused_by_their_field() {
         for (changes, wrong) in [
-            (vec!["enable:a:1", "enable:b:1", "install:a:1/common", "install:a:1/devel", "remove:b:1/x"], None),
+            (vec!["enable:a:1", "enable:b:1", "install:a:1/common", "install:a:1/devel", "remove:c:1/x"], None),
             (vec!["remove:a:1", "disable:a"], None),
             (vec!["remove:a:1/x", "reset:a"], None),
             (vec!["switch:a:2", "install:a:2/common"], None),
@@ -512,6 +512,7 @@ mod tests {
             (vec!["install:a:1/x", "remove:a:1"], Some("all profiles")),
             (vec!["install:a:1/x", "disable:a"], Some("needs its stream enabled")),
             (vec!["switch:a:2", "remove:a:2/devel"], Some("a job of its own")),
+            (vec!["enable:b:1", "remove:b:1/x"], Some("a job of its own")),
             (vec!["enable:a:1", "enable:a:1"], Some("twice")),
         ] {
             let found = problems(config(&changes, "{}"));

@@ -84,11 +84,12 @@ const PINS: [(&str, &str, i32); 11] = [
 ];
 
 fn stanza(dice: &mut Dice, name: &'static str) -> DebStanza {
-    let version = VERSIONS[dice.below(VERSIONS.len())];
-    // One that is always for every architecture, one that changes, the others native.
+    let at = dice.below(VERSIONS.len());
+    let version = VERSIONS[at];
+    // One that is always for every architecture, one that changes with its versions, the others native.
     let arch = match name {
         "bravo" => "all",
-        "charlie" if dice.chance(50) => "all",
+        "charlie" if at % 2 == 0 => "all",
         _ => "amd64",
     };
     let source = if matches!(name, "delta" | "echo") { Some(("srcpkg", version)) } else { None };

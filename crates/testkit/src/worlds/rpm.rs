@@ -259,6 +259,12 @@ fn installed(dice: &mut Dice, universe: &[RpmPackage]) -> Vec<RpmPackage> {
             installed.extend(twin.filter(|_| dice.chance(40)).map(|p| (*p).clone()));
         }
     }
+    // A package and what obsoletes it are never installed together: rpm would not take both.
+    for (obsoleter, obsoleted) in [("golf", "alpha"), ("hotel", "bravo"), ("hotel", "foxtrot"), ("india-ng", "india")] {
+        let both = [obsoleter, obsoleted].iter().all(|name| installed.iter().any(|p| p.name == **name));
+        let gone = if dice.chance(50) { obsoleter } else { obsoleted };
+        installed.retain(|p| !both || p.name != gone);
+    }
     installed
 }
 

@@ -89,7 +89,7 @@ fn stanza(dice: &mut Dice, name: &'static str) -> DebStanza {
     // One that is always for every architecture, one that changes with its versions, the others native.
     let arch = match name {
         "bravo" => "all",
-        "charlie" if at % 2 == 0 => "all",
+        "charlie" if at.is_multiple_of(2) => "all",
         _ => "amd64",
     };
     let source = if matches!(name, "delta" | "echo") { Some(("srcpkg", version)) } else { None };

@@ -1,12 +1,14 @@
 //! Exceptions: vulnerabilities that are accepted for a while, with who answers for it.
 
-use drydock_domain::ids::ExceptionId;
+use drydock_domain::advisory::exception::HostFacts;
+use drydock_domain::ids::{ExceptionId, GroupId, InstanceId};
+use drydock_domain::instance::Labels;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use crate::advisory_records::ExceptionRecord;
 use crate::error::{StoreError, StoreResult};
-use crate::row::{id, int, micros, opt_micros, opt_time, storable, text, time};
+use crate::row::{id, int, json, micros, opt_id, opt_micros, opt_time, storable, text, time};
 use crate::sql::Sql;
 
 const COLUMNS: &str =
@@ -73,6 +75,32 @@ pub async fn delete(c: &mut AnyConnection, exception: ExceptionId) -> StoreResul
         .await
         .map(|r| r.rows_affected() == 1)
         .map_err(StoreError::query("delete an exception"))
+}
+
+/// What the scopes of exceptions look at, of one ACTIVE host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopedHost {
+    /// The host.
+    pub instance: InstanceId,
+    /// The group it is in.
+    pub group: Option<GroupId>,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+impl ScopedHost {
+    /// As the rules take it.
+    pub fn facts(&self) -> HostFacts<'_> {
+        HostFacts { instance: self.instance, group: self.group, labels: &self.labels }
+    }
+}
+
+/// What scopes look at, of every ACTIVE host: some 200 bytes each.
+pub async fn hosts(c: &mut AnyConnection) -> StoreResult<Vec<ScopedHost>> {
+    let sql = Sql::new("SELECT id, group_id, labels FROM instances WHERE state = 'ACTIVE'");
+    let read =
+        |row: &AnyRow| Ok(ScopedHost { instance: id(row, "id")?, group: opt_id(row, "group_id")?, labels: json(row, "labels")? });
+    sql.fetch(c, "read which hosts exceptions are about").await?.iter().map(read).collect()
 }
 
 fn read(row: &AnyRow) -> StoreResult<ExceptionRecord> {

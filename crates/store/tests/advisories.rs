@@ -10,15 +10,18 @@ use common::sources::*;
 use common::suite::Case;
 use drydock_domain::advisory::{Advisory, AdvisoryKind, Vulnerability};
 use drydock_domain::ids::{ExceptionId, FeedId};
+use drydock_domain::instance::InstanceState;
 use drydock_store::advisory_records::*;
+use drydock_store::records::InstanceRecord;
 use drydock_store::{Store, advisories, advisory_feeds, commit, exceptions, feed_chunks, instances, open_cves, settings};
 
-const CASES: [Case; 5] = crate::cases![
+const CASES: [Case; 6] = crate::cases![
     feeds_are_kept_whole_and_go_with_what_they_said,
     an_advisory_is_replaced_per_feed,
     chunks_are_found_by_the_id_of_a_cve,
     hosts_of_which_the_same_is_true_share_a_set,
     exceptions_and_settings_change_by_version,
+    scopes_look_at_group_and_labels_of_active_hosts,
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -192,4 +195,20 @@ async fn exceptions_and_settings_change_by_version(a: Store, b: Store) {
     let mut tx = a.begin().await.expect("begins");
     assert!(exceptions::delete(&mut tx, edited.id).await.expect("asked"));
     assert!(!exceptions::delete(&mut tx, edited.id).await.expect("asked"));
+}
+
+async fn scopes_look_at_group_and_labels_of_active_hosts(a: Store, b: Store) {
+    world(&a, 0, 0).await;
+    let mut tx = a.begin().await.expect("begins");
+    for gone in [2, 3] {
+        instances::delete(&mut tx, instance(gone).id).await.expect("deleted");
+    }
+    let pending = InstanceRecord { state: InstanceState::Pending, ..instance(4) };
+    instances::insert(&mut tx, &pending).await.expect("stored");
+    commit(tx).await.expect("committed");
+    let found = exceptions::hosts(&mut b.read().await.expect("reads")).await.expect("read");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].instance, found[0].group), (instance(1).id, None));
+    assert_eq!(found[0].labels, instance(1).labels);
+    assert_eq!(found[0].facts().labels.get("n").map(String::as_str), Some("1"));
 }

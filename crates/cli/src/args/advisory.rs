@@ -119,9 +119,6 @@ pub struct AdvisoryListArgs {
     /// Only those that some host needs
     #[arg(long)]
     pub applicable: bool,
-    /// Print all of them as CSV
-    #[arg(long, conflicts_with_all = ["output", "limit"])]
-    pub csv: bool,
     /// Rows and format.
     #[command(flatten)]
     pub list: RecentArgs,
@@ -186,12 +183,120 @@ pub struct FeedShowArgs {
 /// `drydock vulnerability`.
 #[derive(Debug, Subcommand)]
 pub enum VulnerabilityCommand {
-    /// List open vulnerabilities: known exploited ones first, then the likeliest, then the worst
+    /// List open vulnerabilities: known exploited ones first, then overdue ones, then the worst
     List(VulnerabilityListArgs),
     /// Show one vulnerability: what closes it, where it is open and since when
     Show(VulnerabilityShowArgs),
     /// Show the fleet in numbers
     Summary(Output),
+    /// Accept a vulnerability on some hosts until a day
+    ///
+    /// It is no longer listed as open there, nor overdue; when the day comes it counts again by itself.
+    ///
+    /// For example:
+    ///   drydock vulnerability except CVE-2026-1234 --label env=lab --until 2027-03-01 --reason 'no route to it'
+    #[command(verbatim_doc_comment)]
+    Except(ExceptArgs),
+    /// List exceptions, newest first; ended ones too
+    Exceptions(ListArgs),
+    /// Take an exception back: what it covered counts again at once
+    Unexcept(UnexceptArgs),
+    /// Show or set how many days vulnerabilities may stay open, by severity
+    #[command(subcommand)]
+    Sla(SlaCommand),
+}
+
+/// Arguments of `vulnerability except`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("scope").required(true)))]
+pub struct ExceptArgs {
+    /// Id of the vulnerability, such as CVE-2026-1234
+    #[arg(value_name = "CVE")]
+    pub cve: String,
+    /// On this instance, by name or id
+    #[arg(long, value_name = "HOST", group = "scope")]
+    pub instance: Option<String>,
+    /// On the members of this group, whoever they are at the time
+    #[arg(long, value_name = "GROUP", group = "scope")]
+    pub group: Option<String>,
+    /// On hosts with this label, whoever they are at the time
+    #[arg(long, value_name = "KEY=VALUE", group = "scope", value_parser = crate::text::parse_pair)]
+    pub label: Option<(String, String)>,
+    /// On every host
+    #[arg(long, group = "scope")]
+    pub all: bool,
+    /// When it ends: a day such as 2027-03-01 (its beginning, UTC) or a time; at most a year ahead
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub until: jiff::Timestamp,
+    /// Why it is accepted
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Who answers for it; you, unless said otherwise
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `2027-03-01` or a time.
+fn day(text: &str) -> Result<jiff::Timestamp, String> {
+    let midnight = || format!("{text}T00:00:00Z").parse().ok();
+    let at = text.parse().ok().or_else(midnight);
+    at.ok_or_else(|| format!("{text:?} is no day; write 2027-03-01 or 2027-03-01T12:00:00Z"))
+}
+
+/// Arguments of `vulnerability unexcept`.
+#[derive(Debug, Args)]
+pub struct UnexceptArgs {
+    /// Id of the exception
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `drydock vulnerability sla`.
+#[derive(Debug, Subcommand)]
+pub enum SlaCommand {
+    /// Show the days
+    Show(Output),
+    /// Set days; what is not named stays
+    Set(SlaSetArgs),
+}
+
+/// Arguments of `vulnerability sla set`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("days").required(true).multiple(true)))]
+pub struct SlaSetArgs {
+    /// Days for critical ones, or none
+    #[arg(long, value_name = "DAYS", group = "days")]
+    pub critical: Option<Days>,
+    /// Days for important (high) ones, or none
+    #[arg(long, value_name = "DAYS", group = "days")]
+    pub important: Option<Days>,
+    /// Days for moderate (medium) ones, or none
+    #[arg(long, value_name = "DAYS", group = "days")]
+    pub moderate: Option<Days>,
+    /// Days for low ones, or none
+    #[arg(long, value_name = "DAYS", group = "days")]
+    pub low: Option<Days>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// A number of days, or none: no clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Days(pub Option<u32>);
+
+impl std::str::FromStr for Days {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Days(None)),
+            number => number.parse().map(|n| Days(Some(n))).map_err(|_| format!("{text:?} is no number of days, nor none")),
+        }
+    }
 }
 
 /// Arguments of `vulnerability list`.
@@ -209,9 +314,12 @@ pub struct VulnerabilityListArgs {
     /// Only those that some host can close now
     #[arg(long)]
     pub installable: bool,
-    /// Print all of them as CSV
-    #[arg(long, conflicts_with_all = ["output", "limit"])]
-    pub csv: bool,
+    /// Only those that are open on some host for longer than they may be
+    #[arg(long)]
+    pub overdue: bool,
+    /// Also those that are accepted wherever they are open
+    #[arg(long)]
+    pub excepted: bool,
     /// Rows and format.
     #[command(flatten)]
     pub list: RecentArgs,
@@ -223,6 +331,9 @@ pub struct VulnerabilityShowArgs {
     /// Id of the vulnerability, such as CVE-2026-1234
     #[arg(value_name = "CVE")]
     pub cve: String,
+    /// Also hosts on which it is accepted
+    #[arg(long)]
+    pub excepted: bool,
     /// At most this many hosts; 0 = all
     #[arg(long, default_value_t = super::RECENT_ROWS, value_name = "N")]
     pub limit: usize,
@@ -231,15 +342,26 @@ pub struct VulnerabilityShowArgs {
     pub output: Output,
 }
 
-/// Arguments of `instance advisories` and `instance vulnerabilities`.
+/// Arguments of `instance advisories`.
 #[derive(Debug, Args)]
 pub struct HostListArgs {
     /// Name or id of the instance
     #[arg(value_name = "HOST")]
     pub host: String,
-    /// Print them as CSV
-    #[arg(long, conflicts_with = "output")]
-    pub csv: bool,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `instance vulnerabilities`.
+#[derive(Debug, Args)]
+pub struct HostVulnerabilitiesArgs {
+    /// Name or id of the instance
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// Also those that are accepted on it
+    #[arg(long)]
+    pub excepted: bool,
     /// Format.
     #[command(flatten)]
     pub output: Output,

@@ -24,7 +24,15 @@ pub enum InstanceCommand {
     /// List the advisories that an instance needs, worst first
     Advisories(super::advisory::HostListArgs),
     /// List the vulnerabilities that are open on an instance
-    Vulnerabilities(super::advisory::HostListArgs),
+    Vulnerabilities(super::advisory::HostVulnerabilitiesArgs),
+    /// Print what is installed on an instance as a CycloneDX 1.6 bill of materials
+    ///
+    /// JSON, unless yaml is asked for.
+    Sbom(HostOutput),
+    /// Print the vulnerabilities that are open on an instance as CycloneDX 1.6 VEX
+    ///
+    /// It refers to the packages in the instance's bill of materials. JSON, unless yaml is asked for.
+    Vex(HostOutput),
     /// List module streams (dnf 4): what the managed sources of an instance offer, and what is enabled on it
     Modules(ModulesArgs),
     /// Show the holds, locks, excludes, pins and module streams in an instance's own configuration

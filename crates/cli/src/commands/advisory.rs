@@ -12,9 +12,10 @@ use drydock_domain::advisory::report::{
 };
 
 use super::{document, list, print_table};
+use crate::args::Format;
 use crate::args::advisory::{
-    AdvisoryCommand, AdvisoryListArgs, AdvisoryShowArgs, FeedCommand, HostListArgs, ImportArgs, VulnerabilityCommand,
-    VulnerabilityListArgs, VulnerabilityShowArgs,
+    AdvisoryCommand, AdvisoryListArgs, AdvisoryShowArgs, FeedCommand, HostListArgs, HostVulnerabilitiesArgs, ImportArgs,
+    VulnerabilityCommand, VulnerabilityListArgs, VulnerabilityShowArgs,
 };
 use crate::client::{Client, Query, Rows};
 use crate::failure::Failure;
@@ -79,7 +80,7 @@ async fn import(args: ImportArgs, client: &Client, world: &mut World) -> Result<
         query.extend(args.product.clone().map(|product| ("product", product)));
         let path = format!("{name}:import");
         let report: ImportReport = client.upload(&["advisory-feeds", &path], &query, file).await?;
-        if args.output.output == crate::args::Format::Table {
+        if args.output.output == Format::Table {
             world.out.write_all(view::imported(&report).as_bytes())?;
             if !report.findings.is_empty() && !report.unchanged {
                 print_table(view::findings(&report.findings), world)?;
@@ -114,7 +115,7 @@ async fn advisories(args: AdvisoryListArgs, client: &Client, world: &mut World) 
     if args.applicable {
         query.push(("applicable", "true".to_owned()));
     }
-    if args.csv {
+    if args.list.output.output == Format::Csv {
         return csv(&["advisories"], query, client, world).await;
     }
     let now = (world.now)();
@@ -122,7 +123,8 @@ async fn advisories(args: AdvisoryListArgs, client: &Client, world: &mut World) 
     list(&rows, "advisories", args.list.output, world, |items| view::advisories(items, now))
 }
 
-async fn csv(path: &[&str], mut query: Query<'_>, client: &Client, world: &mut World) -> Result<(), Failure> {
+/// All rows, as the server writes them: `--limit` does not count.
+pub(super) async fn csv(path: &[&str], mut query: Query<'_>, client: &Client, world: &mut World) -> Result<(), Failure> {
     query.push(("format", "csv".to_owned()));
     let text = client.text(path, &query).await?;
     Ok(world.out.write_all(text.as_bytes())?)
@@ -154,7 +156,7 @@ fn more(more: bool, world: &mut World) -> Result<(), Failure> {
 /// Runs `drydock instance advisories`.
 pub async fn of_instance(args: HostListArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
     let path = ["instances", args.host.as_str(), "advisories"];
-    if args.csv {
+    if args.output.output == Format::Csv {
         return csv(&path, Query::new(), client, world).await;
     }
     let all: Page<InstanceAdvisory> = client.get(&path, &Query::new()).await?;
@@ -162,15 +164,28 @@ pub async fn of_instance(args: HostListArgs, client: &Client, world: &mut World)
 }
 
 /// Runs `drydock instance vulnerabilities`.
-pub async fn vulnerabilities_of_instance(args: HostListArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+pub async fn vulnerabilities_of_instance(
+    args: HostVulnerabilitiesArgs,
+    client: &Client,
+    world: &mut World,
+) -> Result<(), Failure> {
     let path = ["instances", args.host.as_str(), "vulnerabilities"];
-    if args.csv {
-        return csv(&path, Query::new(), client, world).await;
+    let query = excepted(args.excepted);
+    if args.output.output == Format::Csv {
+        return csv(&path, query, client, world).await;
     }
     let now = (world.now)();
-    let all: Page<InstanceVulnerability> = client.get(&path, &Query::new()).await?;
+    let all: Page<InstanceVulnerability> = client.get(&path, &query).await?;
     let rows = Rows { items: all.items, more: false };
     list(&rows, "open vulnerabilities", args.output, world, |items| view::instance_vulnerabilities(items, now))
+}
+
+fn excepted(wanted: bool) -> Query<'static> {
+    let mut query = Query::new();
+    if wanted {
+        query.push(("excepted", "true".to_owned()));
+    }
+    query
 }
 
 /// Runs `drydock vulnerability`.
@@ -185,6 +200,10 @@ pub async fn vulnerability(command: VulnerabilityCommand, client: &Client, world
             }
             Ok(())
         }
+        VulnerabilityCommand::Except(args) => super::exception::except(args, client, world).await,
+        VulnerabilityCommand::Exceptions(args) => super::exception::list_all(args, client, world).await,
+        VulnerabilityCommand::Unexcept(args) => super::exception::unexcept(args, client, world).await,
+        VulnerabilityCommand::Sla(command) => super::exception::sla(command, client, world).await,
     }
 }
 
@@ -192,12 +211,14 @@ async fn vulnerabilities(args: VulnerabilityListArgs, client: &Client, world: &m
     let mut query = Query::new();
     query.extend(args.severity.map(|s| ("severity", s.as_str().to_owned())));
     query.extend(args.text.map(|v| ("q", v)));
-    for (name, wanted) in [("exploited", args.exploited), ("installable", args.installable)] {
+    for (name, wanted) in
+        [("exploited", args.exploited), ("installable", args.installable), ("overdue", args.overdue), ("excepted", args.excepted)]
+    {
         if wanted {
             query.push((name, "true".to_owned()));
         }
     }
-    if args.csv {
+    if args.list.output.output == Format::Csv {
         return csv(&["vulnerabilities"], query, client, world).await;
     }
     let now = (world.now)();
@@ -213,7 +234,8 @@ async fn show_vulnerability(args: VulnerabilityShowArgs, client: &Client, world:
     }
     world.out.write_all(view::vulnerability(&found, now).as_bytes())?;
     let path = ["vulnerabilities", args.cve.as_str(), "instances"];
-    let hosts = client.list::<AffectedInstance>(&path, &Query::new(), args.limit).await?;
+    let query = excepted(args.excepted);
+    let hosts = client.list::<AffectedInstance>(&path, &query, args.limit).await?;
     if !hosts.items.is_empty() {
         writeln!(world.out)?;
         print_table(view::affected(&hosts.items, now), world)?;

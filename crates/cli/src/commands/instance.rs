@@ -12,11 +12,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{document, list, print_table};
-use crate::args::Format;
 use crate::args::instance::{
     EditArgs, HistoryArgs, HostOutput, InstanceCommand, InstanceListArgs, InstanceSourcesArgs, ModulesArgs, PackagesArgs,
     RejectArgs,
 };
+use crate::args::{Format, Output};
 use crate::client::{Client, Query};
 use crate::failure::Failure;
 use crate::text::{clean, labels};
@@ -33,6 +33,8 @@ pub async fn run(command: InstanceCommand, client: &Client, world: &mut World) -
         InstanceCommand::Updates(args) => updates(args, client, world).await,
         InstanceCommand::Advisories(args) => super::advisory::of_instance(args, client, world).await,
         InstanceCommand::Vulnerabilities(args) => super::advisory::vulnerabilities_of_instance(args, client, world).await,
+        InstanceCommand::Sbom(args) => bom(args, "sbom", client, world).await,
+        InstanceCommand::Vex(args) => bom(args, "vex", client, world).await,
         InstanceCommand::Modules(args) => modules(args, client, world).await,
         InstanceCommand::Rules(args) => rules(args, client, world).await,
         InstanceCommand::History(args) => history(args, client, world).await,
@@ -50,6 +52,16 @@ pub async fn run(command: InstanceCommand, client: &Client, world: &mut World) -
             Ok(())
         }
     }
+}
+
+/// A document for other programs: there is no table of it.
+async fn bom(args: HostOutput, kind: &str, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let found: serde_json::Value = client.get(&["instances", &args.host, kind], &Query::new()).await?;
+    let output = match args.output.output {
+        Format::Table => Output { output: Format::Json },
+        _ => args.output,
+    };
+    document(&found, output, world).map(drop)
 }
 
 /// Reads an instance by name or id.

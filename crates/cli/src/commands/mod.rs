@@ -6,6 +6,7 @@ mod content_job;
 mod deployment;
 mod enrolment;
 mod environment;
+mod exception;
 mod follow;
 mod group;
 mod instance;

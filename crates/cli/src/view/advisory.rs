@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::Table;
+use drydock_domain::advisory::exception::ExceptionMark;
 use drydock_domain::advisory::open::{
     AffectedInstance, AffectedPackage, FleetSecurity, InstanceVulnerability, VulnerabilityDetail, VulnerabilitySummary,
 };
@@ -227,9 +228,41 @@ fn exploited(kev: Option<&Kev>) -> String {
     }
 }
 
+/// `12 (8 now), 2 accepted`.
+fn open_hosts(v: &VulnerabilitySummary) -> String {
+    match v.excepted {
+        0 => hosts(v.hosts, v.installable),
+        n => format!("{}, {n} accepted", hosts(v.hosts, v.installable)),
+    }
+}
+
+/// The day, or that it has passed.
+fn due(due: Option<Timestamp>, now: Timestamp) -> String {
+    match due {
+        None => "-".to_owned(),
+        Some(at) if at <= now => format!("{} (passed)", day(at)),
+        Some(at) => day(at),
+    }
+}
+
+/// `2026-12-01`, UTC.
+pub(super) fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}
+
+/// `overdue since …`, `accepted until …`, or the day it is due.
+fn clock(at: Option<Timestamp>, overdue: bool, exception: Option<&ExceptionMark>) -> String {
+    match (exception, at) {
+        (Some(mark), _) => format!("accepted until {}", day(mark.until)),
+        (None, Some(at)) if overdue => format!("overdue since {}", day(at)),
+        (None, Some(at)) => day(at),
+        (None, None) => "-".to_owned(),
+    }
+}
+
 /// The list of open vulnerabilities.
 pub fn vulnerabilities(items: &[VulnerabilitySummary], now: Timestamp) -> Table {
-    let mut rows = table(&["CVE", "SEVERITY", "CVSS", "EXPLOITED", "EPSS", "HOSTS", "SINCE"]);
+    let mut rows = table(&["CVE", "SEVERITY", "CVSS", "EXPLOITED", "EPSS", "HOSTS", "OVERDUE", "SINCE", "DUE"]);
     for v in items {
         rows.add_row([
             clean(&v.id),
@@ -237,8 +270,10 @@ pub fn vulnerabilities(items: &[VulnerabilitySummary], now: Timestamp) -> Table 
             score(v.cvss.as_ref()),
             exploited(v.kev.as_ref()),
             epss(v.epss),
-            hosts(v.hosts, v.installable),
+            open_hosts(v),
+            if v.overdue > 0 { v.overdue.to_string() } else { "-".to_owned() },
             ago_or(v.since, now, "-"),
+            due(v.due, now),
         ]);
     }
     rows
@@ -258,8 +293,10 @@ pub fn vulnerability(found: &VulnerabilityDetail, now: Timestamp) -> String {
         ("epss", s.epss.map(|e| epss(Some(e)))),
         ("published", s.published.map(|at| ago(at, now))),
         ("advisories", some(&found.advisories.join(" "))),
-        ("hosts", Some(hosts(s.hosts, s.installable))),
+        ("hosts", Some(open_hosts(s))),
         ("open since", s.since.map(|at| ago(at, now))),
+        ("due", s.due.map(|at| due(Some(at), now))),
+        ("overdue", (s.overdue > 0).then(|| format!("on {}", plural(s.overdue as usize, "host")))),
     ]);
     text += &places(&found.places);
     if !found.statements.is_empty() {
@@ -292,12 +329,13 @@ fn affected_packages(items: &[AffectedPackage]) -> String {
 
 /// Hosts on which a vulnerability is open.
 pub fn affected(items: &[AffectedInstance], now: Timestamp) -> Table {
-    let mut rows = table(&["HOST", "STATE", "SINCE", "PACKAGES"]);
+    let mut rows = table(&["HOST", "STATE", "SINCE", "DUE", "PACKAGES"]);
     for host in items {
         rows.add_row([
             clean(&host.name),
             host.state.as_str().to_owned(),
             ago_or(host.since, now, "-"),
+            clock(host.due, host.overdue, host.exception.as_ref()),
             affected_packages(&host.packages),
         ]);
     }
@@ -306,7 +344,7 @@ pub fn affected(items: &[AffectedInstance], now: Timestamp) -> Table {
 
 /// Vulnerabilities that are open on a host.
 pub fn instance_vulnerabilities(items: &[InstanceVulnerability], now: Timestamp) -> Table {
-    let mut rows = table(&["CVE", "SEVERITY", "CVSS", "EXPLOITED", "EPSS", "STATE", "SINCE", "PACKAGES"]);
+    let mut rows = table(&["CVE", "SEVERITY", "CVSS", "EXPLOITED", "EPSS", "STATE", "SINCE", "DUE", "PACKAGES"]);
     for v in items {
         rows.add_row([
             clean(&v.id),
@@ -316,6 +354,7 @@ pub fn instance_vulnerabilities(items: &[InstanceVulnerability], now: Timestamp)
             epss(v.epss),
             v.state.as_str().to_owned(),
             ago_or(v.since, now, "-"),
+            clock(v.due, v.overdue, v.exception.as_ref()),
             affected_packages(&v.packages),
         ]);
     }
@@ -341,6 +380,8 @@ pub fn fleet(numbers: &FleetSecurity) -> String {
         ("advisories", Some(format!("{} needed", by(&numbers.advisories)))),
         ("installable", Some(by(&numbers.installable_advisories))),
         ("open CVEs", Some(by(&numbers.vulnerabilities))),
+        ("overdue", Some(by(&numbers.overdue))),
         ("exploited", Some(numbers.exploited.to_string())),
+        ("accepted", (numbers.excepted > 0).then(|| format!("{} on every host they are open on", numbers.excepted))),
     ])
 }

@@ -7,6 +7,7 @@ pub mod content_job;
 pub mod deployment;
 pub mod enrolment;
 pub mod environment;
+pub mod exception;
 pub mod group;
 pub mod instance;
 pub mod module;

@@ -1,5 +1,6 @@
 //! The whole command against a server that is played by this test: what is printed, what is sent, how it ends.
 
+mod advisories;
 mod deployments;
 mod docs;
 mod documents;
@@ -15,3 +16,4 @@ mod sources;
 mod start;
 mod tls;
 mod vercmp;
+mod vulnerabilities;

@@ -8,6 +8,7 @@ pub(crate) mod hosts;
 pub(crate) mod page;
 pub(crate) mod roots;
 pub(crate) mod since;
+pub(crate) mod standing;
 pub(crate) mod vulnerabilities;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

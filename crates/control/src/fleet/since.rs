@@ -67,6 +67,28 @@ impl Since {
         Oldest { numbers: &self.numbers, first }
     }
 
+    /// On how many hosts each CVE was first seen at its second since 1970 or before; `cut` says which second, `None`: it does
+    /// not matter. One pass over all hosts.
+    pub(crate) fn late(&self, cut: impl Fn(&str) -> Option<i64>) -> Late<'_> {
+        let cuts: Vec<i64> = self.names.iter().map(|cve| cut(cve).unwrap_or(i64::MIN)).collect();
+        let mut lists: HashMap<*const (u32, i64), (&List, u32)> = HashMap::new();
+        for list in self.hosts.values() {
+            lists.entry(list.as_ptr()).or_insert((list, 0)).1 += 1;
+        }
+        let mut hosts = vec![0u32; self.names.len()];
+        for (list, count) in lists.into_values() {
+            for (number, at) in list.iter() {
+                let n = *number as usize;
+                if cuts.get(n).is_some_and(|cut| at <= cut)
+                    && let Some(sum) = hosts.get_mut(n)
+                {
+                    *sum += count;
+                }
+            }
+        }
+        Late { numbers: &self.numbers, hosts }
+    }
+
     /// Notes what is open on a host now; what was open before keeps its time. Returns what to store when it changed.
     pub(crate) fn note<'a>(&mut self, host: InstanceId, open: impl Iterator<Item = &'a str>, now: Timestamp) -> Option<OpenCves> {
         // Whole seconds, as they are kept: what is stored and read again is the same.
@@ -102,6 +124,19 @@ impl Oldest<'_> {
     }
 }
 
+/// See [`Since::late`].
+pub(crate) struct Late<'a> {
+    numbers: &'a HashMap<String, u32>,
+    hosts: Vec<u32>,
+}
+
+impl Late<'_> {
+    /// Of one CVE, hosts.
+    pub(crate) fn of(&self, cve: &str) -> u32 {
+        self.numbers.get(cve).and_then(|n| self.hosts.get(*n as usize)).copied().unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +157,11 @@ mod tests {
         let other = InstanceId(uuid::Uuid::from_u128(2));
         since.note(other, ["CVE-2"].into_iter(), at(50)).expect("changed");
         assert_eq!((since.oldest().of("CVE-2"), since.oldest().of("CVE-1")), (Some(at(40)), None));
+
+        let late = |cve: &str, cut: i64| since.late(|c| (c == cve).then_some(cut)).of(cve);
+        assert_eq!([39, 40, 49, 50].map(|cut| late("CVE-2", cut)), [0, 1, 1, 2], "each host by its own time");
+        assert_eq!(late("CVE-1", 1000), 0, "it is closed");
+        assert_eq!(since.late(|_| None).of("CVE-2"), 0, "no clock");
 
         let sets = [("d".to_owned(), first)].into();
         let again = Since::of(Seen { hosts: [(host, "d".to_owned())].into(), sets });

@@ -1,7 +1,7 @@
 //! Vulnerabilities as people look for them: which are open, where, since when, and what closes them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use drydock_domain::access::Permission;
 use drydock_domain::advisory::open::{
@@ -9,7 +9,7 @@ use drydock_domain::advisory::open::{
 };
 use drydock_domain::advisory::report::FixPlace;
 use drydock_domain::advisory::{Severity, Statement, Vulnerability};
-use drydock_domain::applicability::{HostVulnerability, OpenPackage};
+use drydock_domain::applicability::{HostVulnerability, OpenPackage, VulnerabilityTotal};
 use drydock_domain::ids::InstanceId;
 use drydock_domain::version::Scheme;
 use drydock_store::advisory_records::FeedPart;
@@ -22,7 +22,8 @@ use crate::context::OpCtx;
 use crate::error::{Error, Result};
 use crate::fleet::Model;
 use crate::fleet::page::page;
-use crate::fleet::since::Oldest;
+use crate::fleet::since::{Late, Oldest};
+use crate::fleet::standing::{Row, Standing};
 
 /// Statements shown of one CVE, count.
 const STATEMENTS_MAX: usize = 1000;
@@ -40,10 +41,14 @@ pub struct VulnerabilityQuery {
     pub exploited: bool,
     /// Some host can close it now.
     pub installable: bool,
+    /// On some host it is open for longer than its severity allows.
+    pub overdue: bool,
+    /// Also those that are accepted wherever they are open.
+    pub excepted: bool,
 }
 
 impl Control {
-    /// Vulnerabilities that are open somewhere: known exploited ones first, then the likeliest, then the worst.
+    /// Vulnerabilities that are open somewhere: known exploited ones first, then overdue ones, then the worst.
     pub async fn list_vulnerabilities(
         &self,
         ctx: &OpCtx,
@@ -52,16 +57,18 @@ impl Control {
     ) -> Result<Paged<VulnerabilitySummary>> {
         self.may_read(ctx, "vulnerability.list", Permission::AdvisoryRead).await?;
         check(query)?;
+        let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        page(listed(&model, query), at, |v| v.id.clone())
+        page(listed(&model, &standing, query), at, |v| v.id.clone())
     }
 
     /// The same, all of them: for exports.
     pub async fn export_vulnerabilities(&self, ctx: &OpCtx, query: &VulnerabilityQuery) -> Result<Vec<VulnerabilitySummary>> {
         self.may_read(ctx, "vulnerability.export", Permission::AdvisoryRead).await?;
         check(query)?;
+        let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        Ok(listed(&model, query))
+        Ok(listed(&model, &standing, query))
     }
 
     /// One vulnerability with everything that is said of it, open somewhere or not.
@@ -76,6 +83,7 @@ impl Control {
         let mut statements: Vec<Statement> = stated.into_values().flatten().filter(|s| s.vulnerability == id).collect();
         statements.sort_unstable();
         statements.truncate(STATEMENTS_MAX);
+        let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
         let advisories: Vec<String> = model
             .catalogue
@@ -87,19 +95,33 @@ impl Control {
             return Err(no_vulnerability(id));
         }
         let totals = model.engine.vulnerability_totals().into_iter().find(|t| t.id == id);
-        let (severity, hosts, installable) = totals.map(|t| (t.severity, t.open, t.installable)).unwrap_or_default();
-        let summary = summary(&model, &model.since.oldest(), id, severity, hosts, installable);
+        let none = VulnerabilityTotal { id: id.to_owned(), severity: Severity::Unknown, open: 0, installable: 0 };
+        let total = totals.unwrap_or(none);
+        let severity = severity(&model, &Named::of_one(&model, id), &total.id, total.severity);
+        let late = model.since.late(|cve| standing.cut(severity).filter(|_| cve == id));
+        let summary = summary(&model, &standing, &model.since.oldest(), &late, &total, severity);
         let places = fixes(&model, id);
         let vulnerability = said.unwrap_or_else(|| Vulnerability { id: id.to_owned(), ..Vulnerability::default() });
         Ok(VulnerabilityDetail { summary, vulnerability, advisories, statements, places })
     }
 
-    /// Hosts on which a vulnerability is open, by name.
-    pub async fn vulnerability_instances(&self, ctx: &OpCtx, id: &str, at: &PageQuery) -> Result<Paged<AffectedInstance>> {
+    /// Hosts on which a vulnerability is open, by name; those on which it is accepted only if `excepted`.
+    pub async fn vulnerability_instances(
+        &self,
+        ctx: &OpCtx,
+        id: &str,
+        excepted: bool,
+        at: &PageQuery,
+    ) -> Result<Paged<AffectedInstance>> {
         self.may_read(ctx, "vulnerability.instances", Permission::AdvisoryRead).await?;
+        let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        let mut hosts: Vec<(String, InstanceId)> =
-            model.engine.hosts_of_vulnerability(id).into_iter().map(|(host, _)| (model.host_name(host), host)).collect();
+        let total =
+            model.engine.vulnerability_totals().into_iter().find(|t| t.id == id).map_or(Severity::Unknown, |t| t.severity);
+        let severity = severity(&model, &Named::of_one(&model, id), id, total);
+        let open = model.engine.hosts_of_vulnerability(id).into_iter();
+        let wanted = open.filter(|(host, _)| excepted || standing.exception(*host, id).is_none());
+        let mut hosts: Vec<(String, InstanceId)> = wanted.map(|(host, _)| (model.host_name(host), host)).collect();
         hosts.sort_unstable();
         let mut found = Vec::new();
         let hosts = page(hosts, at, |(name, _)| name.clone())?;
@@ -107,45 +129,36 @@ impl Control {
             let own = model.engine.host(host).and_then(|r| r.vulnerabilities.into_iter().find(|v| v.id == id));
             let Some(own) = own else { continue };
             let since = model.since.of_host(host, id);
-            found.push(AffectedInstance { id: host, name, state: own.state, since, packages: packages(own) });
+            let exception = standing.exception(host, id);
+            let due = standing.due(severity, since);
+            let overdue = exception.is_none() && standing.is_overdue(due);
+            let state = own.state;
+            found.push(AffectedInstance { id: host, name, state, since, due, overdue, exception, packages: packages(own) });
         }
         Ok(Paged { items: found, next_cursor: hosts.next_cursor })
     }
 
-    /// Vulnerabilities that are open on a host, ranked as in lists.
-    pub async fn instance_vulnerabilities(&self, ctx: &OpCtx, id_or_name: &str) -> Result<Vec<InstanceVulnerability>> {
+    /// Vulnerabilities that are open on a host, ranked as in lists; those that are accepted only if `excepted`.
+    pub async fn instance_vulnerabilities(
+        &self,
+        ctx: &OpCtx,
+        id_or_name: &str,
+        excepted: bool,
+    ) -> Result<Vec<InstanceVulnerability>> {
         self.may_read(ctx, "instance.vulnerabilities", Permission::AdvisoryRead).await?;
         let record = self.resolve(id_or_name).await?;
+        let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        let report = model.engine.host(record.id);
-        let report = report.ok_or_else(|| Error::NotFound(format!("inventory of {} yet", record.name)))?;
-        let mut found: Vec<InstanceVulnerability> = report
-            .vulnerabilities
-            .into_iter()
-            .map(|v| {
-                let known = model.vulnerabilities.get(&v.id);
-                InstanceVulnerability {
-                    id: v.id.clone(),
-                    severity: if v.severity == Severity::Unknown { known.severity } else { v.severity },
-                    cvss: known.cvss,
-                    kev: known.kev,
-                    epss: known.epss,
-                    state: v.state,
-                    since: model.since.of_host(record.id, &v.id),
-                    packages: packages(v),
-                }
-            })
-            .collect();
-        found.sort_by_cached_key(|v| {
-            let epss = v.epss.map_or(0, |e| e.millionths);
-            (Reverse(v.kev.is_some()), Reverse(epss), Reverse(v.severity), v.id.clone())
-        });
+        let found = open_on(&model, &standing, record.id);
+        let mut found = found.ok_or_else(|| Error::NotFound(format!("inventory of {} yet", record.name)))?;
+        found.retain(|v| excepted || v.exception.is_none());
         Ok(found)
     }
 
     /// The fleet in numbers.
     pub async fn fleet_security(&self, ctx: &OpCtx) -> Result<FleetSecurity> {
         self.may_read(ctx, "fleet.security", Permission::AdvisoryRead).await?;
+        let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
         let mut numbers = FleetSecurity { hosts: count(model.hosts.len()), ..FleetSecurity::default() };
         for (id, host) in &model.hosts {
@@ -159,11 +172,17 @@ impl Control {
                 *numbers.installable_advisories.entry(total.severity).or_default() += 1;
             }
         }
-        for total in model.engine.vulnerability_totals() {
-            let known = model.vulnerabilities.get(&total.id);
-            let severity = if total.severity == Severity::Unknown { known.severity } else { total.severity };
-            *numbers.vulnerabilities.entry(severity).or_default() += 1;
-            numbers.exploited += u32::from(known.kev.is_some());
+        let every = VulnerabilityQuery { excepted: true, ..VulnerabilityQuery::default() };
+        for row in listed(&model, &standing, &every) {
+            if row.hosts == 0 {
+                numbers.excepted += 1;
+                continue;
+            }
+            *numbers.vulnerabilities.entry(row.severity).or_default() += 1;
+            if row.overdue > 0 {
+                *numbers.overdue.entry(row.severity).or_default() += 1;
+            }
+            numbers.exploited += u32::from(row.kev.is_some());
         }
         Ok(numbers)
     }
@@ -189,49 +208,142 @@ fn packages(vulnerability: HostVulnerability) -> Vec<AffectedPackage> {
     vulnerability.packages.into_iter().map(one).collect()
 }
 
+/// The worst severity of the advisories that name each CVE: for those of which nobody says more.
+struct Named<'a>(HashMap<&'a str, Severity>);
+
+impl<'a> Named<'a> {
+    fn of(model: &'a Model) -> Self {
+        let mut worst: HashMap<&str, Severity> = HashMap::new();
+        for (_, entry) in model.catalogue.iter() {
+            let Some(words) = entry.words().filter(|w| !w.withdrawn) else { continue };
+            for cve in entry.cves() {
+                let known = worst.entry(cve).or_default();
+                *known = (*known).max(words.severity);
+            }
+        }
+        Named(worst)
+    }
+
+    fn of_one(model: &Model, id: &'a str) -> Self {
+        let naming = model.catalogue.iter().filter(|(_, entry)| entry.cves().contains(id));
+        let worst = naming.filter_map(|(_, entry)| entry.words().filter(|w| !w.withdrawn).map(|w| w.severity)).max();
+        Named(HashMap::from([(id, worst.unwrap_or_default())]))
+    }
+}
+
+/// The severity that lists show and clocks go by: the vendors' word on the CVE, else by the score, else the worst of the
+/// advisories that close it.
+fn severity(model: &Model, named: &Named<'_>, id: &str, engines: Severity) -> Severity {
+    let known = || model.vulnerabilities.get(id).severity;
+    let mut said = engines;
+    if said == Severity::Unknown {
+        said = known();
+    }
+    if said == Severity::Unknown {
+        said = named.0.get(id).copied().unwrap_or_default();
+    }
+    said
+}
+
 fn summary(
     model: &Model,
+    standing: &Standing,
     oldest: &Oldest<'_>,
-    id: &str,
+    late: &Late<'_>,
+    total: &VulnerabilityTotal,
     severity: Severity,
-    hosts: u32,
-    installable: u32,
 ) -> VulnerabilitySummary {
-    let known = model.vulnerabilities.get(id);
+    let known = model.vulnerabilities.get(&total.id);
+    let row = Row { id: &total.id, severity, open: total.open, installable: total.installable };
+    let stand = standing.over_fleet(model, &row, oldest, late);
     VulnerabilitySummary {
-        id: id.to_owned(),
-        severity: if severity == Severity::Unknown { known.severity } else { severity },
+        id: total.id.clone(),
+        severity,
         cvss: known.cvss,
         kev: known.kev,
         epss: known.epss,
         published: known.published,
-        hosts,
-        installable,
-        since: oldest.of(id),
+        hosts: stand.hosts,
+        installable: stand.installable,
+        since: stand.since,
+        due: stand.due,
+        overdue: stand.overdue,
+        excepted: stand.excepted,
     }
 }
 
-fn listed(model: &Model, query: &VulnerabilityQuery) -> Vec<VulnerabilitySummary> {
+fn listed(model: &Model, standing: &Standing, query: &VulnerabilityQuery) -> Vec<VulnerabilitySummary> {
     let text = query.text.as_ref().map(|t| t.to_ascii_lowercase());
+    let named = Named::of(model);
+    let totals: Vec<(VulnerabilityTotal, Severity)> = model
+        .engine
+        .vulnerability_totals()
+        .into_iter()
+        .map(|total| {
+            let severity = severity(model, &named, &total.id, total.severity);
+            (total, severity)
+        })
+        .collect();
+    let severities: HashMap<&str, Severity> = totals.iter().map(|(t, severity)| (t.id.as_str(), *severity)).collect();
+    let late = model.since.late(|cve| standing.cut(*severities.get(cve)?));
     let oldest = model.since.oldest();
     let mut rows: Vec<VulnerabilitySummary> = Vec::new();
-    for total in model.engine.vulnerability_totals() {
+    for (total, severity) in &totals {
         if text.as_ref().is_some_and(|t| !total.id.to_ascii_lowercase().contains(t)) {
             continue;
         }
-        let row = summary(model, &oldest, &total.id, total.severity, total.open, total.installable);
+        let row = summary(model, standing, &oldest, &late, total, *severity);
         let left_out = query.severity.is_some_and(|least| row.severity < least)
             || (query.exploited && row.kev.is_none())
-            || (query.installable && row.installable == 0);
+            || (query.installable && row.installable == 0)
+            || (query.overdue && row.overdue == 0)
+            || (row.hosts == 0 && !query.excepted);
         if !left_out {
             rows.push(row);
         }
     }
     rows.sort_by_cached_key(|v| {
         let epss = v.epss.map_or(0, |e| e.millionths);
-        (Reverse(v.kev.is_some()), Reverse(epss), Reverse(v.severity), v.id.clone())
+        let urgent = (Reverse(v.kev.is_some()), Reverse(v.overdue > 0), Reverse(v.severity), Reverse(epss));
+        (urgent, Reverse(v.hosts), v.id.clone())
     });
     rows
+}
+
+/// What is open on a host, ranked as in lists; accepted ones are marked. `None`: it has no inventory yet.
+pub(super) fn open_on(model: &Model, standing: &Standing, host: InstanceId) -> Option<Vec<InstanceVulnerability>> {
+    let report = model.engine.host(host)?;
+    let totals: HashMap<String, Severity> = match report.vulnerabilities.is_empty() {
+        true => HashMap::new(),
+        false => model.engine.vulnerability_totals().into_iter().map(|t| (t.id, t.severity)).collect(),
+    };
+    let named = Named::of(model);
+    let one = |v: HostVulnerability| {
+        let known = model.vulnerabilities.get(&v.id);
+        let fleet = severity(model, &named, &v.id, totals.get(&v.id).copied().unwrap_or_default());
+        let since = model.since.of_host(host, &v.id);
+        let exception = standing.exception(host, &v.id);
+        let due = standing.due(fleet, since);
+        InstanceVulnerability {
+            id: v.id.clone(),
+            severity: if v.severity == Severity::Unknown { fleet } else { v.severity },
+            cvss: known.cvss,
+            kev: known.kev,
+            epss: known.epss,
+            state: v.state,
+            since,
+            due,
+            overdue: exception.is_none() && standing.is_overdue(due),
+            exception,
+            packages: packages(v),
+        }
+    };
+    let mut found: Vec<InstanceVulnerability> = report.vulnerabilities.into_iter().map(one).collect();
+    found.sort_by_cached_key(|v| {
+        let epss = v.epss.map_or(0, |e| e.millionths);
+        (Reverse(v.kev.is_some()), Reverse(v.overdue), Reverse(v.severity), Reverse(epss), v.id.clone())
+    });
+    Some(found)
 }
 
 /// Which snapshots in use hold a version that closes a CVE, for the packages it is open in somewhere.

@@ -4,10 +4,12 @@
 //! An advisory says "this fixes that"; a [`Vulnerability`] is a CVE with what is known of it; a [`Statement`] is a
 //! vendor's word on one CVE in one package (VEX).
 
+pub mod exception;
 pub mod open;
 pub mod product;
 pub mod report;
 pub mod severity;
+pub mod sla;
 pub mod vulnerability;
 
 use jiff::Timestamp;

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::exception::ExceptionMark;
 use super::report::FixPlace;
 use super::{Cvss, Epss, Kev, Severity, Statement, Vulnerability};
 use crate::applicability::OpenState;
 use crate::ids::InstanceId;
 
-/// A vulnerability that is open on some host, in a list: known exploited ones first, then the likeliest, then the worst.
+/// A vulnerability that is open on some host, in a list: known exploited ones first, then those that are
+/// overdue, then the worst, the likeliest, the most widespread. Hosts on which it is accepted are counted apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -38,6 +40,13 @@ pub struct VulnerabilitySummary {
     /// Since when it is open on the host that had it first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// Until when it has to be closed there, by its severity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// Hosts on which it is overdue, count.
+    pub overdue: u32,
+    /// Hosts on which it is open and accepted for now, count; they are in no other number.
+    pub excepted: u32,
 }
 
 /// One vulnerability.
@@ -83,7 +92,7 @@ pub struct AffectedPackage {
 
 /// A host on which a vulnerability is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = VulnerableInstance))]
 #[serde(rename_all = "camelCase")]
 pub struct AffectedInstance {
     /// Its id.
@@ -95,6 +104,15 @@ pub struct AffectedInstance {
     /// First seen open there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// Until when it has to be closed, by the severity that the list of the fleet shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// That time has passed, and it is not accepted.
+    #[serde(default)]
+    pub overdue: bool,
+    /// It is accepted for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<ExceptionMark>,
     /// In which packages.
     pub packages: Vec<AffectedPackage>,
 }
@@ -122,6 +140,15 @@ pub struct InstanceVulnerability {
     /// First seen open there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// Until when it has to be closed, by the severity that the list of the fleet shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// That time has passed, and it is not accepted.
+    #[serde(default)]
+    pub overdue: bool,
+    /// It is accepted for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<ExceptionMark>,
     /// In which packages.
     pub packages: Vec<AffectedPackage>,
 }
@@ -143,8 +170,12 @@ pub struct FleetSecurity {
     pub installable_advisories: BTreeMap<Severity, u32>,
     /// Vulnerabilities that are open somewhere, count by severity.
     pub vulnerabilities: BTreeMap<Severity, u32>,
+    /// Those among them that are overdue on some host.
+    pub overdue: BTreeMap<Severity, u32>,
     /// Those among them that are known to be exploited, count.
     pub exploited: u32,
+    /// Vulnerabilities that are accepted on every host they are open on, count; they are in no other number.
+    pub excepted: u32,
 }
 
 impl OpenState {

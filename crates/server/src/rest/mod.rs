@@ -4,6 +4,7 @@
 mod access;
 mod advisories;
 mod advisory_feeds;
+mod bom;
 mod content_jobs;
 mod csv;
 mod deployments;
@@ -13,6 +14,7 @@ mod enrolment;
 mod environments;
 pub mod error;
 mod events;
+mod exceptions;
 pub mod extract;
 mod groups;
 mod instances;
@@ -63,6 +65,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         advisories::list, advisories::get, advisories::instances, advisories::of_instance,
         vulnerabilities::list, vulnerabilities::get, vulnerabilities::instances, vulnerabilities::of_instance,
         vulnerabilities::fleet,
+        bom::sbom, bom::vex, exceptions::list, exceptions::create, exceptions::get, exceptions::delete, exceptions::sla, exceptions::set_sla,
     ),
     modifiers(&BearerToken),
     security(("accessToken" = []))
@@ -170,6 +173,11 @@ fn advisory_routes() -> Router<AppState> {
         .route("/api/v1/vulnerabilities/{id}", get(vulnerabilities::get))
         .route("/api/v1/vulnerabilities/{id}/instances", get(vulnerabilities::instances))
         .route("/api/v1/instances/{id}/vulnerabilities", get(vulnerabilities::of_instance))
+        .route("/api/v1/instances/{id}/sbom", get(bom::sbom))
+        .route("/api/v1/instances/{id}/vex", get(bom::vex))
+        .route("/api/v1/vulnerability-exceptions", get(exceptions::list).post(exceptions::create))
+        .route("/api/v1/vulnerability-exceptions/{id}", get(exceptions::get).delete(exceptions::delete))
+        .route("/api/v1/vulnerability-sla", get(exceptions::sla).put(exceptions::set_sla))
 }
 
 async fn openapi() -> Response {

@@ -16,12 +16,15 @@ use super::extract::{Caller, Params};
 use super::{csv, encode};
 use crate::state::AppState;
 
-/// Vulnerabilities that are open on some host: known exploited ones first, then the likeliest, then the worst.
+/// Vulnerabilities that are open on some host: known exploited ones first, then overdue ones, then the worst,
+/// the likeliest, the most widespread. Hosts on which one is accepted are counted apart.
 #[utoipa::path(get, path = "/api/v1/vulnerabilities", tag = "vulnerabilities", operation_id = "listVulnerabilities",
     params(("severity" = Option<Severity>, Query, description = "At least so bad"),
         ("q" = Option<String>, Query, description = "The id holds this text"),
         ("exploited" = Option<bool>, Query, description = "true: known to be exploited"),
         ("installable" = Option<bool>, Query, description = "true: some host can close it now"),
+        ("overdue" = Option<bool>, Query, description = "true: on some host it is open for longer than it may be"),
+        ("excepted" = Option<bool>, Query, description = "true: also those that are accepted wherever they are open"),
         ("format" = Option<String>, Query, description = "json (pages), or csv: all rows as a file"),
         ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
         ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
@@ -32,13 +35,16 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
         text: params.one("q")?,
         exploited: flag(&mut params, "exploited")?,
         installable: flag(&mut params, "installable")?,
+        overdue: flag(&mut params, "overdue")?,
+        excepted: flag(&mut params, "excepted")?,
     };
     let as_csv = csv::wanted(&mut params)?;
     let page = params.page()?;
     params.finish()?;
     if as_csv {
         let rows = state.control.export_vulnerabilities(&caller.ctx, &query).await?;
-        let header = ["id", "severity", "cvss", "exploited", "epss", "hosts", "installable", "since"];
+        let header =
+            ["id", "severity", "cvss", "exploited", "epss", "hosts", "installable", "since", "due", "overdue", "excepted"];
         return Ok(csv::file("vulnerabilities", &header, rows.into_iter().map(row)));
     }
     let found = state.control.list_vulnerabilities(&caller.ctx, &query, &page).await?;
@@ -55,6 +61,9 @@ fn row(v: VulnerabilitySummary) -> Vec<String> {
         v.hosts.to_string(),
         v.installable.to_string(),
         time(v.since),
+        time(v.due),
+        v.overdue.to_string(),
+        v.excepted.to_string(),
     ]
 }
 
@@ -83,7 +92,9 @@ pub async fn get(
 /// Hosts on which a vulnerability is open, by name.
 #[utoipa::path(get, path = "/api/v1/vulnerabilities/{id}/instances", tag = "vulnerabilities",
     operation_id = "listVulnerabilityInstances",
-    params(("id" = String, Path), ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+    params(("id" = String, Path),
+        ("excepted" = Option<bool>, Query, description = "true: also those on which it is accepted"),
+        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
         ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
     responses((status = 200, body = Page<AffectedInstance>), (status = "default", body = ApiError)))]
 pub async fn instances(
@@ -92,15 +103,17 @@ pub async fn instances(
     caller: Caller,
     mut params: Params,
 ) -> Result<Json<Page<AffectedInstance>>> {
+    let excepted = flag(&mut params, "excepted")?;
     let page = params.page()?;
     params.finish()?;
-    Ok(Json(encode::page(state.control.vulnerability_instances(&caller.ctx, &id, &page).await?, |v| v)))
+    Ok(Json(encode::page(state.control.vulnerability_instances(&caller.ctx, &id, excepted, &page).await?, |v| v)))
 }
 
 /// Vulnerabilities that are open on an instance, ranked as in lists. All of them: there is no second page.
 #[utoipa::path(get, path = "/api/v1/instances/{idOrName}/vulnerabilities", tag = "instances",
     operation_id = "listInstanceVulnerabilities",
-    params(("idOrName" = String, Path), ("format" = Option<String>, Query, description = "json or csv")),
+    params(("idOrName" = String, Path), ("format" = Option<String>, Query, description = "json or csv"),
+        ("excepted" = Option<bool>, Query, description = "true: also those that are accepted on it")),
     responses((status = 200, body = Page<InstanceVulnerability>), (status = "default", body = ApiError)))]
 pub async fn of_instance(
     State(state): State<AppState>,
@@ -109,10 +122,12 @@ pub async fn of_instance(
     mut params: Params,
 ) -> Result<Response> {
     let as_csv = csv::wanted(&mut params)?;
+    let excepted = flag(&mut params, "excepted")?;
     params.finish()?;
-    let items = state.control.instance_vulnerabilities(&caller.ctx, &id).await?;
+    let items = state.control.instance_vulnerabilities(&caller.ctx, &id, excepted).await?;
     if as_csv {
-        let header = ["id", "severity", "cvss", "exploited", "epss", "state", "since", "packages"];
+        let header =
+            ["id", "severity", "cvss", "exploited", "epss", "state", "since", "due", "overdue", "exceptedUntil", "packages"];
         let package = |p: &AffectedPackage| match &p.fixed {
             Some(fixed) => format!("{} {} < {fixed}", p.name, p.installed),
             None => format!("{} {}", p.name, p.installed),
@@ -126,6 +141,9 @@ pub async fn of_instance(
                 epss(v.epss),
                 v.state.as_str().to_owned(),
                 time(v.since),
+                time(v.due),
+                v.overdue.to_string(),
+                time(v.exception.map(|e| e.until)),
                 v.packages.iter().map(package).collect::<Vec<_>>().join("; "),
             ]
         });

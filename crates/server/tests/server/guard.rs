@@ -23,6 +23,8 @@ fn body_of(operation: &str) -> Value {
         "createPatchJob" => serde_json::json!({"instanceFilter": {"all": true}}),
         "createDeployment" | "editDeployment" => serde_json::json!({"name": "x", "instanceFilter": {"all": true},
             "oneTimeSchedule": {"executeTime": "2999-01-01T00:00:00Z"}}),
+        "createVulnerabilityException" => serde_json::json!({"cve": "CVE-2026-1", "scope": {"all": {}}, "reason": "x",
+            "until": "2026-12-01T00:00:00Z"}),
         _ => serde_json::json!({}),
     }
 }

@@ -13,3 +13,4 @@ mod modules;
 mod rest;
 mod restart;
 mod support;
+mod vulnerabilities;

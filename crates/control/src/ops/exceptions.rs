@@ -1,0 +1,176 @@
+//! Exceptions (vulnerabilities that are accepted on some hosts for a while) and the days that vulnerabilities have to be
+//! closed in. Absent on purpose: editing an exception; delete it and make another, so that the audit says who decided what.
+
+use std::collections::HashMap;
+
+use drydock_domain::access::Permission;
+use drydock_domain::advisory::exception::{Exception, ExceptionSpec, Scope, ScopeSpec, in_force};
+use drydock_domain::advisory::sla::Sla;
+use drydock_domain::ids::{ExceptionId, GroupId, InstanceId};
+use drydock_store::advisory_records::ExceptionRecord;
+use drydock_store::{commit, exceptions, groups, instances, settings};
+use jiff::Timestamp;
+
+use super::describe::group_named;
+use crate::Control;
+use crate::context::OpCtx;
+use crate::error::{Error, Result};
+use crate::fleet::standing::{SLA_SETTING, scope_of, stored_sla};
+
+/// Exceptions of one server, count: lists of them are not paged.
+const EXCEPTIONS_MAX: usize = 5000;
+
+impl Control {
+    /// Accepts a vulnerability for a while. It may be one that is open nowhere yet.
+    pub async fn create_exception(&self, ctx: &OpCtx, spec: ExceptionSpec) -> Result<Exception> {
+        let cve = super::act::cut(&spec.cve, 128).to_owned();
+        let act = self.act(ctx, "exception.create", format!("exception of {cve}"), Permission::AdvisoryManage).await?;
+        let made = async {
+            spec.validate(ctx.now)?;
+            let there = exceptions::list(&mut *self.read().await?).await?.len();
+            if there >= EXCEPTIONS_MAX {
+                return Err(Error::conflict(format!("there are {EXCEPTIONS_MAX} exceptions already; delete some")));
+            }
+            let scope = match &spec.scope {
+                ScopeSpec::All {} => Scope::All {},
+                ScopeSpec::Instance(name) => Scope::Instance(self.resolve(name).await?.id),
+                ScopeSpec::Group(name) => Scope::Group(group_named(&mut *self.read().await?, name).await?.id),
+                ScopeSpec::Label { key, value } => Scope::Label { key: key.clone(), value: value.clone() },
+            };
+            let text = serde_json::to_string(&scope)
+                .map_err(|e| Error::Internal { doing: "write the scope of an exception", source: Box::new(e) })?;
+            let record = ExceptionRecord {
+                id: ExceptionId(self.mint(ctx.now)),
+                cve: spec.cve.clone(),
+                scope: text.clone(),
+                owner: if spec.owner.trim().is_empty() { ctx.who.name() } else { spec.owner.clone() },
+                reason: spec.reason.clone(),
+                created_by: ctx.who.name(),
+                created_at: ctx.now,
+                expires_at: Some(spec.until),
+                version: 1,
+            };
+            let mut tx = self.begin().await?;
+            exceptions::insert(&mut tx, &record).await?;
+            act.allowed_on(&mut tx, &format!("exception {} of {cve}, {text}, until {}", record.id, spec.until)).await?;
+            commit(tx).await?;
+            Ok(record)
+        }
+        .await;
+        let record = act.settle(made).await?;
+        self.exception_view(record, ctx.now).await
+    }
+
+    /// Exceptions, newest first; ended ones too.
+    pub async fn list_exceptions(&self, ctx: &OpCtx) -> Result<Vec<Exception>> {
+        self.may_read(ctx, "exception.list", Permission::AdvisoryRead).await?;
+        let records = exceptions::list(&mut *self.read().await?).await?;
+        self.exception_views(records, ctx.now).await
+    }
+
+    /// One exception.
+    pub async fn get_exception(&self, ctx: &OpCtx, id: &str) -> Result<Exception> {
+        self.may_read(ctx, "exception.show", Permission::AdvisoryRead).await?;
+        let wanted = exception_id(id)?;
+        let record = exceptions::find(&mut *self.read().await?, wanted).await?.ok_or_else(|| no_exception(id))?;
+        self.exception_view(record, ctx.now).await
+    }
+
+    /// Takes an exception back: what it covered counts again at once.
+    pub async fn delete_exception(&self, ctx: &OpCtx, id: &str) -> Result<()> {
+        let resource = format!("exception {}", super::act::cut(id, 128));
+        let act = self.act(ctx, "exception.delete", resource, Permission::AdvisoryManage).await?;
+        let deleted = async {
+            let wanted = exception_id(id)?;
+            let mut tx = self.begin().await?;
+            let record = exceptions::find(&mut tx, wanted).await?.ok_or_else(|| no_exception(id))?;
+            if !exceptions::delete(&mut tx, wanted).await? {
+                return Err(no_exception(id));
+            }
+            act.allowed_on(&mut tx, &format!("exception {} of {}", record.id, record.cve)).await?;
+            Ok(commit(tx).await?)
+        }
+        .await;
+        act.settle(deleted).await
+    }
+
+    /// Days that vulnerabilities have to be closed in.
+    pub async fn vulnerability_sla(&self, ctx: &OpCtx) -> Result<Sla> {
+        self.may_read(ctx, "sla.show", Permission::AdvisoryRead).await?;
+        stored_sla(&mut *self.read().await?).await
+    }
+
+    /// Sets them: a severity that is absent has no clock.
+    pub async fn set_vulnerability_sla(&self, ctx: &OpCtx, sla: Sla) -> Result<Sla> {
+        let act = self.act(ctx, "sla.set", "days to close vulnerabilities in".to_owned(), Permission::AdvisoryManage).await?;
+        let set = async {
+            sla.validate()?;
+            let body = serde_json::to_string(&sla)
+                .map_err(|e| Error::Internal { doing: "write the days to close vulnerabilities in", source: Box::new(e) })?;
+            let mut tx = self.begin().await?;
+            settings::put(&mut tx, SLA_SETTING, &body, &ctx.who.name(), ctx.now).await?;
+            act.allowed_on(&mut tx, &format!("days to close vulnerabilities in: {body}")).await?;
+            commit(tx).await?;
+            Ok(sla)
+        }
+        .await;
+        act.settle(set).await
+    }
+
+    async fn exception_view(&self, record: ExceptionRecord, now: Timestamp) -> Result<Exception> {
+        let id = record.id;
+        let made = self.exception_views(vec![record], now).await?;
+        made.into_iter().next().ok_or_else(|| no_exception(&id.to_string()))
+    }
+
+    async fn exception_views(&self, records: Vec<ExceptionRecord>, now: Timestamp) -> Result<Vec<Exception>> {
+        let mut c = self.read().await?;
+        let groups: HashMap<GroupId, String> = groups::list(&mut c).await?.into_iter().map(|g| (g.id, g.name)).collect();
+        let hosts = exceptions::hosts(&mut c).await?;
+        let mut views = Vec::with_capacity(records.len());
+        // Counted while there is a picture of the fleet; in a server's first seconds there is none.
+        for record in records {
+            let scope = scope_of(&record)?;
+            let until = record.expires_at.unwrap_or(Timestamp::MAX);
+            let expired = !in_force(until, now);
+            let covered = match self.fleet().model().await.as_ref() {
+                Some(model) if !expired => {
+                    let open = model.engine.hosts_of_vulnerability(&record.cve);
+                    let open: std::collections::HashSet<InstanceId> = open.into_iter().map(|(host, _)| host).collect();
+                    hosts.iter().filter(|h| open.contains(&h.instance) && scope.covers(h.facts())).count()
+                }
+                _ => 0,
+            };
+            let named = match scope {
+                Scope::All {} => ScopeSpec::All {},
+                Scope::Instance(id) => {
+                    let name = instances::find(&mut c, id).await?.map_or_else(|| id.to_string(), |i| i.name);
+                    ScopeSpec::Instance(name)
+                }
+                Scope::Group(id) => ScopeSpec::Group(groups.get(&id).cloned().unwrap_or_else(|| id.to_string())),
+                Scope::Label { key, value } => ScopeSpec::Label { key, value },
+            };
+            views.push(Exception {
+                id: record.id,
+                cve: record.cve,
+                scope: named,
+                owner: record.owner,
+                reason: record.reason,
+                until,
+                expired,
+                hosts: super::advisories::count(covered),
+                created_by: record.created_by,
+                created_at: record.created_at,
+            });
+        }
+        Ok(views)
+    }
+}
+
+fn exception_id(text: &str) -> Result<ExceptionId> {
+    text.parse().map_err(|_| no_exception(text))
+}
+
+fn no_exception(id: &str) -> Error {
+    Error::NotFound(format!("exception {}", super::act::cut(id, 128)))
+}

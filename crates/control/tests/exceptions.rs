@@ -1,0 +1,215 @@
+//! Vulnerabilities that are accepted for a while, and those that are open for too long, as time goes by.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::*;
+use drydock_control::records::PageQuery;
+use drydock_control::{ErrorKind, ImportAsk, InstanceEdit, OpCtx, SectionBodyIn, SectionIn, VulnerabilityQuery};
+use drydock_domain::access::Role;
+use drydock_domain::advisory::Severity;
+use drydock_domain::advisory::exception::{ExceptionSpec, ScopeSpec};
+use drydock_domain::advisory::open::VulnerabilitySummary;
+use drydock_domain::advisory::sla::Sla;
+use drydock_domain::group::GroupSpec;
+use drydock_domain::inventory::{ManagerKind, OsFacts, Package, PackageSet, SectionKind, fingerprint};
+use jiff::SignedDuration;
+use serde::Serialize;
+use serde_json::json;
+
+const DAY: i64 = 86_400;
+
+fn full<T: Serialize>(kind: SectionKind, value: &T) -> SectionIn {
+    let body = serde_json::to_vec(value).expect("JSON");
+    SectionIn { kind: kind.as_str().into(), fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) }
+}
+
+/// AlmaLinux 8 with an old bash and an old zlib.
+async fn report(w: &World, host: &Host) {
+    let os = OsFacts {
+        hostname: host.name.clone(),
+        short_name: "almalinux".into(),
+        version: "8.10".into(),
+        long_name: "AlmaLinux 8.10".into(),
+        architecture: "x86_64".into(),
+        managers: vec![ManagerKind::Dnf],
+        ..OsFacts::default()
+    };
+    let package = |(name, version): (&str, &str)| Package {
+        name: name.into(),
+        arch: "x86_64".into(),
+        version: version.into(),
+        ..Package::default()
+    };
+    let set = PackageSet::new([("bash", "4.4.20-4.el8"), ("zlib", "1.2.11-25.el8")].into_iter().map(package).collect());
+    let sections = vec![full(SectionKind::Os, &os), full(SectionKind::Packages, &set)];
+    w.control.report_inventory(&host.ctx(w).await, sections).await.expect("taken");
+}
+
+fn osv(id: &str, severity: &str, package: &str, fixed: &str, cve: &str) -> String {
+    let document = json!({
+        "id": id, "summary": format!("{severity}: {package} security update"), "details": "text",
+        "published": "2026-11-01T00:00:00Z", "modified": "2026-11-02T00:00:00Z", "related": [cve],
+        "affected": [{
+            "package": {"ecosystem": "AlmaLinux:8", "name": package},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": fixed}]}],
+        }],
+    });
+    format!("{document}\n")
+}
+
+/// Three hosts with two open CVEs each: CVE-2026-0001 is critical, CVE-2026-0002 important.
+async fn world() -> (World, Vec<Host>) {
+    let w = World::new().await;
+    let hosts = w.hosts(3).await;
+    for host in &hosts {
+        report(&w, host).await;
+    }
+    let feed = osv("ALSA-2026:0001", "Critical", "bash", "0:4.4.20-5.el8", "CVE-2026-0001")
+        + &osv("ALSA-2026:0002", "Important", "zlib", "0:1.2.11-26.el8", "CVE-2026-0002");
+    let file = w.dir.path().join("feed.jsonl");
+    std::fs::write(&file, feed).expect("written");
+    w.control.import_feed(&w.server(), "alma8", &ImportAsk::default(), &file).await.expect("imported");
+    w.settle().await;
+    (w, hosts)
+}
+
+async fn listed(w: &World, query: VulnerabilityQuery) -> Vec<VulnerabilitySummary> {
+    w.control.list_vulnerabilities(&w.server(), &query, &PageQuery::default()).await.expect("listed").items
+}
+
+/// (CVE, hosts, overdue, excepted) in the list's order.
+async fn numbers(w: &World) -> Vec<(String, u32, u32, u32)> {
+    let rows = listed(w, VulnerabilityQuery { excepted: true, ..VulnerabilityQuery::default() }).await;
+    rows.into_iter().map(|v| (v.id, v.hosts, v.overdue, v.excepted)).collect()
+}
+
+fn row(cve: &str, hosts: u32, overdue: u32, excepted: u32) -> (String, u32, u32, u32) {
+    (cve.to_owned(), hosts, overdue, excepted)
+}
+
+fn spec(w: &World, scope: ScopeSpec, days: i64) -> ExceptionSpec {
+    ExceptionSpec {
+        cve: "CVE-2026-0001".into(),
+        scope,
+        owner: String::new(),
+        reason: "no shell for anybody".into(),
+        until: w.control.now() + SignedDuration::from_secs(days * DAY),
+    }
+}
+
+#[tokio::test]
+async fn the_clock_of_each_severity_begins_when_it_was_first_seen() {
+    let (w, hosts) = world().await;
+    let fresh = listed(&w, VulnerabilityQuery::default()).await;
+    assert_eq!(fresh.iter().map(|v| v.severity).collect::<Vec<_>>(), [Severity::Critical, Severity::Important]);
+    let since = fresh[0].since.expect("since when");
+    assert_eq!(fresh[0].due, Some(since + SignedDuration::from_secs(7 * DAY)));
+    assert_eq!(fresh[1].due, Some(since + SignedDuration::from_secs(30 * DAY)));
+    assert_eq!(numbers(&w).await, [row("CVE-2026-0001", 3, 0, 0), row("CVE-2026-0002", 3, 0, 0)]);
+
+    w.pass(7 * DAY + 10);
+    assert_eq!(numbers(&w).await, [row("CVE-2026-0001", 3, 3, 0), row("CVE-2026-0002", 3, 0, 0)]);
+    let late = listed(&w, VulnerabilityQuery { overdue: true, ..VulnerabilityQuery::default() }).await;
+    assert_eq!(late.len(), 1);
+    let own = w.control.instance_vulnerabilities(&w.server(), &hosts[0].name, false).await.expect("listed");
+    assert_eq!(
+        own.iter().map(|v| (v.id.as_str(), v.overdue)).collect::<Vec<_>>(),
+        [("CVE-2026-0001", true), ("CVE-2026-0002", false)]
+    );
+    let fleet = w.control.fleet_security(&w.server()).await.expect("numbers");
+    assert_eq!(fleet.overdue.into_iter().collect::<Vec<_>>(), [(Severity::Critical, 1)]);
+
+    // Operators give critical ones more time, and important ones less: those come first now.
+    let sla = Sla { critical: None, important: Some(1), ..Sla::default() };
+    let operator = w.person(Role::Operator).await;
+    w.control.set_vulnerability_sla(&operator, sla).await.expect("set");
+    assert_eq!(w.control.vulnerability_sla(&w.server()).await.expect("read"), sla);
+    assert_eq!(numbers(&w).await, [row("CVE-2026-0002", 3, 3, 0), row("CVE-2026-0001", 3, 0, 0)], "overdue before worse");
+    let refused = w.control.set_vulnerability_sla(&w.server(), Sla { low: Some(0), ..sla }).await.expect_err("refused");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    let viewer = w.person(Role::Viewer).await;
+    assert_eq!(w.control.set_vulnerability_sla(&viewer, sla).await.expect_err("denied").kind(), ErrorKind::Forbidden);
+}
+
+#[tokio::test]
+async fn what_is_accepted_counts_again_when_its_time_is_over() {
+    let (w, hosts) = world().await;
+    let admin: OpCtx = w.server();
+    let made = w.control.create_exception(&admin, spec(&w, ScopeSpec::Instance(hosts[0].name.clone()), 20)).await.expect("made");
+    assert_eq!((made.hosts, made.expired), (1, false));
+    assert_eq!(numbers(&w).await[0], row("CVE-2026-0001", 2, 0, 1));
+    let own = w.control.instance_vulnerabilities(&w.server(), &hosts[0].name, false).await.expect("listed");
+    assert_eq!(own.iter().map(|v| v.id.as_str()).collect::<Vec<_>>(), ["CVE-2026-0002"]);
+    let all = w.control.instance_vulnerabilities(&w.server(), &hosts[0].name, true).await.expect("listed");
+    let mark = all.iter().find(|v| v.id == "CVE-2026-0001").and_then(|v| v.exception.clone()).expect("marked");
+    assert_eq!((mark.id, mark.reason.as_str()), (made.id, "no shell for anybody"));
+    let page = PageQuery::default();
+    let named = async |excepted| {
+        let found = w.control.vulnerability_instances(&w.server(), "CVE-2026-0001", excepted, &page).await.expect("listed");
+        found.items.into_iter().map(|h| (h.name, h.exception.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(named(false).await, [("h2".to_owned(), false), ("h3".to_owned(), false)]);
+    assert_eq!(named(true).await[0], ("h1".to_owned(), true));
+
+    w.pass(10 * DAY);
+    assert_eq!(numbers(&w).await[0], row("CVE-2026-0001", 2, 2, 1), "accepted is not overdue");
+    w.pass(11 * DAY);
+    assert_eq!(numbers(&w).await[0], row("CVE-2026-0001", 3, 3, 0), "nobody did anything");
+    assert!(w.control.list_exceptions(&w.server()).await.expect("listed")[0].expired);
+}
+
+#[tokio::test]
+async fn scopes_follow_who_is_in_them() {
+    let (w, hosts) = world().await;
+    w.control
+        .create_group(&w.server(), GroupSpec { name: "lab".into(), description: String::new(), environment: None })
+        .await
+        .expect("made");
+    w.control.add_members(&w.server(), "lab", &[hosts[0].name.clone()]).await.expect("joined");
+    let group = w.control.create_exception(&w.server(), spec(&w, ScopeSpec::Group("lab".into()), 30)).await.expect("made");
+    assert_eq!(numbers(&w).await[0].3, 1);
+    w.control.add_members(&w.server(), "lab", &[hosts[1].name.clone()]).await.expect("joined");
+    assert_eq!(numbers(&w).await[0].3, 2, "who joins later is covered too");
+
+    let label = ScopeSpec::Label { key: "env".into(), value: "test".into() };
+    let by_label = w.control.create_exception(&w.server(), spec(&w, label, 40)).await.expect("made");
+    assert_eq!(by_label.hosts, 3, "the profile gave all of them this label");
+    assert_eq!(listed(&w, VulnerabilityQuery::default()).await.len(), 1, "accepted everywhere: not listed");
+    let fleet = w.control.fleet_security(&w.server()).await.expect("numbers");
+    assert_eq!((fleet.excepted, fleet.vulnerabilities.values().sum::<u32>()), (1, 1));
+    let edit = InstanceEdit { labels: Some([("env".to_owned(), "prod".to_owned())].into()), ..InstanceEdit::default() };
+    w.control.edit_instance(&w.server(), &hosts[2].name, edit, None).await.expect("edited");
+    assert_eq!(numbers(&w).await.iter().find(|r| r.0 == "CVE-2026-0001"), Some(&row("CVE-2026-0001", 1, 0, 2)));
+    let all = w.control.instance_vulnerabilities(&w.server(), &hosts[0].name, true).await.expect("listed");
+    let mark = all.iter().find_map(|v| v.exception.clone()).expect("marked");
+    assert_eq!(mark.id, by_label.id, "the one that lasts longest");
+
+    w.control.delete_exception(&w.server(), &by_label.id.to_string()).await.expect("deleted");
+    w.control.delete_exception(&w.server(), &group.id.to_string()).await.expect("deleted");
+    assert_eq!(numbers(&w).await[0], row("CVE-2026-0001", 3, 0, 0));
+    let done: Vec<String> = w.audit().await.into_iter().map(|a| a.operation).filter(|o| o.starts_with("exception.")).collect();
+    assert_eq!(done, ["exception.delete", "exception.delete", "exception.create", "exception.create"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_accepted_is_refused() {
+    let (w, _) = world().await;
+    for (refused, kind) in [
+        (spec(&w, ScopeSpec::All {}, 0), ErrorKind::Invalid),
+        (spec(&w, ScopeSpec::All {}, 400), ErrorKind::Invalid),
+        (ExceptionSpec { reason: String::new(), ..spec(&w, ScopeSpec::All {}, 1) }, ErrorKind::Invalid),
+        (spec(&w, ScopeSpec::Instance("none-such".into()), 1), ErrorKind::NotFound),
+        (spec(&w, ScopeSpec::Group("none-such".into()), 1), ErrorKind::NotFound),
+    ] {
+        let error = w.control.create_exception(&w.server(), refused.clone()).await.expect_err("refused");
+        assert_eq!(error.kind(), kind, "{refused:?}: {error}");
+    }
+    let viewer = w.person(Role::Viewer).await;
+    let denied = w.control.create_exception(&viewer, spec(&w, ScopeSpec::All {}, 1)).await.expect_err("denied");
+    assert_eq!(denied.kind(), ErrorKind::Forbidden);
+    assert!(w.control.list_exceptions(&viewer).await.expect("a viewer reads").is_empty());
+    for id in ["x", "0198c0de-0000-7000-8000-000000000000"] {
+        assert_eq!(w.control.delete_exception(&w.server(), id).await.expect_err("none").kind(), ErrorKind::NotFound);
+    }
+}

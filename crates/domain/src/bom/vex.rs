@@ -260,6 +260,8 @@ mod tests {
         assert_eq!(
             told,
             [
+                ("resolved", &none),
+                ("not_affected", &none),
                 ("exploitable", &update),
                 ("exploitable", &update),
                 ("exploitable", &update),

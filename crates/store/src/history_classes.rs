@@ -12,7 +12,8 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use crate::error::{StoreError, StoreResult};
-use crate::row::{bytes, count, id, opt_int};
+use crate::history_packed::{self, Packed};
+use crate::row::count;
 use crate::sql::Sql;
 
 /// Names in one list, count.
@@ -21,6 +22,20 @@ const CHUNK_NAMES: usize = 1000;
 const CHUNK_ROWS: usize = 32;
 /// More classes than this are read as a whole table instead of one by one, count.
 const SCAN_ABOVE: usize = 20_000;
+
+/// No class has this number: they begin at one.
+const NO_BASE: ClassId = ClassId(0);
+
+const HOSTS: Packed = Packed {
+    sqlite: "SELECT group_concat(t.instance_id || ':' || t.class_id, ',') AS packed FROM history_timelines t",
+    postgres: "SELECT string_agg(t.instance_id || ':' || t.class_id, ',') AS packed FROM history_timelines t",
+};
+const ROWS: Packed = Packed {
+    sqlite: "SELECT group_concat(id || ':' || COALESCE(base_id, 0) || ':' || depth || ':' || hex(ids), ',') AS packed \
+             FROM history_classes",
+    postgres: "SELECT string_agg(id || ':' || COALESCE(base_id, 0) || ':' || depth || ':' || encode(ids, 'hex'), ',') AS packed \
+               FROM history_classes",
+};
 
 /// The fleet as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,15 +59,16 @@ pub struct ClassRow {
 
 /// Every active host with its class, and each class once.
 pub async fn present(c: &mut AnyConnection) -> StoreResult<Fleet> {
-    let rows = sqlx::query(
-        "SELECT t.instance_id, t.class_id FROM history_timelines t JOIN instances i ON i.id = t.instance_id \
-         WHERE i.state = 'ACTIVE' ORDER BY t.instance_id",
-    )
-    .fetch_all(&mut *c)
-    .await
-    .map_err(StoreError::query("read the package classes of the fleet"))?;
-    let read = |r: &AnyRow| Ok((id(r, "instance_id")?, class_id(r, "class_id")?));
-    let hosts: Vec<(InstanceId, ClassId)> = rows.iter().map(read).collect::<StoreResult<_>>()?;
+    let mut sql = HOSTS.sql(c);
+    sql.push(" JOIN instances i ON i.id = t.instance_id WHERE i.state = 'ACTIVE'");
+    let text = history_packed::fetch(sql, c, "read the package classes of the fleet").await?;
+    let mut hosts: Vec<(InstanceId, ClassId)> = Vec::new();
+    for entry in history_packed::entries(&text) {
+        let [instance, class] = history_packed::fields(entry)?;
+        let instance = instance.parse().map_err(|_| StoreError::Row { column: "instance_id", problem: "no id".to_owned() })?;
+        hosts.push((instance, ClassId(history_packed::number(class)?)));
+    }
+    hosts.sort_unstable();
     let wanted = hosts.iter().map(|(_, class)| *class).collect();
     Ok(Fleet { classes: decode(c, &wanted).await?, hosts })
 }
@@ -119,10 +135,11 @@ pub(crate) async fn rows_beside(
             return Ok(found);
         }
         for chunk in missing.chunks(CHUNK_NAMES) {
-            let mut sql = Sql::new("SELECT id, base_id, depth, ids FROM history_classes WHERE id IN ");
-            sql.numbers(chunk.iter().map(|id| i64::from(id.0)));
-            for row in &sql.fetch(c, "read package classes").await? {
-                found.insert(class_id(row, "id")?, read(row)?);
+            let mut sql = ROWS.sql(c);
+            sql.push(" WHERE id IN ").numbers(chunk.iter().map(|id| i64::from(id.0)));
+            let text = history_packed::fetch(sql, c, "read package classes").await?;
+            for entry in history_packed::entries(&text) {
+                found.extend([read(entry)?]);
             }
         }
         if let Some(gone) = missing.iter().find(|id| !found.contains_key(id)) {
@@ -136,9 +153,8 @@ pub(crate) async fn rows_beside(
 
 /// Every class as it is stored.
 pub(crate) async fn every(c: &mut AnyConnection) -> StoreResult<BTreeMap<ClassId, ClassRow>> {
-    let sql = Sql::new("SELECT id, base_id, depth, ids FROM history_classes ORDER BY id");
-    let rows = sql.fetch(c, "read package classes").await?;
-    rows.iter().map(|r| Ok((class_id(r, "id")?, read(r)?))).collect()
+    let text = history_packed::fetch(ROWS.sql(c), c, "read package classes").await?;
+    history_packed::entries(&text).map(read).collect()
 }
 
 /// Forgets classes.
@@ -175,10 +191,11 @@ pub(crate) async fn insert(c: &mut AnyConnection, classes: &[(ClassId, i64, Clas
     Ok(())
 }
 
-fn read(row: &AnyRow) -> StoreResult<ClassRow> {
-    let base = opt_int(row, "base_id")?.map(|n| u32::try_from(n).map(ClassId)).transpose();
-    let base = base.map_err(|e| StoreError::Row { column: "base_id", problem: e.to_string() })?;
-    Ok(ClassRow { base, depth: count(row, "depth")?, ids: bytes(row, "ids")? })
+fn read(entry: &str) -> StoreResult<(ClassId, ClassRow)> {
+    let [id, base, depth, ids] = history_packed::fields(entry)?;
+    let base = Some(ClassId(history_packed::number(base)?)).filter(|base| *base != NO_BASE);
+    let row = ClassRow { base, depth: history_packed::number(depth)?, ids: history_packed::bytes(ids)? };
+    Ok((ClassId(history_packed::number(id)?), row))
 }
 
 pub(crate) fn class_id(row: &AnyRow, column: &'static str) -> StoreResult<ClassId> {

@@ -11,6 +11,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use crate::error::{StoreError, StoreResult};
+use crate::history_packed::{self, Packed};
 use crate::row::{bytes, id, text, time};
 use crate::sql::Sql;
 
@@ -18,6 +19,11 @@ use crate::sql::Sql;
 const CHUNK_NAMES: usize = 200;
 /// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
 const CHUNK_ROWS: usize = 32;
+
+const SPANS: Packed = Packed {
+    sqlite: "SELECT group_concat(instance_id || ':' || hex(spans), ',') AS packed FROM history_timelines",
+    postgres: "SELECT string_agg(instance_id || ':' || encode(spans, 'hex'), ',') AS packed FROM history_timelines",
+};
 
 /// The history of one host; `None`: it never reported its packages.
 pub async fn of_host(c: &mut AnyConnection, instance: InstanceId) -> StoreResult<Option<Timeline>> {
@@ -47,12 +53,14 @@ pub async fn all(c: &mut AnyConnection) -> StoreResult<Vec<(String, Timeline)>> 
 
 /// What every host had at a time: hosts whose history begins later are left out.
 pub async fn fleet_at(c: &mut AnyConnection, at: Timestamp) -> StoreResult<Vec<(InstanceId, ClassId)>> {
-    let sql = Sql::new("SELECT instance_id, spans FROM history_timelines");
-    let rows = sql.fetch(c, "read the inventory history of the fleet").await?;
-    let mut out = Vec::with_capacity(rows.len());
-    for row in &rows {
-        if let Some(class) = class_at(&bytes(row, "spans")?, at.as_second()).map_err(damaged)? {
-            out.push((id(row, "instance_id")?, class));
+    let text = history_packed::fetch(SPANS.sql(c), c, "read the inventory history of the fleet").await?;
+    let mut out = Vec::new();
+    for entry in history_packed::entries(&text) {
+        let [instance, spans] = history_packed::fields(entry)?;
+        if let Some(class) = class_at(&history_packed::bytes(spans)?, at.as_second()).map_err(damaged)? {
+            let instance =
+                instance.parse().map_err(|_| StoreError::Row { column: "instance_id", problem: "no id".to_owned() })?;
+            out.push((instance, class));
         }
     }
     out.sort_unstable();

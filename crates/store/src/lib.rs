@@ -29,6 +29,7 @@ pub mod history;
 pub mod history_classes;
 pub mod history_memo;
 pub mod history_packages;
+mod history_packed;
 pub mod history_timelines;
 pub mod history_writer;
 pub mod host_sources;

@@ -10,8 +10,8 @@
 //! - `full_reports_per_s`: 10,000 hosts, every one changed by a patch wave since its last report, each sends all five
 //!   sections in full (600 packages, about 70 kB of JSON), 512 at a time, into the server's operation (no TLS, no gRPC),
 //!   each answered after its commit. `fleet_…`: hosts of profiles share package sets (`…_sets` says how many there are);
-//!   `distinct_…`: each host has a set of its own; `…_first…`: into an empty database. `full_reports_per_s` is
-//!   `fleet_changed_reports_per_s`.
+//!   `distinct_…`: each host has a set of its own; `…_first…`: into an empty database; `…_processor_us`: processor time a
+//!   report took. `full_reports_per_s` is `fleet_changed_reports_per_s`.
 
 use std::process::Command;
 

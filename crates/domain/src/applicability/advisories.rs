@@ -288,9 +288,16 @@ impl Advisories {
     }
 
     fn touch(&mut self, id: EditionId, from: From) {
-        let Some(kept) = self.editions[id as usize].as_ref() else { return };
         let root = root_of(from);
-        self.touched.extend(kept.edition.fixes.iter().map(|f| Touched { name: f.name, by: f.by, root }));
+        let touched: Vec<Touched> = self.about(id).map(|f| Touched { name: f.name, by: f.by, root }).collect();
+        self.touched.extend(touched);
+    }
+
+    /// What anybody says that the advisory of an edition fixes: its weight is shown with all of it.
+    pub fn about(&self, id: EditionId) -> impl Iterator<Item = &FixRow> {
+        let advisory = self.edition(id).map(|kept| kept.edition.advisory);
+        let editions = advisory.map(|a| self.records[a as usize].editions.as_slice()).unwrap_or_default();
+        editions.iter().filter_map(|e| self.edition(*e)).flat_map(|kept| &kept.edition.fixes)
     }
 
     fn judge_withdrawn(&mut self, advisory: AdvisoryId) {
@@ -373,13 +380,18 @@ impl Advisories {
         !kept.edition.withdrawn && !record.withdrawn && (!kept.feeds.is_empty() || kept.roots.iter().any(|r| sees(*r)))
     }
 
-    /// Kind and severity to show: the weightiest that any origin says.
-    pub fn weight(&self, advisory: AdvisoryId) -> (AdvisoryKind, Severity) {
+    /// What is said of an advisory to hosts that see these snapshots.
+    pub fn said_to(&self, advisory: AdvisoryId, sees: impl Fn(RootId) -> bool) -> impl Iterator<Item = &Edition> {
         let editions = self.records[advisory as usize].editions.iter().filter_map(|id| self.edition(*id));
+        editions.filter(move |kept| self.counts(kept, &sees)).map(|kept| &kept.edition)
+    }
+
+    /// Kind and severity to show to hosts that see these snapshots: the weightiest that is said.
+    pub fn weight(&self, advisory: AdvisoryId, sees: impl Fn(RootId) -> bool) -> (AdvisoryKind, Severity) {
         let (mut kind, mut severity) = (AdvisoryKind::Other, Severity::Unknown);
-        for kept in editions {
-            kind = kind.min(kept.edition.kind);
-            severity = severity.max(kept.edition.severity);
+        for edition in self.said_to(advisory, sees) {
+            kind = kind.min(edition.kind);
+            severity = severity.max(edition.severity);
         }
         (kind, severity)
     }

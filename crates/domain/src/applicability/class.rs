@@ -148,7 +148,7 @@ pub(super) fn unite(tables: &Tables, env: &mut Env, lots: &[LotId], kernel: Text
     let advisories = collect(&mut scratch.advisories, &mut scratch.found);
     for packed in &advisories {
         let (id, state) = unpack(*packed);
-        let severity = tables.advisories.weight(id).1 as usize;
+        let severity = tables.advisories.weight(id, |root| env.sees(root)).1 as usize;
         counts.advisories[severity] += 1;
         counts.installable[severity] += u32::from(state <= OpenState::Installable);
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::advisories::{From, Origin, Touched};
+use super::advisories::{Advisories, From, Origin, Touched};
 use super::class::{Class, Outcome, Scratch, known, unite};
 use super::codec::BadState;
 use super::env::{Env, EnvKey};
@@ -99,7 +99,7 @@ impl Fleet {
     pub fn remove_snapshot(&mut self, root: &str) {
         let Some(id) = self.tables.find_root(root) else { return };
         self.tables.snapshots[id as usize] = None;
-        self.tables.advisories.clear(From::Root(id));
+        self.said(From::Root(id), |advisories| advisories.clear(From::Root(id)));
         self.stale_where(id);
     }
 
@@ -136,14 +136,27 @@ impl Fleet {
         let from = self.origin(origin);
         let t = &mut self.tables;
         let edition = t.advisories.read(advisory, &mut t.texts, &mut t.versions);
-        t.advisories.put(from, edition);
+        self.said(from, |advisories| advisories.put(from, edition));
+    }
+
+    /// Changes what an origin says. Of a snapshot that no host sees nothing is to be looked at again: whoever comes to see it is
+    /// judged then ([`Fleet::replace_root`] compares what both snapshots say).
+    fn said(&mut self, from: From, change: impl FnOnce(&mut Advisories)) {
+        let root = match from {
+            From::Root(root) if !self.envs.iter().flatten().any(|env| env.sees(root)) => root,
+            _ => return change(&mut self.tables.advisories),
+        };
+        let before = std::mem::take(&mut self.tables.advisories.touched);
+        change(&mut self.tables.advisories);
+        let touched = std::mem::replace(&mut self.tables.advisories.touched, before);
+        self.tables.advisories.touched.extend(touched.into_iter().filter(|t| t.root != root));
     }
 
     /// An origin says nothing of an advisory any more.
     pub fn remove_advisory(&mut self, origin: &Origin, id: &str) {
         let from = self.origin(origin);
         if let Some(advisory) = self.tables.texts.find(id).and_then(|id| self.tables.advisories.find(id)) {
-            self.tables.advisories.remove(from, advisory);
+            self.said(from, |advisories| advisories.remove(from, advisory));
         }
     }
 
@@ -166,7 +179,7 @@ impl Fleet {
     /// Takes back all advisories and statements of an origin.
     pub fn clear_origin(&mut self, origin: &Origin) {
         let from = self.origin(origin);
-        self.tables.advisories.clear(from);
+        self.said(from, |advisories| advisories.clear(from));
     }
 
     /// Notes a vulnerability's severity.
@@ -300,6 +313,8 @@ impl Fleet {
         if old_id == new_id {
             return;
         }
+        // What was said of the old snapshot since the last settlement, while its hosts still see it.
+        self.take_touched();
         let seeing: Vec<u32> =
             (0..small(self.envs.len())).filter(|n| self.envs[*n as usize].as_ref().is_some_and(|e| e.sees(old_id))).collect();
         let lots = self.lots_between(old_id, new_id);
@@ -356,8 +371,7 @@ impl Fleet {
         let origins = self.tables.advisories.origins();
         let of = |root| origins.get(&From::Root(root)).into_iter().flatten().map(|(_, e)| *e).collect::<BTreeSet<_>>();
         for edition in of(old).symmetric_difference(&of(new)) {
-            let Some(kept) = self.tables.advisories.edition(*edition) else { continue };
-            for fix in &kept.edition.fixes {
+            for fix in self.tables.advisories.about(*edition) {
                 lots.extend(self.lots_touched(&Touched { name: fix.name, by: fix.by, root: NONE }));
             }
         }

@@ -191,7 +191,7 @@ impl Fleet {
             report.updates.extend(verdict.offers.iter().filter_map(|row| self.update(class, row)));
             for row in &verdict.advisories {
                 let own = self.tables.installed(row.package);
-                let entry = advisories.entry(row.advisory).or_insert_with(|| self.host_advisory(row.advisory));
+                let entry = advisories.entry(row.advisory).or_insert_with(|| self.host_advisory(class, row.advisory));
                 let installable = row.state <= OpenState::Installable;
                 entry.installable &= installable;
                 entry.packages.push(AdvisoryPackage {
@@ -277,14 +277,11 @@ impl Fleet {
         self.tables.texts.get(self.tables.advisories.vulns[id as usize].id).to_owned()
     }
 
-    fn host_advisory(&self, id: AdvisoryId) -> HostAdvisory {
-        let (kind, severity) = self.tables.advisories.weight(id);
-        let editions = &self.tables.advisories.records[id as usize].editions;
-        let cves: BTreeSet<VulnId> = editions
-            .iter()
-            .filter_map(|e| self.tables.advisories.edition(*e))
-            .flat_map(|k| k.edition.cves.iter().copied())
-            .collect();
+    fn host_advisory(&self, class: &Class, id: AdvisoryId) -> HostAdvisory {
+        let sees = |root| self.env_of(class).is_some_and(|env| env.sees(root));
+        let (kind, severity) = self.tables.advisories.weight(id, sees);
+        let cves: BTreeSet<VulnId> =
+            self.tables.advisories.said_to(id, sees).flat_map(|edition| edition.cves.iter().copied()).collect();
         let mut cves: Vec<String> = cves.into_iter().map(|v| self.vuln_id(v)).collect();
         cves.sort_unstable();
         HostAdvisory { id: self.advisory_id(id), kind, severity, cves, installable: true, packages: Vec::new() }
@@ -348,7 +345,7 @@ impl Fleet {
     pub fn advisory_totals(&self) -> Vec<AdvisoryTotal> {
         let sums = self.sums(self.tables.advisories.records.len(), |class| &class.outcome.advisories);
         let total = |(id, (applicable, installable)): (u32, (u32, u32))| {
-            let (kind, severity) = self.tables.advisories.weight(id);
+            let (kind, severity) = self.tables.advisories.weight(id, |_| true);
             AdvisoryTotal { id: self.advisory_id(id), kind, severity, applicable, installable }
         };
         let mut out: Vec<AdvisoryTotal> = sums.map(total).collect();

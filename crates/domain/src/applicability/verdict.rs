@@ -243,8 +243,12 @@ impl Case<'_> {
                     entry.closed |= !applies;
                     if applies {
                         entry.severity = entry.severity.max(kept.edition.severity);
-                        let further = |(old, _): &(FixRow, AdvisoryId)| {
-                            old.by == fix.by && !self.tables.versions.older(old.version, fix.version)
+                        // Of equal fixes the first id is named, in whatever order they came.
+                        let text = |id: AdvisoryId| self.tables.texts.get(advisories.records[id as usize].id);
+                        let further = |(old, id): &(FixRow, AdvisoryId)| {
+                            let (old_rank, rank) =
+                                (self.tables.versions.rank(old.version), self.tables.versions.rank(fix.version));
+                            old.by == fix.by && (old_rank > rank || (old_rank == rank && text(*id) <= text(advisory)))
                         };
                         if !entry.open.as_ref().is_some_and(further) {
                             entry.open = Some((*fix, advisory));
@@ -428,7 +432,7 @@ impl Case<'_> {
         advisories.dedup();
         let (mut kind, mut severity) = (AdvisoryKind::Other, Severity::Unknown);
         for advisory in &advisories {
-            let (k, s) = self.tables.advisories.weight(*advisory);
+            let (k, s) = self.tables.advisories.weight(*advisory, |root| self.env.sees(root));
             (kind, severity) = (kind.min(k), severity.max(s));
         }
         if self.env.key.scheme == Scheme::Deb && kind == AdvisoryKind::Other && self.is_security_archive(offer.view) {

@@ -146,6 +146,12 @@ fn put_host(fleet: &mut Fleet, n: usize, given: &Given) {
     fleet.put_host(host(n), HostInput { os: &os, scheme: Scheme::Rpm, packages: &packages, rules: &rules, views: &given.views });
 }
 
+const ORIGINS: [&str; 5] = ["feed", "other", "r0", "r1", "r2"];
+
+fn origin(name: &str) -> Origin {
+    if ROOTS.contains(&name) { Origin::Snapshot(name.into()) } else { Origin::Feed(name.into()) }
+}
+
 fn step(dice: &mut Dice, fleet: &mut Fleet, truth: &mut Truth) {
     let feed = of(dice, &["feed", "other"]).to_owned();
     match dice.below(8) {
@@ -160,14 +166,14 @@ fn step(dice: &mut Dice, fleet: &mut Fleet, truth: &mut Truth) {
             truth.hosts.remove(&n);
         }
         3 | 4 => {
-            let advisory = advisory(dice);
-            fleet.put_advisory(&Origin::Feed(feed.clone()), &advisory);
-            truth.advisories.insert((feed, advisory.id.clone()), advisory);
+            let (from, advisory) = (of(dice, &ORIGINS).to_owned(), advisory(dice));
+            fleet.put_advisory(&origin(&from), &advisory);
+            truth.advisories.insert((from, advisory.id.clone()), advisory);
         }
         5 => {
-            let id = format!("A-{}", dice.below(5));
-            fleet.remove_advisory(&Origin::Feed(feed.clone()), &id);
-            truth.advisories.remove(&(feed, id));
+            let (from, id) = (of(dice, &ORIGINS).to_owned(), format!("A-{}", dice.below(5)));
+            fleet.remove_advisory(&origin(&from), &id);
+            truth.advisories.remove(&(from, id));
         }
         6 => {
             fleet.clear_origin(&Origin::Feed(feed.clone()));
@@ -186,10 +192,14 @@ fn step(dice: &mut Dice, fleet: &mut Fleet, truth: &mut Truth) {
     }
 }
 
-/// Advisories as all origins together say: one that a feed took back counts for nothing.
-fn merged(truth: &Truth) -> Vec<Advisory> {
-    let withdrawn: BTreeSet<&str> = truth.advisories.values().filter(|a| a.withdrawn).map(|a| a.id.as_str()).collect();
-    truth.advisories.values().filter(|a| !withdrawn.contains(a.id.as_str())).cloned().collect()
+/// Advisories as all origins that count for a host say: one that a feed took back counts for nothing.
+fn merged(truth: &Truth, views: &[View]) -> Vec<Advisory> {
+    let feed = |from: &str| !ROOTS.contains(&from);
+    let back = truth.advisories.iter().filter(|((from, _), a)| feed(from) && a.withdrawn);
+    let withdrawn: BTreeSet<&str> = back.map(|(_, a)| a.id.as_str()).collect();
+    let counts = |from: &str| feed(from) || views.iter().any(|v| v.root == from);
+    let all = truth.advisories.iter().filter(|((from, _), a)| counts(from) && !withdrawn.contains(a.id.as_str()));
+    all.map(|(_, a)| a.clone()).collect()
 }
 
 fn check(truth: &Truth, n: usize, report: &HostReport) -> Result<(), TestCaseError> {
@@ -205,7 +215,7 @@ fn check(truth: &Truth, n: usize, report: &HostReport) -> Result<(), TestCaseErr
     let updates: BTreeSet<_> = free.map(|u| (u.name.clone(), u.to.clone(), u.to_arch.clone())).collect();
     let want: BTreeSet<_> = naive::updates(&slow).into_iter().map(|u| (u.0, u.3, u.4)).collect();
     prop_assert_eq!(updates, want, "updates of host {}", n);
-    let all = merged(truth);
+    let all = merged(truth, &given.views);
     let advisories: BTreeSet<String> = report.advisories.iter().map(|a| a.id.clone()).collect();
     let want: BTreeSet<String> = naive::advisories(&slow, &all).into_keys().collect();
     prop_assert_eq!(advisories, want, "advisories of host {}", n);
@@ -294,8 +304,8 @@ proptest! {
         for (n, given) in &truth.hosts {
             put_host(&mut restored, *n, given);
         }
-        for ((feed, _), advisory) in &truth.advisories {
-            restored.put_advisory(&Origin::Feed(feed.clone()), advisory);
+        for ((from, _), advisory) in &truth.advisories {
+            restored.put_advisory(&origin(from), advisory);
         }
         for (feed, statements) in &truth.statements {
             restored.replace_statements(&Origin::Feed(feed.clone()), statements);

@@ -27,6 +27,13 @@ pub(crate) struct HostChange {
     rules: Arc<HostRules>,
 }
 
+impl HostChange {
+    /// Snapshots that the host looks at.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &str> {
+        self.seen.views.iter().map(|view| view.root.as_str())
+    }
+}
+
 /// Bodies that were read, for hosts that share them.
 #[derive(Default)]
 pub(crate) struct Bodies {

@@ -154,7 +154,12 @@ async fn some(control: &Control, dirty: &BTreeSet<InstanceId>) -> Result<()> {
             None => batch.hosts_gone.push(*id),
         }
     }
-    apply(control, batch).await
+    // A source that no host saw before: its snapshot is read first, or the host would seem to have no updates.
+    let model = control.fleet().model().await;
+    let known = |root: &str| model.as_ref().is_some_and(|m| m.roots.contains_key(root));
+    let unread = batch.hosts.iter().any(|host| !host.roots().all(known));
+    drop(model);
+    if unread { whole(control).await } else { apply(control, batch).await }
 }
 
 async fn look_at_feeds(control: &Control, batch: &mut Batch) -> Result<()> {

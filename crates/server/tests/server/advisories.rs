@@ -9,7 +9,7 @@ use drydock_testkit::serve::serve_dir;
 use drydock_testkit::upstream::{Advisory, AdvisoryKind, RpmPackage, RpmRepository, Severity, cached};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Person, TestServer, answer};
+use crate::support::{Agent, Answer, Person, TestServer, answer, wait_until};
 
 /// An advisory in the form of OSV.
 pub fn osv(id: &str, package: &str, fixed: &str, cve: &str) -> Value {
@@ -286,4 +286,35 @@ async fn the_server_answers_what_a_host_would_update_and_promotion_changes_it() 
     let open = admin.get("/vulnerabilities/CVE-2026-7777").await;
     assert_eq!(open.body["summary"]["installable"], 1, "{open:?}");
     assert_eq!(open.body["places"][0]["package"], "dd-app", "{open:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_job_by_severity_names_the_packages_of_each_host() {
+    let server = TestServer::start().await;
+    let admin = &server.admin;
+    let host = alma_host(&server, "web-1", &[("bash", "4.4.20-4.el8"), ("zlib", "1.2.11-25.el8")]).await;
+    let fine = alma_host(&server, "web-2", &[("bash", "4.4.20-5.el8")]).await;
+    let mut low = osv("ALSA-2026:0002", "zlib", "0:1.2.11-26.el8", "CVE-2026-0002");
+    low["summary"] = json!("Low: zlib security update");
+    let feed = lines(&[osv("ALSA-2026:0001", "bash", "0:4.4.20-5.el8", "CVE-2026-0001"), low]);
+    assert_eq!(import(admin, "alma8", "", feed).await.status, 200);
+    admin
+        .wait_for("/advisories?applicable=true", "both are known", |v| v["items"].as_array().is_some_and(|i| i.len() == 2))
+        .await;
+    let job = admin.patch_job(json!({"instanceFilter": {"all": true}, "patchConfig": {"minSeverity": "IMPORTANT"}})).await;
+    let order = host.pull_one().await;
+    let packages = order.task.config.packages.expect("named packages");
+    assert_eq!(packages.update, ["bash.x86_64"], "its own repositories decide which version");
+    assert_eq!(order.task.config.min_severity, None);
+    // The other host has nothing to do: its task ends when it asks for work.
+    let link = fine.link().await;
+    let path = format!("/patch-jobs/{}/tasks", job["id"].as_str().expect("an id"));
+    let ended = wait_until("web-2 is done", async || {
+        link.clone().pull_work(tonic::Request::new(Default::default())).await.expect("pulled");
+        let tasks = admin.get(&path).await.body;
+        let own = tasks["items"].as_array()?.iter().find(|t| t["instanceName"] == "web-2")?.clone();
+        (own["state"] == "SUCCEEDED").then_some(own)
+    })
+    .await;
+    assert!(ended["message"].as_str().is_some_and(|m| m.contains("nothing to do")), "{ended}");
 }

@@ -103,21 +103,7 @@ impl Control {
         let product = ask.product.as_ref().map(|p| format!("{}:{}", p.os, p.release)).unwrap_or_default();
         let stamp = format!("{IMPORT_VERSION} {} {product}", report.stamp);
         if let Some(before) = before.as_ref().filter(|b| b.stamps.contains(&stamp)) {
-            let findings = advisory_feeds::findings(&mut *self.read().await?, before.id).await?;
-            let mut tx = self.begin().await?;
-            act.allowed_on(&mut tx, &format!("{}, the same file again", resource(name))).await?;
-            commit(tx).await?;
-            let (documents, left_out) = (report.documents, before.findings_total);
-            return Ok(ImportReport {
-                feed: feed_view(before.clone()),
-                unchanged: true,
-                documents,
-                added: 0,
-                changed: 0,
-                withdrawn: 0,
-                left_out,
-                findings,
-            });
+            return self.same_again(before, report.documents, act).await;
         }
         let complete = !ask.partial && report.documents > 1;
         let findings: Vec<FeedFinding> =
@@ -157,6 +143,24 @@ impl Control {
             changed: changes.changed,
             withdrawn: changes.withdrawn,
             left_out: report.left_out,
+            findings,
+        })
+    }
+
+    /// The file was imported before: nothing but the record of the call.
+    async fn same_again(&self, feed: &FeedRecord, documents: u64, act: &Act<'_>) -> Result<ImportReport> {
+        let findings = advisory_feeds::findings(&mut *self.read().await?, feed.id).await?;
+        let mut tx = self.begin().await?;
+        act.allowed_on(&mut tx, &format!("{}, the same file again", resource(&feed.name))).await?;
+        commit(tx).await?;
+        Ok(ImportReport {
+            feed: feed_view(feed.clone()),
+            unchanged: true,
+            documents,
+            added: 0,
+            changed: 0,
+            withdrawn: 0,
+            left_out: feed.findings_total,
             findings,
         })
     }

@@ -19,7 +19,7 @@ use crate::error::Result;
 /// What a host gets.
 pub(super) enum Chosen {
     /// The job's settings as they are: the host chooses itself.
-    Settings(PatchConfig),
+    Settings(Box<PatchConfig>),
     /// Nothing is to be done there, and why.
     Nothing(String),
 }
@@ -29,13 +29,13 @@ impl Control {
     pub(super) async fn choose_for(&self, host: InstanceId, config: &PatchConfig) -> Result<Chosen> {
         let by_id = !(config.advisories.is_empty() && config.cves.is_empty());
         if config.min_severity.is_none() && !by_id {
-            return Ok(Chosen::Settings(config.clone()));
+            return Ok(Chosen::Settings(Box::new(config.clone())));
         }
         let record = instances::find(&mut *self.read().await?, host).await?;
         let manager = record.and_then(|r| r.os).and_then(|os| os.managers.first().copied());
         let is_apt = manager == Some(ManagerKind::Apt);
         if config.min_severity.is_none() && !is_apt {
-            return Ok(Chosen::Settings(config.clone()));
+            return Ok(Chosen::Settings(Box::new(config.clone())));
         }
         let model = self.fleet_model().await?;
         let Some(report) = model.engine.host(host) else {
@@ -45,7 +45,7 @@ impl Control {
         if words.is_empty() {
             return Ok(Chosen::Nothing("nothing to do: the host has no update that the job's advisories choose".to_owned()));
         }
-        Ok(Chosen::Settings(named(config, words)))
+        Ok(Chosen::Settings(Box::new(named(config, words))))
     }
 }
 

@@ -155,7 +155,7 @@ impl Control {
             return Ok(None);
         }
         match chosen {
-            Chosen::Settings(config) => self.sign_order(ctx, job, task, config),
+            Chosen::Settings(config) => self.sign_order(ctx, job, task, *config),
             Chosen::Nothing(why) => {
                 if let Some(task) = patch_tasks::find(&mut *self.read().await?, task.id).await? {
                     self.advance(ctx, &task, TaskEvent::Report(TaskState::Succeeded), why).await?;

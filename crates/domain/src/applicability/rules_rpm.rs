@@ -183,6 +183,7 @@ fn keep_latest(tables: &Tables, out: &mut Vec<Offer>, offer: Offer) {
 /// Packages of other names that obsolete what is installed.
 fn obsoleters(tables: &Tables, env: &Env, name: Name, installed: &[(PackageKey, &Installed)], out: &mut Vec<Offer>) {
     let mut found = Vec::new();
+    let locked = locked_versions(tables, env, name, installed);
     for (view, snapshot) in env.snapshots(tables) {
         for row in snapshot.obsoleting(name) {
             let package = tables.available.get(row.by);
@@ -192,7 +193,10 @@ fn obsoleters(tables: &Tables, env: &Env, name: Name, installed: &[(PackageKey, 
             let meets = |own: &Installed| {
                 bounded(Scheme::Rpm, tables.version_text(own.version), bound, limit) && !unseen(tables, env, own)
             };
+            // versionlock keeps away what obsoletes a version that is locked.
+            let breaks_lock = locked.iter().any(|version| bounded(Scheme::Rpm, version, bound, limit));
             if package.name == name
+                || breaks_lock
                 || !env.runs(tables.texts.get(package.arch))
                 || !installed.iter().any(|(_, own)| meets(own))
                 || !env.modular.shows((package.name, package.arch, package.version), env.views[view].hotfix)
@@ -206,6 +210,21 @@ fn obsoleters(tables: &Tables, env: &Env, name: Name, installed: &[(PackageKey, 
         }
     }
     out.extend(found);
+}
+
+/// Versions of a name, installed or offered, that a lock means.
+fn locked_versions<'a>(tables: &'a Tables, env: &Env, name: Name, installed: &[(PackageKey, &Installed)]) -> Vec<&'a str> {
+    if env.rules.locks.iter().all(|lock| lock.exclude) {
+        return Vec::new();
+    }
+    let own = installed.iter().map(|(_, own)| (own.version, own.arch));
+    let offered = candidates(tables, env, name).into_iter().map(|c| (c.package.version, c.package.arch));
+    let means_it = |version: &str, arch| {
+        let text = Written { name: tables.name_text(name), version, arch: tables.texts.get(arch) };
+        env.rules.locks.iter().any(|lock| !lock.exclude && means(&lock.pattern, text))
+    };
+    let all = own.chain(offered).map(|(version, arch)| (tables.version_text(version), arch));
+    all.filter(|(version, arch)| means_it(version, *arch)).map(|(version, _)| version).collect()
 }
 
 /// dnf takes no notice of installed packages that the main configuration excludes.

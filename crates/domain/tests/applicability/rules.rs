@@ -190,6 +190,10 @@ fn dnf_obsoletes_bring_another_package() {
         .sees(99, facts.clone())
         .rules(HostRules { ignore_obsoletes: true, ..HostRules::default() });
     assert_eq!(case.updates(), ["old 1-1>1-2 x86_64 s0"]);
+    let lock = PackageLock { pattern: "old-0:1-1.*".into(), ..PackageLock::default() };
+    let mut case =
+        Case::dnf(&["old 1-1 x86_64"]).sees(99, facts.clone()).rules(HostRules { locks: vec![lock], ..HostRules::default() });
+    assert_eq!(case.updates(), ["old 1-1>1-2 x86_64 s0 !versionlock"]);
     facts.packages[0].obsoletes = vec![dependency("1")];
     assert_eq!(Case::dnf(&["old 1-1 x86_64"]).sees(99, facts).updates(), ["old 1-1>1-2 x86_64 s0"]);
 }

@@ -2,9 +2,7 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{
-    CancelPatchJob, MatchInstances, MatchedInstances, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob,
-};
+use drydock_api::rest::{CancelPatchJob, MatchInstances, MatchedInstances, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob};
 use drydock_domain::ids::JobId;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::JobState;

@@ -62,7 +62,14 @@ impl Control {
     }
 
     /// A job as it begins.
-    pub(super) fn new_job(&self, id: JobId, spec: PatchJobSpec, origin: JobOrigin, created_by: String, now: Timestamp) -> JobRecord {
+    pub(super) fn new_job(
+        &self,
+        id: JobId,
+        spec: PatchJobSpec,
+        origin: JobOrigin,
+        created_by: String,
+        now: Timestamp,
+    ) -> JobRecord {
         JobRecord {
             id,
             deadline: spec.deadline(now),

@@ -50,7 +50,6 @@ async fn main() -> Result<(), Failure> {
     figures["package_warm_ms"] = round(median(&control, package).await?);
     figures["package_other_ms"] = round(whole(&control, "package pkg-00124 < 1.5").await?.0);
     figures["glob_warm_ms"] = round(median(&control, glob).await?);
-    figures["advisory_cold_ms"] = round(whole(&control, "advisory ELSA-2026-17").await?.0);
     let began = Instant::now();
     let query = InstanceQuery { page: PageQuery { cursor: None, limit: Some(100) }, ..InstanceQuery::default() };
     control.search_instances(&control.ctx(Principal::Server, "bench"), &query, package).await?;

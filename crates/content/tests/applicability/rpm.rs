@@ -28,7 +28,6 @@ fn package(of: &RpmPackage) -> Package {
         version: of.evr(),
         source: format!("{}-{}-{}.src.rpm", of.name, of.version, of.release),
         vendor: of.vendor.into(),
-        ..Package::default()
     }
 }
 

@@ -43,7 +43,9 @@ impl Control {
         };
         let words = words(config, manager, &report, model.hosts.get(&host).is_some_and(|seen| !seen.views.is_empty()));
         if words.is_empty() {
-            return Ok(Chosen::Nothing("nothing to do: the server knows no update of this host that the job's advisories choose".to_owned()));
+            return Ok(Chosen::Nothing(
+                "nothing to do: the server knows no update of this host that the job's advisories choose".to_owned(),
+            ));
         }
         Ok(Chosen::Settings(Box::new(named(config, words))))
     }

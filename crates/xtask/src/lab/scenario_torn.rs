@@ -170,7 +170,7 @@ fn churn(drydock: &mut Drydock, packages: &[(PathBuf, PathBuf)], stop: Instant) 
 /// Refreshes with a warm and with a cold cache in turn.
 fn client_loop(host: &Host, end: &AtomicBool, refreshes: &AtomicU64) -> Result<()> {
     let (cold, warm) = match host.root().kind.manager() {
-        PackageManager::Apt => ("rm -rf /var/lib/apt/lists/*; apt-get update", "apt-get update"),
+        PackageManager::Apt => ("find /var/lib/apt/lists -type f -delete; apt-get update", "apt-get update"),
         _ => ("rm -rf /var/cache/dnf; dnf makecache", "dnf --refresh makecache"),
     };
     let mut round = 0;

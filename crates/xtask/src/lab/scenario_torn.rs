@@ -126,8 +126,8 @@ fn run_loops(fleet: &Fleet, drydock: &mut Drydock, dir: &Path, length: Duration)
     for host in &fleet.hosts {
         // What was refreshed is ours.
         let offered = host.sh(match host.root().kind.manager() {
-            PackageManager::Apt => "apt-cache madison dd-churn | grep -F /content/prod/",
-            _ => "dnf -q repoquery --qf '%{name} %{reponame}' dd-churn | grep -F drydock-churn-rpm",
+            PackageManager::Apt => "apt-cache -o Dir::State::Lists=/var/cache/torn madison dd-churn | grep -F /content/prod/",
+            _ => "dnf -q --setopt=cachedir=/var/cache/torn repoquery --qf '%{name} %{reponame}' dd-churn | grep -F drydock-churn-rpm",
         })?;
         ensure!(offered.contains("dd-churn"), "{}: nothing of ours is offered", host.hostname());
     }
@@ -169,9 +169,17 @@ fn churn(drydock: &mut Drydock, packages: &[(PathBuf, PathBuf)], stop: Instant) 
 
 /// Refreshes with a warm and with a cold cache in turn.
 fn client_loop(host: &Host, end: &AtomicBool, refreshes: &AtomicU64) -> Result<()> {
+    // Lists of its own: the agent refreshes the host's, and emptying those under it would remove its lock and its
+    // half-fetched files; the complaint that follows says nothing about the server.
     let (cold, warm) = match host.root().kind.manager() {
-        PackageManager::Apt => ("find /var/lib/apt/lists -type f -delete; apt-get update", "apt-get update"),
-        _ => ("rm -rf /var/cache/dnf; dnf makecache", "dnf --refresh makecache"),
+        PackageManager::Apt => (
+            "rm -rf /var/cache/torn; mkdir /var/cache/torn; apt-get -o Dir::State::Lists=/var/cache/torn update",
+            "apt-get -o Dir::State::Lists=/var/cache/torn update",
+        ),
+        _ => (
+            "rm -rf /var/cache/torn; dnf --setopt=cachedir=/var/cache/torn makecache",
+            "dnf --setopt=cachedir=/var/cache/torn --refresh makecache",
+        ),
     };
     let mut round = 0;
     while !end.load(Ordering::SeqCst) {

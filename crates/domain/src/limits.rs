@@ -17,6 +17,9 @@ pub const STEP_TIME_LIMIT_DEFAULT_SECS: u32 = 600;
 pub const OUTPUT_PART_MAX_BYTES: usize = 32 * 1024;
 /// Exclude and exclusive lists of one manager, entries.
 pub const PATTERNS_MAX: usize = 500;
+/// Packages that the server names in one order, count: with their versions some 60 bytes each, so 300 KB of the 2 MiB that
+/// Linux gives a command line, and 1.3 MB at worst.
+pub const ORDER_PACKAGES_MAX: usize = 5000;
 /// One exclude pattern, bytes.
 pub const PATTERN_MAX_BYTES: usize = 256;
 /// Compiled size of one `/regex/`, bytes: bounds the memory a hostile pattern may take.

@@ -56,6 +56,61 @@ pub struct ExceptionSpec {
     pub until: Timestamp,
 }
 
+/// What is changed of an exception; what is absent stays. On which hosts it counts stays: make another one for others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ExceptionEdit {
+    /// Who answers for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it ends by itself, at most a year from now. One that has ended counts again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl ExceptionEdit {
+    /// Refuses what cannot be; every problem at once.
+    pub fn validate(&self, now: Timestamp) -> Result<(), Invalid> {
+        let mut problems = Problems::default();
+        if self.owner.is_none() && self.reason.is_none() && self.until.is_none() {
+            problems.add("", "changes nothing; give owner, reason or until");
+        }
+        if let Some(owner) = &self.owner {
+            problems.text("owner", owner, OWNER_MAX_BYTES);
+            if owner.trim().is_empty() {
+                problems.add("owner", "is empty; say who answers for it");
+            }
+        }
+        if let Some(reason) = &self.reason {
+            check_reason(reason, &mut problems);
+        }
+        if let Some(until) = self.until {
+            check_until(until, now, &mut problems);
+        }
+        problems.finish()
+    }
+}
+
+fn check_reason(reason: &str, problems: &mut Problems) {
+    problems.text("reason", reason, REASON_MAX_BYTES);
+    if reason.trim().is_empty() {
+        problems.add("reason", "is empty; say why it is accepted");
+    }
+}
+
+fn check_until(until: Timestamp, now: Timestamp, problems: &mut Problems) {
+    let longest = now.saturating_add(SignedDuration::from_hours(24 * EXCEPTION_DAYS_MAX)).unwrap_or(Timestamp::MAX);
+    if until <= now {
+        problems.add("until", "is not in the future");
+    } else if until > longest {
+        problems.add("until", format!("is more than {EXCEPTION_DAYS_MAX} days ahead; accept it for less, and look again then"));
+    }
+}
+
 impl ExceptionSpec {
     /// Refuses what cannot be; every problem at once.
     pub fn validate(&self, now: Timestamp) -> Result<(), Invalid> {
@@ -72,17 +127,8 @@ impl ExceptionSpec {
             }
         }
         problems.text("owner", &self.owner, OWNER_MAX_BYTES);
-        problems.text("reason", &self.reason, REASON_MAX_BYTES);
-        if self.reason.trim().is_empty() {
-            problems.add("reason", "is empty; say why it is accepted");
-        }
-        let longest = now.saturating_add(SignedDuration::from_hours(24 * EXCEPTION_DAYS_MAX)).unwrap_or(Timestamp::MAX);
-        if self.until <= now {
-            problems.add("until", "is not in the future");
-        } else if self.until > longest {
-            problems
-                .add("until", format!("is more than {EXCEPTION_DAYS_MAX} days ahead; accept it for less, and look again then"));
-        }
+        check_reason(&self.reason, &mut problems);
+        check_until(self.until, now, &mut problems);
         problems.finish()
     }
 }
@@ -245,6 +291,23 @@ mod tests {
             (ExceptionSpec { scope: label("Bad Key"), ..good.clone() }, "scope.label.Bad Key"),
         ] {
             let refused = spec.validate(now).expect_err(field);
+            assert!(refused.errors.iter().all(|e| e.field == field), "{field}: {refused}");
+        }
+    }
+
+    #[test]
+    fn an_edit_is_held_to_the_same_rules() {
+        let now = at("2026-11-23T00:00:00Z");
+        let until = |text: &str| ExceptionEdit { until: Some(at(text)), ..ExceptionEdit::default() };
+        assert_eq!(until("2027-11-24T00:00:00Z").validate(now), Ok(()));
+        for (edit, field) in [
+            (ExceptionEdit::default(), ""),
+            (until("2026-11-23T00:00:00Z"), "until"),
+            (until("2027-11-24T00:00:01Z"), "until"),
+            (ExceptionEdit { owner: Some(" ".into()), ..ExceptionEdit::default() }, "owner"),
+            (ExceptionEdit { reason: Some(String::new()), ..ExceptionEdit::default() }, "reason"),
+        ] {
+            let refused = edit.validate(now).expect_err(field);
             assert!(refused.errors.iter().all(|e| e.field == field), "{field}: {refused}");
         }
     }

@@ -216,6 +216,7 @@ impl PatchConfig {
             ("advisories", !self.advisories.is_empty()),
             ("cves", !self.cves.is_empty()),
             ("minSeverity", self.min_severity.is_some()),
+            ("overdue", self.overdue),
             ("downloadOnly", self.download_only),
         ];
         let chosen = others.into_iter().find(|(_, is)| *is).map(|(name, _)| name);

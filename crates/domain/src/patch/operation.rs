@@ -152,9 +152,10 @@ const VERSION_OPERATIONS: u32 = 2;
 const VERSION_MODULES: u32 = 3;
 
 impl PatchConfig {
-    /// Updates are chosen by type, advisory, CVE or severity.
+    /// Updates are chosen by type, advisory, CVE, severity or because they are overdue.
     pub fn chooses(&self) -> bool {
-        !(self.update_types.is_empty() && self.advisories.is_empty() && self.cves.is_empty() && self.min_severity.is_none())
+        let by_id = !(self.advisories.is_empty() && self.cves.is_empty());
+        by_id || !self.update_types.is_empty() || self.min_severity.is_some() || self.overdue
     }
 
     /// The lowest [`crate::work::WORK_VERSION`] of agents that read all of this. An older agent would ignore the fields
@@ -197,7 +198,7 @@ impl PatchConfig {
             if self.chooses() {
                 problems.add(
                     &field,
-                    "cannot be combined with updateTypes, advisories, cves or minSeverity; it already is the whole job",
+                    "cannot be combined with updateTypes, advisories, cves, minSeverity or overdue; it already is the whole job",
                 );
             } else if let Some(other) = self.own_choice(true) {
                 problems.add(&field, format!("cannot be combined with {other}; it already is the whole job"));
@@ -210,7 +211,7 @@ impl PatchConfig {
                 ("advisories", self.advisories.is_empty()),
                 ("cves", self.cves.is_empty()),
             ];
-            let field = first.into_iter().find(|(_, empty)| !empty).map_or("minSeverity", |(name, _)| name);
+            let field = first.into_iter().find(|(_, empty)| !empty).map_or("overdue", |(name, _)| name);
             problems.add(format!("{at}.{field}"), format!("cannot be combined with {other}, which chooses as well; keep one"));
         }
         let mut types = self.update_types.clone();
@@ -302,6 +303,9 @@ mod tests {
         assert_eq!(fields(r#"{"cves":["CVE-2026-0001"],"zypper":{"categories":["security"]}}"#), ["patchConfig.cves"]);
         assert!(problems(r#"{"cves":["CVE-2026-0001"],"yum":{"excludes":["b"],"minimal":true}}"#).is_empty());
         assert_eq!(
+        assert_eq!(fields(r#"{"packages":{"install":["a"]},"overdue":true}"#), ["patchConfig.packages"]);
+        assert_eq!(fields(r#"{"overdue":true,"apt":{"security":true}}"#), ["patchConfig.overdue"]);
+        assert!(problems(r#"{"overdue":true,"cves":["CVE-2026-0001"],"yum":{"excludes":["b"]}}"#).is_empty());
             fields(r#"{"downloadOnly":true,"fromCache":true,"preStep":{"linuxExecStepConfig":{"localPath":"/x"}}}"#),
             ["patchConfig.downloadOnly", "patchConfig.preStep"]
         );
@@ -323,10 +327,11 @@ mod tests {
         ] {
             assert_eq!(version(config), 2, "{config}");
         }
+            r#"{"overdue":true}"#,
         // What is not set is not written: an old server's and an old agent's documents stay what they were.
         let text = serde_json::to_string(&PatchConfig::default()).expect("JSON");
         assert!(
-            !["packages\"", "updateTypes", "advisories", "cves", "downloadOnly", "fromCache"].iter().any(|f| text.contains(f)),
+            !["packages\"", "updateTypes", "advisories", "cves", "overdue", "downloadOnly", "fromCache"].iter().any(|f| text.contains(f)),
             "{text}"
         );
     }

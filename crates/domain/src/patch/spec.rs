@@ -79,8 +79,8 @@ pub struct PatchConfig {
     /// *Ours*: named packages to install, remove or update, instead of general updates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<PackageChanges>,
-    /// *Ours*: only updates of these types; together with `advisories`, `cves` and `minSeverity`: those that any of them
-    /// choose.
+    /// *Ours*: only updates of these types; together with `advisories`, `cves`, `minSeverity` and `overdue`: those that
+    /// any of them choose.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub update_types: Vec<UpdateType>,
     /// *Ours*: only updates that these advisories name. For apt, which cannot tell, the server names the packages.
@@ -89,12 +89,19 @@ pub struct PatchConfig {
     /// *Ours*: only updates whose advisories close these CVEs. For apt, which cannot tell, the server names the packages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cves: Vec<String>,
-    /// *Ours*: only updates that close something at least so bad, as advisories and vendors say. The server names the
-    /// packages of each host.
+    /// *Ours*: only updates that close something at least so bad, as advisories and vendors say. What an exception accepts
+    /// on a host does not count there. The server names the packages of each host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_severity: Option<Severity>,
     /// *Ours*: module streams and profiles to change (dnf 4), instead of general updates; others refuse.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// *Ours*: only updates that close a vulnerability that is overdue on the host when it gets its order. What an
+    /// exception accepts there does not count. The server names the packages of each host.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
+    /// *Ours*: what must hold on the host after patching, reboot and post-step; else the task fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_checks: Option<HealthChecks>,
     pub modules: Vec<ModuleChange>,
     /// *Ours*: plan, then download the packages into the package manager's cache; nothing is installed, no step runs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -86,6 +86,8 @@ async fn a_job_goes_from_request_to_the_last_report() {
         requested: vec![],
         modules: vec![],
         findings: vec![],
+        before: None,
+        undo: None,
     }];
     let outcome = PackageOutcome::Applied;
     last.packages = vec![PackageResult { planned: action, outcome, found: Some("3.0.2".into()), detail: String::new() }];

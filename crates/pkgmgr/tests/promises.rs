@@ -32,6 +32,8 @@ fn plan(manager: ManagerKind, actions: Vec<PlannedAction>) -> Plan {
         requested: Vec::new(),
         modules: Vec::new(),
         findings: Vec::new(),
+        before: None,
+        undo: None,
     }
 }
 

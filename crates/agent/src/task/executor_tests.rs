@@ -201,6 +201,8 @@ impl Host for Paper {
             requested: vec![],
             modules,
             findings: vec![],
+            before: None,
+            undo: None,
         }])
     }
 
@@ -598,6 +600,8 @@ fn a_repository_that_the_plan_names_itself_is_not_told_twice() {
         requested: vec![],
         modules: vec![],
         findings,
+        before: None,
+        undo: None,
     };
     let mut plans = [plan(vec![]), plan(vec![finding("a")])];
     tell_broken(&mut plans, &[finding("a"), finding("b")]);

@@ -214,6 +214,8 @@ mod tests {
             requested: vec![],
             modules: vec![],
             findings: vec![],
+            before: None,
+            undo: None,
         });
         report.packages = vec![result("a", PackageOutcome::Applied); 1000];
         fit(&mut report);

@@ -142,6 +142,8 @@ fn plan(actions: Vec<PlannedAction>, skipped: SkippedUpdate, findings: Vec<Findi
         requested: vec![],
         modules: vec![],
         findings,
+        before: None,
+        undo: None,
     }
 }
 
@@ -198,6 +200,8 @@ pub fn detail(task: PatchTask) -> PatchTaskDetail {
         plans: vec![plan(actions, skipped.clone(), findings), plan(vec![], skipped, vec![])],
         packages,
         modules: vec![],
+        health: vec![],
+        differs: vec![],
         reboots: 1,
         reboot_reasons: vec!["kernel 6.1.31 is installed, 6.1.30 runs".into()],
     };

@@ -1,6 +1,6 @@
 //! Patch jobs: what an operator asks for ([`spec`], [`operation`], [`modules`] by [`module_rules`]), which packages that
 //! touches ([`pattern`]), how a host's part moves ([`task`]), what it reports ([`report`]), how the job's state follows
-//! ([`job`]) and who goes next ([`admission`]). [`deployment`] is jobs on a schedule.
+//! ([`job`]) and who goes next ([`admission`]). [`deployment`] is jobs on a schedule; [`undo`] takes a task back.
 
 pub mod admission;
 pub mod deployment;
@@ -13,3 +13,4 @@ pub mod pattern;
 pub mod report;
 pub mod spec;
 pub mod task;
+pub mod undo;

@@ -150,6 +150,8 @@ const VERSION_PLAIN: u32 = 1;
 const VERSION_OPERATIONS: u32 = 2;
 /// The form of an order with module streams and profiles.
 const VERSION_MODULES: u32 = 3;
+/// The form of an order that takes a task back, bars versions or checks the host's health.
+const VERSION_UNDO: u32 = 4;
 
 impl PatchConfig {
     /// Updates are chosen by type, advisory, CVE, severity or because they are overdue.
@@ -161,7 +163,9 @@ impl PatchConfig {
     /// The lowest [`crate::work::WORK_VERSION`] of agents that read all of this. An older agent would ignore the fields
     /// it does not know, and so do general updates where named packages were meant.
     pub fn work_version(&self) -> u32 {
-        if !self.modules.is_empty() {
+        if self.undo.is_some() || !self.barred.is_empty() || self.health_checks.is_some() {
+            VERSION_UNDO
+        } else if !self.modules.is_empty() {
             VERSION_MODULES
         } else if self.packages.is_some() || self.chooses() || self.download_only || self.from_cache {
             VERSION_OPERATIONS
@@ -210,6 +214,7 @@ impl PatchConfig {
                 ("updateTypes", self.update_types.is_empty()),
                 ("advisories", self.advisories.is_empty()),
                 ("cves", self.cves.is_empty()),
+                ("minSeverity", self.min_severity.is_none()),
             ];
             let field = first.into_iter().find(|(_, empty)| !empty).map_or("overdue", |(name, _)| name);
             problems.add(format!("{at}.{field}"), format!("cannot be combined with {other}, which chooses as well; keep one"));
@@ -298,14 +303,14 @@ mod tests {
         assert!(problems(r#"{"packages":{"install":["glibc.i686"],"update":["glibc.x86_64"]}}"#).is_empty());
         assert_eq!(fields(r#"{"packages":{"install":["a"]},"updateTypes":["SECURITY"]}"#), ["patchConfig.packages"]);
         assert_eq!(fields(r#"{"packages":{"install":["a"]},"yum":{"excludes":["b"]}}"#), ["patchConfig.packages"]);
+        assert_eq!(fields(r#"{"packages":{"install":["a"]},"overdue":true}"#), ["patchConfig.packages"]);
+        assert_eq!(fields(r#"{"overdue":true,"apt":{"security":true}}"#), ["patchConfig.overdue"]);
+        assert!(problems(r#"{"overdue":true,"cves":["CVE-2026-0001"],"yum":{"excludes":["b"]}}"#).is_empty());
         assert_eq!(fields(r#"{"updateTypes":["BUGFIX","BUGFIX"]}"#), ["patchConfig.updateTypes"]);
         assert_eq!(fields(r#"{"advisories":["-x"],"cves":["CVE-26-1"]}"#), ["patchConfig.advisories[0]", "patchConfig.cves[0]"]);
         assert_eq!(fields(r#"{"cves":["CVE-2026-0001"],"zypper":{"categories":["security"]}}"#), ["patchConfig.cves"]);
         assert!(problems(r#"{"cves":["CVE-2026-0001"],"yum":{"excludes":["b"],"minimal":true}}"#).is_empty());
         assert_eq!(
-        assert_eq!(fields(r#"{"packages":{"install":["a"]},"overdue":true}"#), ["patchConfig.packages"]);
-        assert_eq!(fields(r#"{"overdue":true,"apt":{"security":true}}"#), ["patchConfig.overdue"]);
-        assert!(problems(r#"{"overdue":true,"cves":["CVE-2026-0001"],"yum":{"excludes":["b"]}}"#).is_empty());
             fields(r#"{"downloadOnly":true,"fromCache":true,"preStep":{"linuxExecStepConfig":{"localPath":"/x"}}}"#),
             ["patchConfig.downloadOnly", "patchConfig.preStep"]
         );
@@ -322,16 +327,18 @@ mod tests {
             r#"{"updateTypes":["OTHER"]}"#,
             r#"{"advisories":["ELSA-2026-1"]}"#,
             r#"{"cves":["CVE-2026-0001"]}"#,
+            r#"{"overdue":true}"#,
             r#"{"downloadOnly":true}"#,
             r#"{"fromCache":true}"#,
         ] {
             assert_eq!(version(config), 2, "{config}");
         }
-            r#"{"overdue":true}"#,
         // What is not set is not written: an old server's and an old agent's documents stay what they were.
         let text = serde_json::to_string(&PatchConfig::default()).expect("JSON");
         assert!(
-            !["packages\"", "updateTypes", "advisories", "cves", "overdue", "downloadOnly", "fromCache"].iter().any(|f| text.contains(f)),
+            !["packages\"", "updateTypes", "advisories", "cves", "overdue", "downloadOnly", "fromCache"]
+                .iter()
+                .any(|f| text.contains(f)),
             "{text}"
         );
     }

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::modules::{ModuleResult, PlannedModule};
 use super::task::TaskState;
+use super::undo::{Standing, UndoOrder};
 use crate::ids::TaskId;
 use crate::inventory::{Finding, ManagerKind, UpdateKind};
-use crate::limits::{OUTPUT_PART_MAX_BYTES, PACKAGES_MAX};
+use crate::limits::{OUTPUT_PART_MAX_BYTES, PACKAGE_FIELD_MAX_BYTES, PACKAGES_MAX};
+use crate::rollout::health::{HealthResult, check_results};
 use crate::validate::{Invalid, Problems};
 
 /// What one package is to become.
@@ -95,6 +97,12 @@ pub struct Plan {
     /// Broken repositories seen while planning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// What the host had beside versions, so that this can be taken back; absent from older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Standing>,
+    /// The plan takes a task back: what apply has to restore beside versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoOrder>,
 }
 
 /// What became of one planned package, by re-reading the package database.
@@ -152,6 +160,8 @@ pub enum StepKind {
     Verify,
     /// The operator's script at the end.
     PostStep,
+    /// The job's health checks, last of all.
+    Health,
 }
 
 /// How a step ended.
@@ -237,6 +247,12 @@ pub struct TaskReport {
     /// What became of each planned module change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<ModuleResult>,
+    /// The newest result of each health check, in the job's order; empty before they are made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthResult>,
+    /// Where the newest plan differs from what the job's first wave planned; sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<PlanDifference>,
     /// Reboots done so far.
     #[serde(default)]
     pub reboots: u32,
@@ -245,10 +261,27 @@ pub struct TaskReport {
     pub reboot_reasons: Vec<String>,
 }
 
+/// A package that the host plans in another version than the job's first wave, or that the first wave did not plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDifference {
+    /// Package name.
+    pub name: String,
+    /// Architecture.
+    pub arch: String,
+    /// The first wave's version; absent = it planned none.
+    pub frozen: Option<String>,
+    /// This host's version.
+    pub planned: String,
+}
+
 /// Most steps one task may report: 5 reboots × 6 steps, doubled.
 pub const STEPS_MAX: usize = 64;
 /// Most plans one task may report.
 pub const PLANS_MAX: usize = 16;
+/// Most differences from the first wave's plan one task may report; how many there are stands in the step's message.
+pub const DIFFERS_MAX: usize = 1000;
 
 impl TaskReport {
     /// Checks a report from a host: hostile input.
@@ -263,7 +296,17 @@ impl TaskReport {
         if self.message.len() > 8 * 1024 {
             problems.add("message", "is longer than 8 KiB");
         }
+        check_results(&self.health, &mut problems);
+        problems.count("differs", self.differs.len(), DIFFERS_MAX);
+        let long = |d: &PlanDifference| {
+            let fields = [Some(&d.name), Some(&d.arch), d.frozen.as_ref(), Some(&d.planned)];
+            fields.into_iter().flatten().any(|text| text.len() > PACKAGE_FIELD_MAX_BYTES)
+        };
+        if self.differs.iter().take(DIFFERS_MAX).any(long) {
+            problems.add("differs", format!("holds a name or version of more than {PACKAGE_FIELD_MAX_BYTES} bytes"));
+        }
         self.check_modules(&mut problems);
+        self.check_standing(&mut problems);
         for step in &self.steps {
             // Replacing invalid UTF-8 by U+FFFD may triple the bytes.
             if step.output.head.len() > 3 * OUTPUT_PART_MAX_BYTES || step.output.tail.len() > 3 * OUTPUT_PART_MAX_BYTES {

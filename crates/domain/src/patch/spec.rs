@@ -10,11 +10,14 @@ use super::filter::InstanceFilter;
 use super::modules::ModuleChange;
 use super::operation::{PackageChanges, UpdateType};
 use super::pattern::Pattern;
+use super::undo::{Barred, UndoOrder};
 use crate::advisory::Severity;
 use crate::limits::{
     DESCRIPTION_MAX_BYTES, DISPLAY_NAME_MAX_BYTES, JOB_DURATION_MAX_SECS, JOB_DURATION_MIN_SECS, PATTERNS_MAX, SCRIPT_MAX_BYTES,
     STEP_ARG_MAX_BYTES, STEP_ARGS_MAX, STEP_ENV_MAX, STEP_TIME_LIMIT_MAX_SECS,
 };
+use crate::rollout::health::HealthChecks;
+use crate::rollout::Rollout;
 use crate::validate::{Invalid, Problems};
 
 /// A patch job as submitted.
@@ -42,6 +45,9 @@ pub struct PatchJobSpec {
     /// How many hosts at once; absent = all (*ours*: a first, simple form of Google's disruption budget over the whole job).
     #[serde(default)]
     pub concurrency: Option<Concurrency>,
+    /// In which order, in what waves, within which budget (Google's `rollout`, with additions); absent = every host at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// A number of hosts: fixed, or a percentage of the job's hosts rounded up.
@@ -93,8 +99,6 @@ pub struct PatchConfig {
     /// on a host does not count there. The server names the packages of each host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_severity: Option<Severity>,
-    /// *Ours*: module streams and profiles to change (dnf 4), instead of general updates; others refuse.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     /// *Ours*: only updates that close a vulnerability that is overdue on the host when it gets its order. What an
     /// exception accepts there does not count. The server names the packages of each host.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -102,6 +106,8 @@ pub struct PatchConfig {
     /// *Ours*: what must hold on the host after patching, reboot and post-step; else the task fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_checks: Option<HealthChecks>,
+    /// *Ours*: module streams and profiles to change (dnf 4), instead of general updates; others refuse.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<ModuleChange>,
     /// *Ours*: plan, then download the packages into the package manager's cache; nothing is installed, no step runs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -109,6 +115,12 @@ pub struct PatchConfig {
     /// *Ours*: the repositories are not read again: the metadata and downloaded packages on the host are used.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub from_cache: bool,
+    /// *Ours*: take back exactly this and do nothing else; set by the server for each host, never submitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoOrder>,
+    /// *Ours*: versions that this task must not install; set by the server for each host, never submitted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub barred: Vec<Barred>,
 }
 
 /// When a host reboots. At most five times a task.
@@ -266,6 +278,9 @@ impl PatchJobSpec {
             }
             _ => {}
         }
+        if let Some(rollout) = &self.rollout {
+            rollout.check("rollout", &mut problems);
+        }
         self.patch_config.check("patchConfig", &mut problems);
         problems.finish()
     }
@@ -281,6 +296,13 @@ impl PatchConfig {
     fn check(&self, at: &str, problems: &mut Problems) {
         self.check_operations(at, problems);
         self.check_modules(at, problems);
+        self.check_undo(at, problems);
+        if let Some(health) = &self.health_checks {
+            health.check(&format!("{at}.healthChecks"), problems);
+            if self.download_only {
+                problems.add(format!("{at}.healthChecks"), "are not made in a job that only downloads; leave them out");
+            }
+        }
         check_patterns(&format!("{at}.apt.excludes"), &self.apt.excludes, problems);
         check_patterns(&format!("{at}.yum.excludes"), &self.yum.excludes, problems);
         check_patterns(&format!("{at}.zypper.excludes"), &self.zypper.excludes, problems);
@@ -356,7 +378,7 @@ pub fn is_package_name(name: &str) -> bool {
 }
 
 impl ExecStepConfig {
-    fn check(&self, at: &str, problems: &mut Problems) {
+    pub(crate) fn check(&self, at: &str, problems: &mut Problems) {
         match (&self.local_path, &self.script) {
             (None, None) => problems.add(at, "needs localPath or script"),
             (Some(_), Some(_)) => problems.add(at, "has both localPath and script; keep one"),

@@ -41,6 +41,8 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, packages: &PackageChanges) ->
         requested,
         modules: Vec::new(),
         findings: Vec::new(),
+        before: None,
+        undo: None,
     })
 }
 

@@ -116,6 +116,8 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings, choic
         requested: Vec::new(),
         modules: Vec::new(),
         findings: Vec::new(),
+        before: None,
+        undo: None,
     })
 }
 

@@ -243,6 +243,8 @@ impl PackageManager for Dnf {
                 requested: Vec::new(),
                 modules: Vec::new(),
                 findings: answer.findings,
+                before: None,
+                undo: None,
             });
         }
         Err(PkgError::Failed {

@@ -83,6 +83,8 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, job: &[ModuleChange], strict:
         requested: answer.requested,
         modules,
         findings: listed.findings,
+        before: None,
+        undo: None,
     })
 }
 

@@ -34,5 +34,7 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, packages: &PackageChanges, st
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: answer.findings,
+        before: None,
+        undo: None,
     })
 }

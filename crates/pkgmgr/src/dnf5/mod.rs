@@ -254,6 +254,8 @@ impl PackageManager for Dnf5 {
             requested: Vec::new(),
             modules: Vec::new(),
             findings: Vec::new(),
+            before: None,
+            undo: None,
         })
     }
 

@@ -61,6 +61,8 @@ pub(super) fn plan(dnf5: &Dnf5, runner: &dyn Runner, packages: &PackageChanges) 
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: Vec::new(),
+        before: None,
+        undo: None,
     })
 }
 

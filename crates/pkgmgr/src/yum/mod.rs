@@ -222,6 +222,8 @@ impl PackageManager for Yum {
             requested: Vec::new(),
             modules: Vec::new(),
             findings: Vec::new(),
+            before: None,
+            undo: None,
         })
     }
 

@@ -43,6 +43,8 @@ pub(super) fn plan(yum: &Yum, runner: &dyn Runner, packages: &PackageChanges) ->
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: Vec::new(),
+        before: None,
+        undo: None,
     })
 }
 

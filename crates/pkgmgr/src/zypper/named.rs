@@ -43,6 +43,8 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, packages: &PackageChang
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: world.findings,
+        before: None,
+        undo: None,
     })
 }
 

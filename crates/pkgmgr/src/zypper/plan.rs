@@ -86,6 +86,8 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
         requested: Vec::new(),
         modules: Vec::new(),
         findings: world.findings,
+        before: None,
+        undo: None,
     })
 }
 

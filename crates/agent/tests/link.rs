@@ -89,6 +89,9 @@ fn order(number: u64, dry_run: bool) -> WorkOrder {
             deadline: None,
             dry_run,
             config: Default::default(),
+            windows: None,
+            reboot_slot: false,
+            frozen: vec![],
         },
     }
 }

@@ -21,6 +21,7 @@ pub mod inventory_history;
 pub mod limits;
 pub mod patch;
 pub mod query;
+pub mod rollout;
 pub mod schedule;
 pub mod source;
 pub mod validate;

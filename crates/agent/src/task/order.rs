@@ -104,6 +104,8 @@ pub fn new_entry(order: WorkOrder, boot: &str, now: Timestamp) -> Entry {
         plans: Vec::new(),
         packages: Vec::new(),
         modules: vec![],
+        health: vec![],
+        differs: vec![],
         reboots: 0,
         reboot_reasons: Vec::new(),
     };
@@ -144,6 +146,9 @@ pub(crate) mod tests {
                 deadline: None,
                 dry_run: false,
                 config: Default::default(),
+                windows: None,
+                reboot_slot: false,
+                frozen: vec![],
             },
         }
     }

@@ -251,6 +251,7 @@ fn step_name(step: StepKind) -> &'static str {
         StepKind::Reboot => "REBOOT",
         StepKind::Verify => "VERIFY",
         StepKind::PostStep => "POST_STEP",
+        StepKind::Health => "HEALTH",
     }
 }
 
@@ -268,7 +269,7 @@ fn step_outcome(step: &StepReport) -> &'static str {
 /// The steps in lines, each with its output when asked. Without outputs, only steps worth a look: the operator's own and
 /// those that did not succeed.
 fn steps(report: &TaskReport, now: Timestamp, step_output: bool) -> String {
-    let own = |s: &StepReport| matches!(s.step, StepKind::PreStep | StepKind::PostStep);
+    let own = |s: &StepReport| matches!(s.step, StepKind::PreStep | StepKind::PostStep | StepKind::Health);
     let mut text = String::new();
     for step in report.steps.iter().filter(|s| step_output || own(s) || s.outcome != StepOutcome::Succeeded) {
         let seconds = step.ended_at.unwrap_or(now).as_second() - step.started_at.as_second();

@@ -225,6 +225,8 @@ pub fn report(task: TaskId, seq: u64, state: TaskState) -> TaskReport {
         plans: Vec::new(),
         packages: Vec::new(),
         modules: vec![],
+        health: vec![],
+        differs: vec![],
         reboots: 0,
         reboot_reasons: Vec::new(),
     }

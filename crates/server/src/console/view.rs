@@ -197,6 +197,7 @@ pub fn step_name(step: StepKind) -> &'static str {
         StepKind::Reboot => "Reboot",
         StepKind::Verify => "Verify",
         StepKind::PostStep => "Post-step",
+        StepKind::Health => "Health checks",
     }
 }
 

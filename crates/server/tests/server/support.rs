@@ -266,6 +266,8 @@ impl Agent {
             plans: vec![],
             packages: vec![],
             modules: vec![],
+            health: vec![],
+            differs: vec![],
             reboots: 0,
             reboot_reasons: vec![],
         };

@@ -4,6 +4,7 @@
 use drydock_domain::patch::deployment::{Overlap, PatchDeploymentSpec};
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::spec::{Concurrency, PatchConfig};
+use drydock_domain::rollout::Rollout;
 use drydock_domain::schedule::{MonthlySchedule, OneTimeSchedule, RecurringSchedule, WeekDayOfMonth, WeeklySchedule};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -122,6 +123,7 @@ struct DeploymentFile {
     duration_secs: Option<u64>,
     patch_config: PatchConfig,
     concurrency: Option<Concurrency>,
+    rollout: Option<Rollout>,
     one_time_schedule: Option<OneTimeSchedule>,
     recurring_schedule: Option<RecurringSchedule>,
     overlap: Overlap,
@@ -139,6 +141,7 @@ impl Default for DeploymentFile {
             duration_secs,
             patch_config,
             concurrency,
+            rollout,
             one_time_schedule,
             recurring_schedule,
             overlap,
@@ -152,6 +155,7 @@ impl Default for DeploymentFile {
             duration_secs,
             patch_config,
             concurrency,
+            rollout,
             one_time_schedule,
             recurring_schedule,
             overlap,

@@ -57,9 +57,8 @@ impl Picture {
 /// Why a task is held: the API's word for the reason, then its facts.
 pub fn waiting(on: &WaitingOn, now: Timestamp) -> String {
     match on {
-        WaitingOn::Budget { in_use, limit } => format!("BUDGET: {in_use} of {limit} hosts at once are at work"),
         WaitingOn::Unreachable { since } => format!("UNREACHABLE: last heard of {}", ago_or(*since, now, "never")),
-        WaitingOn::OtherTask { task } => format!("OTHER_TASK: patch task {task} of this host is not done"),
+        other => format!("{}: {}", other.name(), other.describe()),
     }
 }
 
@@ -162,11 +161,7 @@ impl Seen {
     pub fn news(&mut self, picture: &Picture, now: Timestamp) -> Vec<String> {
         let mut lines = Vec::new();
         for task in picture.by_name() {
-            let reason = task.waiting_on.as_ref().map(|on| match on {
-                WaitingOn::Budget { .. } => "budget",
-                WaitingOn::Unreachable { .. } => "unreachable",
-                WaitingOn::OtherTask { .. } => "other-task",
-            });
+            let reason = task.waiting_on.as_ref().map(WaitingOn::name);
             let shown = (task.state, task.message.clone(), reason);
             if self.0.get(&task.id) == Some(&shown) {
                 continue;

@@ -10,6 +10,7 @@ use drydock_domain::limits::SCRIPT_MAX_BYTES;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::spec::{Concurrency, PatchConfig, PatchJobSpec, RebootConfig};
+use drydock_domain::rollout::Rollout;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -59,6 +60,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("patchConfig.advisories", "--advisory"),
     ("patchConfig.cves", "--cve"),
     ("patchConfig.minSeverity", "--min-severity"),
+    ("patchConfig.overdue", "--overdue"),
     ("patchConfig.downloadOnly", "--download-only"),
     ("patchConfig.fromCache", "--from-cache"),
     ("patchConfig.apt.type", "--apt-dist"),
@@ -221,6 +223,7 @@ fn packages(args: &PackageArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("patchConfig.advisories", list(&args.advisories));
     set("patchConfig.cves", list(&args.cves));
     set("patchConfig.minSeverity", args.min_severity.map(|s| json!(s.as_str())));
+    set("patchConfig.overdue", flag(args.overdue));
     set("patchConfig.downloadOnly", flag(args.download_only));
     set("patchConfig.fromCache", flag(args.from_cache));
 }
@@ -265,14 +268,23 @@ struct SpecFile {
     duration_secs: Option<u64>,
     patch_config: PatchConfig,
     concurrency: Option<Concurrency>,
+    rollout: Option<Rollout>,
 }
 
 impl Default for SpecFile {
     fn default() -> Self {
         // No `..`: a new field of the spec stops the build here until the file knows it too.
-        let PatchJobSpec { display_name, description, instance_filter: _, dry_run, duration_secs, patch_config, concurrency } =
-            PatchJobSpec::default();
-        SpecFile { display_name, description, instance_filter: None, dry_run, duration_secs, patch_config, concurrency }
+        let PatchJobSpec {
+            display_name,
+            description,
+            instance_filter: _,
+            dry_run,
+            duration_secs,
+            patch_config,
+            concurrency,
+            rollout,
+        } = PatchJobSpec::default();
+        SpecFile { display_name, description, instance_filter: None, dry_run, duration_secs, patch_config, concurrency, rollout }
     }
 }
 

@@ -121,7 +121,7 @@ async fn the_limit_is_kept_and_every_hold_has_its_name() {
     w.settle().await;
     assert_eq!(w.states(job).await, ["NOTIFIED", "PENDING", "PENDING"]);
     let held = w.tasks(job).await[1].waiting_on.clone();
-    assert_eq!(held, Some(WaitingOn::Budget { in_use: 1, limit: 1 }));
+    assert_eq!(held, Some(WaitingOn::Budget { in_use: 1, limit: 1, zone: None }));
     for host in &hosts {
         let task = host.take(&w).await.task.task;
         host.report(&w, task, 1, T::Succeeded).await;

@@ -303,7 +303,7 @@ async fn jobs_and_tasks_are_kept_whole(a: Store, b: Store) {
     };
     assert!(patch_jobs::update(&mut tx, &ended).await.expect("stored"));
     assert!(!patch_jobs::update(&mut tx, &ended).await.expect("stored"), "the version moved on");
-    let held = TaskRecord { waiting_on: Some(WaitingOn::Budget { in_use: 1, limit: 1 }), updated_at: at(3), ..task(1, 1) };
+    let held = TaskRecord { waiting_on: Some(WaitingOn::Budget { in_use: 1, limit: 1, zone: None }), updated_at: at(3), ..task(1, 1) };
     assert!(patch_tasks::update(&mut tx, &held).await.expect("stored"));
     assert!(!patch_tasks::update(&mut tx, &held).await.expect("stored"), "the version moved on");
     let state = TaskState::Failed;

@@ -18,7 +18,7 @@ fn event(name: &str, document: &impl serde::Serialize) -> String {
 
 fn held() -> PatchTask {
     let mut held = task(2, "web-2", TaskState::Pending);
-    held.waiting_on = Some(WaitingOn::Budget { in_use: 1, limit: 1 });
+    held.waiting_on = Some(WaitingOn::Budget { in_use: 1, limit: 1, zone: None });
     held
 }
 

@@ -25,7 +25,7 @@ fn fleet() -> Picture {
     tasks[0].message = "installing 12 packages from\nsomewhere\u{1b}[31m".into();
     tasks[1].message = "the pre-step ended with exit code 3".into();
     (tasks[2].planned, tasks[2].applied, tasks[2].skipped) = (1, 1, 2);
-    tasks[3].waiting_on = Some(WaitingOn::Budget { in_use: 2, limit: 2 });
+    tasks[3].waiting_on = Some(WaitingOn::Budget { in_use: 2, limit: 2, zone: None });
     tasks[4].waiting_on = Some(WaitingOn::Unreachable { since: Some(before(600)) });
     tasks[5].waiting_on = Some(WaitingOn::OtherTask { task: TaskId(uuid(9)) });
     (tasks[6].planned, tasks[6].applied) = (12, 12);
@@ -73,7 +73,7 @@ fn only_news_is_appended() {
     assert_eq!(seen.news(&picture, now()).len(), 8);
     assert!(seen.news(&picture, now()).is_empty());
     let mut held = task(4, "web-4", TaskState::Pending);
-    held.waiting_on = Some(WaitingOn::Budget { in_use: 1, limit: 2 });
+    held.waiting_on = Some(WaitingOn::Budget { in_use: 1, limit: 2, zone: None });
     picture.take_task(held);
     // How full the budget is changes all the time.
     assert!(seen.news(&picture, now()).is_empty());

@@ -9,28 +9,133 @@ use super::task::TaskState;
 use crate::ids::TaskId;
 use crate::instance::Reachability;
 
-/// Why a task is held, shown to the operator unchanged. More reasons come with the rollout planner.
+/// Why a task is held, shown to the operator unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE", tag = "reason")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase", tag = "reason")]
 pub enum WaitingOn {
-    /// The job's limit of hosts at once is taken.
+    /// The limit of hosts at once is taken.
+    #[serde(rename_all = "snake_case")]
     Budget {
-        /// Hosts at work now.
+        /// Hosts that count against it now: at work, failed, and those of other jobs.
         in_use: u32,
         /// Hosts allowed at once.
         limit: u32,
+        /// The zone whose disruption budget it is; absent = the job's own limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
     },
     /// The agent is silent; the job goes on with other hosts and gives up on this one after a while.
     Unreachable {
         /// Last heard of; absent = never.
         since: Option<Timestamp>,
     },
-    /// Another patch task of this host is not done.
+    /// Another patch task of this host is not done (a conflict of two jobs over one host).
     OtherTask {
         /// That task.
         task: TaskId,
     },
+    /// An earlier wave is not done.
+    EarlierWave {
+        /// Its name.
+        wave: String,
+    },
+    /// An earlier wave is done and bakes.
+    Bake {
+        /// That wave.
+        wave: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// An earlier wave's webhook has not said yes.
+    Gate {
+        /// That wave.
+        wave: String,
+    },
+    /// A person must approve.
+    Approval {
+        /// The wave after which; absent = the job itself, before its first host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wave: Option<String>,
+    },
+    /// Zone by zone: an earlier zone is not done.
+    EarlierZone {
+        /// Its name; empty = hosts without a zone.
+        zone: String,
+    },
+    /// The host is outside its maintenance window.
+    Window {
+        /// The window.
+        window: String,
+        /// When it opens; absent = never again.
+        opens_at: Option<Timestamp>,
+    },
+    /// A freeze is on.
+    Frozen {
+        /// The freeze calendar.
+        calendar: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The job has halted; a person resumes or aborts it.
+    Halted {
+        /// Why.
+        why: String,
+    },
+    /// A person paused the job.
+    Paused {
+        /// Who.
+        by: String,
+    },
+}
+
+impl WaitingOn {
+    /// The reason's name, as every face shows it: `EARLIER_WAVE`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            WaitingOn::Budget { .. } => "BUDGET",
+            WaitingOn::Unreachable { .. } => "UNREACHABLE",
+            WaitingOn::OtherTask { .. } => "OTHER_TASK",
+            WaitingOn::EarlierWave { .. } => "EARLIER_WAVE",
+            WaitingOn::Bake { .. } => "BAKE",
+            WaitingOn::Gate { .. } => "GATE",
+            WaitingOn::Approval { .. } => "APPROVAL",
+            WaitingOn::EarlierZone { .. } => "EARLIER_ZONE",
+            WaitingOn::Window { .. } => "WINDOW",
+            WaitingOn::Frozen { .. } => "FROZEN",
+            WaitingOn::Halted { .. } => "HALTED",
+            WaitingOn::Paused { .. } => "PAUSED",
+        }
+    }
+
+    /// The facts of the reason, for people; moments in UTC to the second.
+    pub fn describe(&self) -> String {
+        let at = |t: &Timestamp| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        match self {
+            WaitingOn::Budget { in_use, limit, zone: None } => format!("{in_use} of {limit} hosts at once are at work"),
+            WaitingOn::Budget { in_use, limit, zone: Some(zone) } => {
+                format!("{in_use} of {limit} places of {}'s disruption budget are taken", zone_words(zone))
+            }
+            WaitingOn::Unreachable { since: None } => "never heard of".to_owned(),
+            WaitingOn::Unreachable { since: Some(since) } => format!("last heard of at {}", at(since)),
+            WaitingOn::OtherTask { task } => format!("patch task {task} of this host is not done"),
+            WaitingOn::EarlierWave { wave } => format!("wave {wave} is not done"),
+            WaitingOn::Bake { wave, until } => format!("wave {wave} is done and bakes until {}", at(until)),
+            WaitingOn::Gate { wave } => format!("the gate after wave {wave} has not said yes"),
+            WaitingOn::Approval { wave: None } => "another person must approve the job".to_owned(),
+            WaitingOn::Approval { wave: Some(wave) } => format!("a person must approve what follows wave {wave}"),
+            WaitingOn::EarlierZone { zone } => format!("{} is not done", zone_words(zone)),
+            WaitingOn::Window { window, opens_at: Some(opens) } => format!("maintenance window {window} opens at {}", at(opens)),
+            WaitingOn::Window { window, opens_at: None } => format!("maintenance window {window} does not open any more"),
+            WaitingOn::Frozen { calendar, until } => format!("frozen by {calendar} until {}", at(until)),
+            WaitingOn::Halted { why } => format!("the job has halted: {why}"),
+            WaitingOn::Paused { by } => format!("{by} paused the job"),
+        }
+    }
+}
+
+fn zone_words(zone: &str) -> String {
+    if zone.is_empty() { "the hosts without a zone".to_owned() } else { format!("zone {zone}") }
 }
 
 /// One task of the job.
@@ -80,7 +185,7 @@ pub fn admit(tasks: &[TaskFacts], concurrency: Option<Concurrency>) -> Vec<(Task
         } else if task.reachability != Reachability::Online {
             Admission::Hold(WaitingOn::Unreachable { since: task.last_seen })
         } else if in_use >= limit {
-            Admission::Hold(WaitingOn::Budget { in_use, limit })
+            Admission::Hold(WaitingOn::Budget { in_use, limit, zone: None })
         } else {
             in_use += 1;
             Admission::Admit
@@ -125,7 +230,7 @@ mod tests {
             [
                 Admission::Hold(WaitingOn::Unreachable { since: None }),
                 Admission::Admit,
-                Admission::Hold(WaitingOn::Budget { in_use: 2, limit: 2 }),
+                Admission::Hold(WaitingOn::Budget { in_use: 2, limit: 2, zone: None }),
                 Admission::Hold(WaitingOn::OtherTask { task: TaskId(Uuid::from_u128(99)) }),
             ]
         );

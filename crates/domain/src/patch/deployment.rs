@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::filter::InstanceFilter;
 use super::spec::{Concurrency, PatchConfig, PatchJobSpec};
 use crate::ids::JobId;
+use crate::rollout::Rollout;
 use crate::schedule::{Calendar, OneTimeSchedule, RecurringSchedule};
 use crate::source::name::check_name;
 use crate::validate::{Invalid, Problems};
@@ -44,6 +45,9 @@ pub struct PatchDeploymentSpec {
     /// How many hosts at once; absent = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// In which order, in what waves, within which budget; absent = every host at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// One run. One of the two schedules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_time_schedule: Option<OneTimeSchedule>,
@@ -215,6 +219,7 @@ impl PatchDeploymentSpec {
             duration_secs: self.duration_secs,
             patch_config: self.patch_config.clone(),
             concurrency: self.concurrency,
+            rollout: self.rollout.clone(),
         }
     }
 

@@ -81,7 +81,7 @@ impl InstanceFilter {
         problems.finish()
     }
 
-    pub(super) fn check(&self, at: &str, problems: &mut Problems) {
+    pub(crate) fn check(&self, at: &str, problems: &mut Problems) {
         if self.is_empty() {
             problems.add(at, "is empty; set all, groupLabels, zones, instances, instanceNamePrefixes, groups or query");
         }

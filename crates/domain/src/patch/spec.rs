@@ -16,8 +16,8 @@ use crate::limits::{
     DESCRIPTION_MAX_BYTES, DISPLAY_NAME_MAX_BYTES, JOB_DURATION_MAX_SECS, JOB_DURATION_MIN_SECS, PATTERNS_MAX, SCRIPT_MAX_BYTES,
     STEP_ARG_MAX_BYTES, STEP_ARGS_MAX, STEP_ENV_MAX, STEP_TIME_LIMIT_MAX_SECS,
 };
-use crate::rollout::health::HealthChecks;
 use crate::rollout::Rollout;
+use crate::rollout::health::HealthChecks;
 use crate::validate::{Invalid, Problems};
 
 /// A patch job as submitted.

@@ -142,6 +142,7 @@ impl JobForm {
             duration_secs: number(&self.duration, "duration", "minutes", &mut errors).map(|m: u64| m.saturating_mul(60)),
             patch_config: self.config(&mut errors),
             concurrency: self.concurrency(&mut errors),
+            rollout: None,
         };
         if errors.is_empty() { Ok(spec) } else { Err(errors) }
     }

@@ -215,12 +215,12 @@ pub fn action_name(action: ActionKind) -> &'static str {
 /// Why a task is held, in a sentence; the reason's own name comes first, as every face shows it.
 pub fn waiting(on: &WaitingOn, now: Timestamp) -> String {
     match on {
-        WaitingOn::Budget { in_use, limit } => {
+        WaitingOn::Budget { in_use, limit, zone: None } => {
             format!("BUDGET: {in_use} of {} at work", plural(u64::from(*limit), "host", "hosts"))
         }
         WaitingOn::Unreachable { since: Some(at) } => format!("UNREACHABLE: last heard of {}", relative(*at, now)),
         WaitingOn::Unreachable { since: None } => "UNREACHABLE: never heard of".to_owned(),
-        WaitingOn::OtherTask { task } => format!("OTHER_TASK: patch task {task} of this host is not done"),
+        other => format!("{}: {}", other.name(), other.describe()),
     }
 }
 
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_hold_names_its_reason() {
-        assert_eq!(waiting(&WaitingOn::Budget { in_use: 1, limit: 1 }, at(0)), "BUDGET: 1 of 1 host at work");
+        assert_eq!(waiting(&WaitingOn::Budget { in_use: 1, limit: 1, zone: None }, at(0)), "BUDGET: 1 of 1 host at work");
         assert_eq!(waiting(&WaitingOn::Unreachable { since: Some(at(-120)) }, at(0)), "UNREACHABLE: last heard of 2 min ago");
         assert_eq!(waiting(&WaitingOn::Unreachable { since: None }, at(0)), "UNREACHABLE: never heard of");
     }

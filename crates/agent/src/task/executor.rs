@@ -498,5 +498,5 @@ fn doing(state: &State) -> &'static str {
 }
 
 #[cfg(test)]
-#[path = "executor_tests.rs"]
+#[path = "executor_tests/mod.rs"]
 mod tests;

@@ -130,7 +130,8 @@ pub(super) fn unite(tables: &Tables, env: &mut Env, lots: &[LotId], kernel: Text
         let Some(verdict) = verdict(tables, env, *lot, kernel) else { continue };
         for row in &verdict.offers {
             row.offer.hash(&mut offers);
-            (row.kind as u32).hash(&mut offers);
+            (row.kind as u32, row.severity as u32).hash(&mut offers);
+            row.advisories.hash(&mut offers);
             let free = row.offer.held == Held::Free;
             counts.updates += u32::from(free);
             counts.held += u32::from(!free);

@@ -426,7 +426,11 @@ impl Case<'_> {
         let to = self.tables.available.get(offer.to);
         let satisfied = |row: &&AdvisoryRow| {
             let version = if row.by == NameKind::Source { to.source_version } else { to.version };
-            offer.obsoletes == NONE && row.package == offer.from && self.tables.versions.at_least(version, row.fix)
+            // Versions of two sources do not compare: their ranks are of two names.
+            offer.obsoletes == NONE
+                && row.package == offer.from
+                && source_fits(self.tables.installed(row.package), to.source, row.by)
+                && self.tables.versions.at_least(version, row.fix)
         };
         let mut advisories: Vec<AdvisoryId> = applying.iter().filter(satisfied).map(|row| row.advisory).collect();
         advisories.dedup();

@@ -1,16 +1,18 @@
 //! Rollouts: the right hosts at the right time, and a bad update that stops by itself. [`spec`] is what an operator
 //! writes, [`layout`] makes the immutable plan (waves, zones), [`planner`] says for every host *go* or *hold, because*,
-//! [`health`] is what a host checks after its part.
+//! [`lint`](mod@lint) looks at each answer again, [`health`] is what a host checks after its part.
 //!
 //! Shared by everything that disrupts hosts, so that all of it counts against one budget per failure domain (zone).
 //! Absent: clocks, storage, who may do what.
 
 pub mod health;
 pub mod layout;
+pub mod lint;
 pub mod planner;
 pub mod spec;
 
 pub use layout::{LayoutFacts, LayoutHost, PlannedWave, PlannedZone, RolloutPlan, lay_out, region_of};
+pub use lint::lint;
 pub use planner::{
     Approval, Closed, Control, Decision, Ended, Facts, GateAnswers, Halt, HaltCause, HostFacts, HostState, Paused, WavePhase,
     WaveStatus, WebhookAnswer, decide,

@@ -85,14 +85,15 @@ fn package_flags_reach_their_fields() {
     );
     assert!(spec.patch_config.from_cache);
     let spec = read(
-        "--all --type bugfix --type other --advisory ELSA-2026-1 --cve CVE-2026-0001 --min-severity important --download-only",
+        "--all --type bugfix --type other --advisory ELSA-2026-1 --cve CVE-2026-0001 --min-severity important --overdue --download-only",
         None,
     );
     let config = spec.expect("a spec").patch_config;
     assert_eq!(config.update_types, [UpdateType::Bugfix, UpdateType::Other]);
     assert_eq!(config.min_severity, Some(drydock_domain::advisory::Severity::Important));
     assert_eq!((config.advisories, config.cves), (vec!["ELSA-2026-1".to_owned()], vec!["CVE-2026-0001".to_owned()]));
-    assert!(config.download_only && config.packages.is_none());
+    assert!(config.overdue && config.download_only && config.packages.is_none());
+    assert!(!read("--all --type other", None).expect("a spec").patch_config.overdue);
     assert!(read("--all --download-only --from-cache", None).is_err());
     let added = read("--all --remove b", Some("patchConfig: {packages: {install: [a]}}")).expect("a spec");
     let packages = added.patch_config.packages.expect("named packages");

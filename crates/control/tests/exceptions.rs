@@ -8,11 +8,12 @@ use drydock_control::records::PageQuery;
 use drydock_control::{ErrorKind, ImportAsk, InstanceEdit, OpCtx, SectionBodyIn, SectionIn, VulnerabilityQuery};
 use drydock_domain::access::Role;
 use drydock_domain::advisory::Severity;
-use drydock_domain::advisory::exception::{ExceptionSpec, ScopeSpec};
+use drydock_domain::advisory::exception::{ExceptionEdit, ExceptionSpec, ScopeSpec};
 use drydock_domain::advisory::open::VulnerabilitySummary;
 use drydock_domain::advisory::sla::Sla;
 use drydock_domain::group::GroupSpec;
 use drydock_domain::inventory::{ManagerKind, OsFacts, Package, PackageSet, SectionKind, fingerprint};
+use drydock_domain::patch::task::TaskState;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::json;
@@ -157,6 +158,94 @@ async fn what_is_accepted_counts_again_when_its_time_is_over() {
     w.pass(11 * DAY);
     assert_eq!(numbers(&w).await[0], row("CVE-2026-0001", 3, 3, 0), "nobody did anything");
     assert!(w.control.list_exceptions(&w.server()).await.expect("listed")[0].expired);
+}
+
+/// The packages that a job names to a host, or why there is nothing to do.
+async fn ordered(w: &World, host: &Host, config: &str) -> Result<Vec<String>, String> {
+    host.ctx(w).await;
+    let job = w.job(&format!(r#"{{"instanceFilter":{{"instances":["{}"]}},"patchConfig":{config}}}"#, host.name)).await;
+    w.settle().await;
+    let Some(order) = host.pull(w, &[]).await.orders.pop() else { return Err(w.tasks(job).await.remove(0).message) };
+    let order: drydock_domain::work::WorkOrder = serde_json::from_slice(&order.order).expect("an order");
+    assert!(!order.task.config.chooses(), "the host is told packages alone");
+    assert_eq!(order.version, 2, "agents that read named packages can do it");
+    host.report(w, order.task.task, 1, TaskState::Succeeded).await;
+    w.settle().await;
+    Ok(order.task.config.packages.expect("packages").update)
+}
+
+#[tokio::test]
+async fn a_job_takes_what_is_overdue_there_and_not_accepted() {
+    let (w, hosts) = world().await;
+    let overdue = r#"{"overdue":true}"#;
+    let nothing = ordered(&w, &hosts[0], overdue).await.expect_err("nothing is late yet");
+    assert!(nothing.contains("nothing to do"), "{nothing}");
+    w.control.create_exception(&w.server(), spec(&w, ScopeSpec::Instance(hosts[1].name.clone()), 20)).await.expect("made");
+    w.pass(8 * DAY);
+    assert_eq!(ordered(&w, &hosts[0], overdue).await.expect("an order"), ["bash.x86_64"], "critical: 7 days");
+    ordered(&w, &hosts[1], overdue).await.expect_err("accepted there");
+    // By severity it is accepted as well; named it is meant.
+    assert_eq!(ordered(&w, &hosts[1], r#"{"minSeverity":"LOW"}"#).await.expect("an order"), ["zlib.x86_64"]);
+    assert_eq!(ordered(&w, &hosts[0], r#"{"minSeverity":"LOW"}"#).await.expect("an order").len(), 2);
+    let named = ordered(&w, &hosts[1], r#"{"overdue":true,"cves":["CVE-2026-0001"]}"#).await;
+    assert_eq!(named.expect("an order"), ["bash.x86_64"]);
+    w.pass(13 * DAY);
+    assert_eq!(ordered(&w, &hosts[1], overdue).await.expect("an order"), ["bash.x86_64"], "the exception is over");
+    w.pass(10 * DAY);
+    assert_eq!(ordered(&w, &hosts[1], overdue).await.expect("an order").len(), 2, "important: 30 days");
+}
+
+#[tokio::test]
+async fn the_date_of_the_catalogue_of_exploited_ones_shortens_the_clock() {
+    let (w, _) = world().await;
+    let today = w.control.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let due = today.saturating_add(jiff::Span::new().days(3));
+    let catalogue = json!({
+        "title": "CISA Catalog of Known Exploited Vulnerabilities", "catalogVersion": "2026.11.20",
+        "dateReleased": "2026-11-20T00:00:00.000Z", "count": 1,
+        "vulnerabilities": [{"cveID": "CVE-2026-0002", "vendorProject": "x", "product": "y", "vulnerabilityName": "z",
+            "dateAdded": today.to_string(), "shortDescription": "d", "requiredAction": "a", "dueDate": due.to_string(),
+            "knownRansomwareCampaignUse": "Unknown", "notes": "", "cwes": []}],
+    });
+    let file = w.dir.path().join("kev.json");
+    std::fs::write(&file, catalogue.to_string()).expect("written");
+    w.control.import_feed(&w.server(), "kev", &ImportAsk::default(), &file).await.expect("imported");
+    w.settle().await;
+    let first = listed(&w, VulnerabilityQuery::default()).await.remove(0);
+    assert_eq!((first.id.as_str(), first.overdue), ("CVE-2026-0002", 0));
+    assert!(first.due.expect("due") < w.control.now() + SignedDuration::from_secs(4 * DAY), "{first:?}");
+    w.pass(4 * DAY);
+    let numbers = numbers(&w).await;
+    assert_eq!(numbers, [row("CVE-2026-0002", 3, 3, 0), row("CVE-2026-0001", 3, 0, 0)]);
+    let by_severity = Sla { kev_dates: false, ..Sla::default() };
+    w.control.set_vulnerability_sla(&w.server(), by_severity).await.expect("set");
+    assert!(listed(&w, VulnerabilityQuery { overdue: true, ..VulnerabilityQuery::default() }).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_exception_is_edited_and_the_audit_has_what_it_was() {
+    let (w, hosts) = world().await;
+    let made = w.control.create_exception(&w.server(), spec(&w, ScopeSpec::All {}, 5)).await.expect("made");
+    let id = made.id.to_string();
+    let longer = ExceptionEdit {
+        until: Some(w.control.now() + SignedDuration::from_secs(30 * DAY)),
+        reason: Some("the vendor needs longer".into()),
+        ..ExceptionEdit::default()
+    };
+    let operator = w.person(Role::Operator).await;
+    let edited = w.control.edit_exception(&operator, &id, longer.clone()).await.expect("edited");
+    assert_eq!((edited.owner.as_str(), edited.reason.as_str()), (made.owner.as_str(), "the vendor needs longer"));
+    w.pass(20 * DAY);
+    assert_eq!(numbers(&w).await.iter().find(|r| r.0 == "CVE-2026-0001").map(|r| (r.1, r.3)), Some((0, 3)), "it still counts");
+    let audit = w.audit().await.into_iter().find(|a| a.operation == "exception.edit").expect("audited");
+    assert!(audit.resource.contains(r#"reason "no shell for anybody" became "the vendor needs longer""#), "{}", audit.resource);
+    let viewer = w.person(Role::Viewer).await;
+    let denied = w.control.edit_exception(&viewer, &id, longer.clone()).await.expect_err("denied");
+    assert_eq!(denied.kind(), ErrorKind::Forbidden);
+    let nothing = w.control.edit_exception(&operator, &id, ExceptionEdit::default()).await.expect_err("refused");
+    assert_eq!(nothing.kind(), ErrorKind::Invalid);
+    let none = w.control.edit_exception(&operator, &hosts[0].id.to_string(), longer).await.expect_err("none such");
+    assert_eq!(none.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]

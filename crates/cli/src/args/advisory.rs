@@ -199,6 +199,12 @@ pub enum VulnerabilityCommand {
     Except(ExceptArgs),
     /// List exceptions, newest first; ended ones too
     Exceptions(ListArgs),
+    /// Change who answers for an exception, why, or until when; what is not named stays
+    ///
+    /// For example:
+    ///   drydock vulnerability edit-exception 0198c0de-0000-7000-8000-000000000000 --until 2027-06-01
+    #[command(verbatim_doc_comment)]
+    EditException(ExceptionEditArgs),
     /// Take an exception back: what it covered counts again at once
     Unexcept(UnexceptArgs),
     /// Show or set how many days vulnerabilities may stay open, by severity
@@ -246,6 +252,27 @@ fn day(text: &str) -> Result<jiff::Timestamp, String> {
     at.ok_or_else(|| format!("{text:?} is no day; write 2027-03-01 or 2027-03-01T12:00:00Z"))
 }
 
+/// Arguments of `vulnerability edit-exception`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+pub struct ExceptionEditArgs {
+    /// Id of the exception
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// When it ends: a day such as 2027-03-01 (its beginning, UTC) or a time; at most a year ahead
+    #[arg(long, value_name = "DATE", value_parser = day, group = "change")]
+    pub until: Option<jiff::Timestamp>,
+    /// Why it is accepted
+    #[arg(long, value_name = "TEXT", group = "change")]
+    pub reason: Option<String>,
+    /// Who answers for it
+    #[arg(long, value_name = "NAME", group = "change")]
+    pub owner: Option<String>,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// Arguments of `vulnerability unexcept`.
 #[derive(Debug, Args)]
 pub struct UnexceptArgs {
@@ -279,6 +306,9 @@ pub struct SlaSetArgs {
     /// Days for low ones, or none
     #[arg(long, value_name = "DAYS", group = "days")]
     pub low: Option<Days>,
+    /// Are known exploited ones due by the date of their catalogue where that is sooner?
+    #[arg(long, value_name = "BOOL", group = "days")]
+    pub kev_dates: Option<bool>,
     /// Format.
     #[command(flatten)]
     pub output: Output,

@@ -160,7 +160,7 @@ pub struct PackageArgs {
     /// dnf 4 hosts: change this module, and do nothing else: enable:NAME:STREAM, disable:NAME, reset:NAME, switch:NAME:STREAM, install:NAME:STREAM/PROFILE or remove:NAME:STREAM[/PROFILE]
     #[arg(long = "module", value_name = "CHANGE")]
     pub modules: Vec<ModuleChange>,
-    /// Only updates of this type; repeated, and with --advisory, --cve and --min-severity: those that any of them choose
+    /// Only updates of this type; repeated, and with --advisory, --cve, --min-severity and --overdue: those that any of them choose
     #[arg(long = "type", value_name = "TYPE", value_enum)]
     pub types: Vec<Type>,
     /// Only updates that this advisory names
@@ -172,6 +172,9 @@ pub struct PackageArgs {
     /// Only updates that close something at least so bad, as this server's advisories say
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub min_severity: Option<super::advisory::SeverityArg>,
+    /// Only updates that close a vulnerability that is overdue on the host, as `vulnerability sla` says; accepted ones are not
+    #[arg(long)]
+    pub overdue: bool,
     /// Download the packages of the plan and install nothing; a later job finds them
     #[arg(long)]
     pub download_only: bool,

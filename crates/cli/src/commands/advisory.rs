@@ -202,6 +202,7 @@ pub async fn vulnerability(command: VulnerabilityCommand, client: &Client, world
         }
         VulnerabilityCommand::Except(args) => super::exception::except(args, client, world).await,
         VulnerabilityCommand::Exceptions(args) => super::exception::list_all(args, client, world).await,
+        VulnerabilityCommand::EditException(args) => super::exception::edit(args, client, world).await,
         VulnerabilityCommand::Unexcept(args) => super::exception::unexcept(args, client, world).await,
         VulnerabilityCommand::Sla(command) => super::exception::sla(command, client, world).await,
     }

@@ -1,14 +1,14 @@
-//! `drydock vulnerability except`, `exceptions`, `unexcept` and `sla`.
+//! `drydock vulnerability except`, `exceptions`, `edit-exception`, `unexcept` and `sla`.
 
 use std::io::Write;
 
 use drydock_api::rest::Page;
-use drydock_domain::advisory::exception::{Exception, ExceptionSpec, ScopeSpec};
+use drydock_domain::advisory::exception::{Exception, ExceptionEdit, ExceptionSpec, ScopeSpec};
 use drydock_domain::advisory::sla::Sla;
 use reqwest::Method;
 
 use super::{document, list};
-use crate::args::advisory::{ExceptArgs, SlaCommand, UnexceptArgs};
+use crate::args::advisory::{ExceptArgs, ExceptionEditArgs, SlaCommand, UnexceptArgs};
 use crate::args::{Format, ListArgs};
 use crate::client::{Client, Query, Rows};
 use crate::failure::Failure;
@@ -48,6 +48,16 @@ pub async fn list_all(args: ListArgs, client: &Client, world: &mut World) -> Res
     list(&rows, "exceptions", args.output, world, view::exceptions)
 }
 
+/// Runs `drydock vulnerability edit-exception`.
+pub async fn edit(args: ExceptionEditArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let edit = ExceptionEdit { owner: args.owner, reason: args.reason, until: args.until };
+    let now: Exception = client.send(Method::PATCH, &[PATH, &args.id], &edit, &[]).await?;
+    if !document(&now, args.output, world)? {
+        world.out.write_all(view::exception(&now).as_bytes())?;
+    }
+    Ok(())
+}
+
 /// Runs `drydock vulnerability unexcept`.
 pub async fn unexcept(args: UnexceptArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
     client.delete(&[PATH, &args.id], &[]).await?;
@@ -70,6 +80,7 @@ pub async fn sla(command: SlaCommand, client: &Client, world: &mut World) -> Res
                     *field = wanted.0;
                 }
             }
+            days.kev_dates = args.kev_dates.unwrap_or(days.kev_dates);
             (client.send(Method::PUT, &["vulnerability-sla"], &days, &[]).await?, args.output)
         }
     };

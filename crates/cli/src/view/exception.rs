@@ -61,6 +61,7 @@ pub fn sla(sla: &Sla) -> String {
         ("important", days(sla.important)),
         ("moderate", days(sla.moderate)),
         ("low", days(sla.low)),
+        ("known exploited", sla.kev_dates.then(|| "by the catalogue's date where that is sooner".to_owned())),
     ]);
     format!("Vulnerabilities have to be closed, after they were first seen on a host, within\n{text}")
 }

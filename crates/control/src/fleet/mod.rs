@@ -7,14 +7,16 @@ pub(crate) mod feeds;
 pub(crate) mod hosts;
 pub(crate) mod page;
 pub(crate) mod roots;
+mod severity;
 pub(crate) mod since;
 pub(crate) mod standing;
 pub(crate) mod vulnerabilities;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use drydock_domain::advisory::Severity;
 use drydock_domain::applicability::Fleet;
 use drydock_domain::applicability::facts::View;
 use drydock_domain::ids::{EnvironmentId, FeedId, InstanceId};
@@ -69,6 +71,8 @@ pub(crate) struct Model {
     pub(crate) feeds: BTreeMap<FeedId, FeedSeen>,
     /// Snapshots that hosts look at: by root, where they come from.
     pub(crate) roots: BTreeMap<String, RootSeen>,
+    /// See [`Model::severities`]; emptied with every change.
+    severities: OnceLock<HashMap<String, Severity>>,
 }
 
 /// A host as it was put in.
@@ -111,6 +115,11 @@ pub(crate) struct RootSeen {
 }
 
 impl Model {
+    /// The picture is another one: what was made of the one before is made again.
+    pub(crate) fn changed(&mut self) {
+        self.severities = OnceLock::new();
+    }
+
     /// Who says it, for people.
     pub(crate) fn voice(&self, voice: &Voice) -> String {
         match voice {

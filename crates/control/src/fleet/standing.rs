@@ -3,9 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use drydock_domain::advisory::Severity;
 use drydock_domain::advisory::exception::{ExceptionMark, Scope, in_force};
-use drydock_domain::advisory::sla::{Sla, overdue};
+use drydock_domain::advisory::sla::{Clock, Sla, overdue};
 use drydock_domain::applicability::OpenState;
 use drydock_domain::ids::InstanceId;
 use drydock_store::advisory_records::ExceptionRecord;
@@ -124,13 +123,18 @@ impl Standing {
         })
     }
 
+    /// Is a CVE accepted on a host?
+    pub(crate) fn accepts(&self, host: InstanceId, cve: &str) -> bool {
+        self.accepting(host, cve).is_some()
+    }
+
     fn accepting(&self, host: InstanceId, cve: &str) -> Option<&(ExceptionRecord, usize)> {
         self.exceptions.get(cve)?.iter().find(|(_, scope)| self.covered.get(*scope).is_some_and(|c| c.holds(host)))
     }
 
-    /// Until when a CVE of this severity has to be closed where it is open since then.
-    pub(crate) fn due(&self, severity: Severity, since: Option<Timestamp>) -> Option<Timestamp> {
-        self.sla.due(severity, since?)
+    /// Until when a CVE with this clock has to be closed where it is open since then.
+    pub(crate) fn due(&self, clock: Clock, since: Option<Timestamp>) -> Option<Timestamp> {
+        self.sla.due(clock, since?)
     }
 
     /// Has that time passed?
@@ -139,15 +143,21 @@ impl Standing {
     }
 
     /// What was first seen at that second or before is overdue.
-    pub(crate) fn cut(&self, severity: Severity) -> Option<i64> {
-        self.sla.overdue_since(severity, self.now)
+    pub(crate) fn cut(&self, clock: Clock) -> Option<i64> {
+        self.sla.overdue_since(clock, self.now)
+    }
+
+    /// Is it overdue on a host on which it is open, and not accepted there?
+    pub(crate) fn is_overdue_on(&self, model: &Model, host: InstanceId, cve: &str) -> bool {
+        let late = self.is_overdue(self.due(model.clock(cve), model.since.of_host(host, cve)));
+        late && self.accepting(host, cve).is_none()
     }
 
     /// Over the fleet. `oldest` and `late` count every host, so only CVEs that somebody accepted are looked at host by host.
     pub(crate) fn over_fleet(&self, model: &Model, cve: &Row<'_>, oldest: &Oldest<'_>, late: &Late<'_>) -> Stand {
         if !self.exceptions.contains_key(cve.id) {
             let since = oldest.of(cve.id);
-            let due = self.due(cve.severity, since);
+            let due = self.due(cve.clock, since);
             let overdue = late.of(cve.id);
             return Stand { hosts: cve.open, installable: cve.installable, overdue, excepted: 0, since, due };
         }
@@ -161,9 +171,9 @@ impl Standing {
             stand.installable += u32::from(state <= OpenState::Installable);
             let since = model.since.of_host(host, cve.id);
             stand.since = [stand.since, since].into_iter().flatten().min();
-            stand.overdue += u32::from(self.is_overdue(self.due(cve.severity, since)));
+            stand.overdue += u32::from(self.is_overdue(self.due(cve.clock, since)));
         }
-        stand.due = self.due(cve.severity, stand.since);
+        stand.due = self.due(cve.clock, stand.since);
         stand
     }
 }
@@ -172,8 +182,8 @@ impl Standing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) id: &'a str,
-    /// The one that lists show and the clock goes by.
-    pub(crate) severity: Severity,
+    /// What its clock goes by.
+    pub(crate) clock: Clock,
     pub(crate) open: u32,
     pub(crate) installable: u32,
 }

@@ -1,10 +1,10 @@
 //! Exceptions (vulnerabilities that are accepted on some hosts for a while) and the days that vulnerabilities have to be
-//! closed in. Absent on purpose: editing an exception; delete it and make another, so that the audit says who decided what.
+//! closed in. Absent on purpose: changing what an exception is about; delete it and make another.
 
 use std::collections::HashMap;
 
 use drydock_domain::access::Permission;
-use drydock_domain::advisory::exception::{Exception, ExceptionSpec, Scope, ScopeSpec, in_force};
+use drydock_domain::advisory::exception::{Exception, ExceptionEdit, ExceptionSpec, Scope, ScopeSpec, in_force};
 use drydock_domain::advisory::sla::Sla;
 use drydock_domain::ids::{ExceptionId, GroupId, InstanceId};
 use drydock_store::advisory_records::ExceptionRecord;
@@ -73,6 +73,33 @@ impl Control {
         self.may_read(ctx, "exception.show", Permission::AdvisoryRead).await?;
         let wanted = exception_id(id)?;
         let record = exceptions::find(&mut *self.read().await?, wanted).await?.ok_or_else(|| no_exception(id))?;
+        self.exception_view(record, ctx.now).await
+    }
+
+    /// Changes who answers for an exception, why, or until when. The audit says what it was before.
+    pub async fn edit_exception(&self, ctx: &OpCtx, id: &str, edit: ExceptionEdit) -> Result<Exception> {
+        let resource = format!("exception {}", super::act::cut(id, 128));
+        let act = self.act(ctx, "exception.edit", resource, Permission::AdvisoryManage).await?;
+        let edited = async {
+            edit.validate(ctx.now)?;
+            let wanted = exception_id(id)?;
+            let mut tx = self.begin().await?;
+            let before = exceptions::find(&mut tx, wanted).await?.ok_or_else(|| no_exception(id))?;
+            let after = ExceptionRecord {
+                owner: edit.owner.unwrap_or_else(|| before.owner.clone()),
+                reason: edit.reason.unwrap_or_else(|| before.reason.clone()),
+                expires_at: edit.until.or(before.expires_at),
+                ..before.clone()
+            };
+            if !exceptions::update(&mut tx, &after).await? {
+                return Err(Error::conflict("the exception was changed or deleted meanwhile; look at it again"));
+            }
+            act.allowed_on(&mut tx, &format!("exception {id} of {}{}", before.cve, changes(&before, &after))).await?;
+            commit(tx).await?;
+            Ok(after)
+        }
+        .await;
+        let record = act.settle(edited).await?;
         self.exception_view(record, ctx.now).await
     }
 
@@ -165,6 +192,18 @@ impl Control {
         }
         Ok(views)
     }
+}
+
+/// What was changed of an exception, for the audit.
+fn changes(before: &ExceptionRecord, after: &ExceptionRecord) -> String {
+    let until = |e: &ExceptionRecord| e.expires_at.map(|at| at.to_string()).unwrap_or_default();
+    let all = [
+        ("owner", before.owner.clone(), after.owner.clone()),
+        ("until", until(before), until(after)),
+        ("reason", before.reason.clone(), after.reason.clone()),
+    ];
+    let changed = all.into_iter().filter(|(_, old, new)| old != new);
+    changed.map(|(what, old, new)| format!(", {what} {old:?} became {new:?}")).collect()
 }
 
 fn exception_id(text: &str) -> Result<ExceptionId> {

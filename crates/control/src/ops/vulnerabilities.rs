@@ -1,7 +1,7 @@
 //! Vulnerabilities as people look for them: which are open, where, since when, and what closes them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use drydock_domain::access::Permission;
 use drydock_domain::advisory::open::{
@@ -97,9 +97,9 @@ impl Control {
         let totals = model.engine.vulnerability_totals().into_iter().find(|t| t.id == id);
         let none = VulnerabilityTotal { id: id.to_owned(), severity: Severity::Unknown, open: 0, installable: 0 };
         let total = totals.unwrap_or(none);
-        let severity = severity(&model, &Named::of_one(&model, id), &total.id, total.severity);
-        let late = model.since.late(|cve| standing.cut(severity).filter(|_| cve == id));
-        let summary = summary(&model, &standing, &model.since.oldest(), &late, &total, severity);
+        let clock = model.clock(id);
+        let late = model.since.late(|cve| standing.cut(clock).filter(|_| cve == id));
+        let summary = summary(&model, &standing, &model.since.oldest(), &late, &total);
         let places = fixes(&model, id);
         let vulnerability = said.unwrap_or_else(|| Vulnerability { id: id.to_owned(), ..Vulnerability::default() });
         Ok(VulnerabilityDetail { summary, vulnerability, advisories, statements, places })
@@ -116,9 +116,7 @@ impl Control {
         self.may_read(ctx, "vulnerability.instances", Permission::AdvisoryRead).await?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        let total =
-            model.engine.vulnerability_totals().into_iter().find(|t| t.id == id).map_or(Severity::Unknown, |t| t.severity);
-        let severity = severity(&model, &Named::of_one(&model, id), id, total);
+        let clock = model.clock(id);
         let open = model.engine.hosts_of_vulnerability(id).into_iter();
         let wanted = open.filter(|(host, _)| excepted || standing.exception(*host, id).is_none());
         let mut hosts: Vec<(String, InstanceId)> = wanted.map(|(host, _)| (model.host_name(host), host)).collect();
@@ -130,7 +128,7 @@ impl Control {
             let Some(own) = own else { continue };
             let since = model.since.of_host(host, id);
             let exception = standing.exception(host, id);
-            let due = standing.due(severity, since);
+            let due = standing.due(clock, since);
             let overdue = exception.is_none() && standing.is_overdue(due);
             let state = own.state;
             found.push(AffectedInstance { id: host, name, state, since, due, overdue, exception, packages: packages(own) });
@@ -208,57 +206,20 @@ fn packages(vulnerability: HostVulnerability) -> Vec<AffectedPackage> {
     vulnerability.packages.into_iter().map(one).collect()
 }
 
-/// The worst severity of the advisories that name each CVE: for those of which nobody says more.
-struct Named<'a>(HashMap<&'a str, Severity>);
-
-impl<'a> Named<'a> {
-    fn of(model: &'a Model) -> Self {
-        let mut worst: HashMap<&str, Severity> = HashMap::new();
-        for (_, entry) in model.catalogue.iter() {
-            let Some(words) = entry.words().filter(|w| !w.withdrawn) else { continue };
-            for cve in entry.cves() {
-                let known = worst.entry(cve).or_default();
-                *known = (*known).max(words.severity);
-            }
-        }
-        Named(worst)
-    }
-
-    fn of_one(model: &Model, id: &'a str) -> Self {
-        let naming = model.catalogue.iter().filter(|(_, entry)| entry.cves().contains(id));
-        let worst = naming.filter_map(|(_, entry)| entry.words().filter(|w| !w.withdrawn).map(|w| w.severity)).max();
-        Named(HashMap::from([(id, worst.unwrap_or_default())]))
-    }
-}
-
-/// The severity that lists show and clocks go by: the vendors' word on the CVE, else by the score, else the worst of the
-/// advisories that close it.
-fn severity(model: &Model, named: &Named<'_>, id: &str, engines: Severity) -> Severity {
-    let known = || model.vulnerabilities.get(id).severity;
-    let mut said = engines;
-    if said == Severity::Unknown {
-        said = known();
-    }
-    if said == Severity::Unknown {
-        said = named.0.get(id).copied().unwrap_or_default();
-    }
-    said
-}
-
 fn summary(
     model: &Model,
     standing: &Standing,
     oldest: &Oldest<'_>,
     late: &Late<'_>,
     total: &VulnerabilityTotal,
-    severity: Severity,
 ) -> VulnerabilitySummary {
     let known = model.vulnerabilities.get(&total.id);
-    let row = Row { id: &total.id, severity, open: total.open, installable: total.installable };
+    let clock = model.clock(&total.id);
+    let row = Row { id: &total.id, clock, open: total.open, installable: total.installable };
     let stand = standing.over_fleet(model, &row, oldest, late);
     VulnerabilitySummary {
         id: total.id.clone(),
-        severity,
+        severity: clock.severity,
         cvss: known.cvss,
         kev: known.kev,
         epss: known.epss,
@@ -274,25 +235,15 @@ fn summary(
 
 fn listed(model: &Model, standing: &Standing, query: &VulnerabilityQuery) -> Vec<VulnerabilitySummary> {
     let text = query.text.as_ref().map(|t| t.to_ascii_lowercase());
-    let named = Named::of(model);
-    let totals: Vec<(VulnerabilityTotal, Severity)> = model
-        .engine
-        .vulnerability_totals()
-        .into_iter()
-        .map(|total| {
-            let severity = severity(model, &named, &total.id, total.severity);
-            (total, severity)
-        })
-        .collect();
-    let severities: HashMap<&str, Severity> = totals.iter().map(|(t, severity)| (t.id.as_str(), *severity)).collect();
-    let late = model.since.late(|cve| standing.cut(*severities.get(cve)?));
+    let severities = model.severities();
+    let late = model.since.late(|cve| severities.contains_key(cve).then(|| standing.cut(model.clock(cve)))?);
     let oldest = model.since.oldest();
     let mut rows: Vec<VulnerabilitySummary> = Vec::new();
-    for (total, severity) in &totals {
+    for total in &model.engine.vulnerability_totals() {
         if text.as_ref().is_some_and(|t| !total.id.to_ascii_lowercase().contains(t)) {
             continue;
         }
-        let row = summary(model, standing, &oldest, &late, total, *severity);
+        let row = summary(model, standing, &oldest, &late, total);
         let left_out = query.severity.is_some_and(|least| row.severity < least)
             || (query.exploited && row.kev.is_none())
             || (query.installable && row.installable == 0)
@@ -313,20 +264,15 @@ fn listed(model: &Model, standing: &Standing, query: &VulnerabilityQuery) -> Vec
 /// What is open on a host, ranked as in lists; accepted ones are marked. `None`: it has no inventory yet.
 pub(super) fn open_on(model: &Model, standing: &Standing, host: InstanceId) -> Option<Vec<InstanceVulnerability>> {
     let report = model.engine.host(host)?;
-    let totals: HashMap<String, Severity> = match report.vulnerabilities.is_empty() {
-        true => HashMap::new(),
-        false => model.engine.vulnerability_totals().into_iter().map(|t| (t.id, t.severity)).collect(),
-    };
-    let named = Named::of(model);
     let one = |v: HostVulnerability| {
         let known = model.vulnerabilities.get(&v.id);
-        let fleet = severity(model, &named, &v.id, totals.get(&v.id).copied().unwrap_or_default());
+        let clock = model.clock(&v.id);
         let since = model.since.of_host(host, &v.id);
         let exception = standing.exception(host, &v.id);
-        let due = standing.due(fleet, since);
+        let due = standing.due(clock, since);
         InstanceVulnerability {
             id: v.id.clone(),
-            severity: if v.severity == Severity::Unknown { fleet } else { v.severity },
+            severity: if v.severity == Severity::Unknown { clock.severity } else { v.severity },
             cvss: known.cvss,
             kev: known.kev,
             epss: known.epss,

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::RACE_RETRIES;
 use super::act::{cut, own_instance};
-use super::choice::Chosen;
+use super::choice::{Chosen, left_out_note, note_of};
 use super::inventory::HISTORY_CHANGES_MAX;
 use crate::Control;
 use crate::context::OpCtx;
@@ -150,12 +150,16 @@ impl Control {
     /// The order of a task that the agent does not hold; `None`: there is nothing to do on this host, or somebody changed
     /// the task meanwhile.
     async fn hand_out(&self, ctx: &OpCtx, job: &JobRecord, task: &TaskRecord) -> Result<Option<SignedOrder>> {
-        let chosen = self.choose_for(task.instance, &job.spec.patch_config).await?;
-        if !self.advance(ctx, task, TaskEvent::Ack, String::new()).await? {
+        let chosen = self.choose_for(task.instance, &job.spec.patch_config, ctx.now).await?;
+        let note = match &chosen {
+            Chosen::Settings { left_out, .. } => left_out_note(*left_out),
+            Chosen::Nothing(_) => String::new(),
+        };
+        if !self.advance(ctx, task, TaskEvent::Ack, note).await? {
             return Ok(None);
         }
         match chosen {
-            Chosen::Settings(config) => self.sign_order(ctx, job, task, *config),
+            Chosen::Settings { config, .. } => self.sign_order(ctx, job, task, *config),
             Chosen::Nothing(why) => {
                 if let Some(task) = patch_tasks::find(&mut *self.read().await?, task.id).await? {
                     self.advance(ctx, &task, TaskEvent::Report(TaskState::Succeeded), why).await?;
@@ -171,13 +175,23 @@ impl Control {
             return Ok(None);
         };
         let latest = ctx.now.saturating_add(SignedDuration::from_secs(ORDER_START_WITHIN_SECS)).unwrap_or(Timestamp::MAX);
+        let patch = PatchOrder {
+            task: task.id,
+            job: job.id,
+            deadline: job.deadline,
+            dry_run: job.spec.dry_run,
+            config,
+            windows: None,
+            reboot_slot: false,
+            frozen: Vec::new(),
+        };
         let order = WorkOrder {
-            version: config.work_version(),
+            version: patch.work_version(),
             instance: task.instance,
             number,
             issued_at: ctx.now,
             start_before: job.deadline.map_or(latest, |deadline| deadline.min(latest)),
-            task: PatchOrder { task: task.id, job: job.id, deadline: job.deadline, dry_run: job.spec.dry_run, config },
+            task: patch,
         };
         let order = serde_json::to_vec(&order).map_err(|e| Error::Internal { doing: "write an order", source: Box::new(e) })?;
         let signature = self.key().sign(&order);
@@ -246,7 +260,7 @@ fn read_report(bytes: &[u8]) -> Result<TaskReport> {
 
 /// The row after a report. A final state stays: the operator was told. The report is kept all the same.
 fn after_report(task: &TaskRecord, report: &TaskReport, now: Timestamp) -> TaskRecord {
-    let message = cut(&report.message, MESSAGE_MAX_BYTES).to_owned();
+    let message = format!("{}{}", note_of(&task.message), cut(&report.message, MESSAGE_MAX_BYTES));
     let row = match step(task.state, TaskEvent::Report(report.state)) {
         Ok(state) => moved(task, state, message, now),
         Err(_) => TaskRecord { updated_at: now.max(task.updated_at), ..task.clone() },

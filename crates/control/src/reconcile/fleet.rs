@@ -294,6 +294,7 @@ fn put(model: &mut Model, batch: Batch, now: jiff::Timestamp) -> Vec<Open> {
         model.roots = wanted;
     }
     let settled = model.engine.settle();
+    model.changed();
     let mut changed = Vec::new();
     for host in settled.hosts_changed {
         let Some(report) = model.engine.host(host) else { continue };

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{ApiError, Page};
-use drydock_domain::advisory::exception::{Exception, ExceptionSpec, ScopeSpec};
+use drydock_domain::advisory::exception::{Exception, ExceptionEdit, ExceptionSpec, ScopeSpec};
 use drydock_domain::advisory::sla::Sla;
 use http::{HeaderValue, StatusCode};
 
@@ -83,6 +83,21 @@ pub async fn get(
 ) -> Result<Json<Exception>> {
     params.finish()?;
     Ok(Json(state.control.get_exception(&caller.ctx, &id).await?))
+}
+
+/// Changes who answers for an exception, why, or until when; what is absent stays.
+#[utoipa::path(patch, path = "/api/v1/vulnerability-exceptions/{id}", tag = "vulnerabilities",
+    operation_id = "editVulnerabilityException", params(("id" = String, Path)), request_body = ExceptionEdit,
+    responses((status = 200, body = Exception), (status = "default", body = ApiError)))]
+pub async fn edit(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    params: Params,
+    StrictJson(edit): StrictJson<ExceptionEdit>,
+) -> Result<Json<Exception>> {
+    params.finish()?;
+    Ok(Json(state.control.edit_exception(&caller.ctx, &id, edit).await?))
 }
 
 /// Takes an exception back: what it covered counts again at once.

@@ -65,7 +65,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         advisories::list, advisories::get, advisories::instances, advisories::of_instance,
         vulnerabilities::list, vulnerabilities::get, vulnerabilities::instances, vulnerabilities::of_instance,
         vulnerabilities::fleet,
-        bom::sbom, bom::vex, exceptions::list, exceptions::create, exceptions::get, exceptions::delete, exceptions::sla, exceptions::set_sla,
+        bom::sbom, bom::vex, exceptions::list, exceptions::create, exceptions::get, exceptions::edit, exceptions::delete, exceptions::sla, exceptions::set_sla,
     ),
     modifiers(&BearerToken),
     security(("accessToken" = []))
@@ -176,7 +176,7 @@ fn advisory_routes() -> Router<AppState> {
         .route("/api/v1/instances/{id}/sbom", get(bom::sbom))
         .route("/api/v1/instances/{id}/vex", get(bom::vex))
         .route("/api/v1/vulnerability-exceptions", get(exceptions::list).post(exceptions::create))
-        .route("/api/v1/vulnerability-exceptions/{id}", get(exceptions::get).delete(exceptions::delete))
+        .route("/api/v1/vulnerability-exceptions/{id}", get(exceptions::get).patch(exceptions::edit).delete(exceptions::delete))
         .route("/api/v1/vulnerability-sla", get(exceptions::sla).put(exceptions::set_sla))
 }
 

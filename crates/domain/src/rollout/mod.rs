@@ -1,6 +1,7 @@
 //! Rollouts: the right hosts at the right time, and a bad update that stops by itself. [`spec`] is what an operator
 //! writes, [`layout`] makes the immutable plan (waves, zones), [`planner`] says for every host *go* or *hold, because*,
-//! [`lint`](mod@lint) looks at each answer again, [`health`] is what a host checks after its part.
+//! [`lint`](mod@lint) looks at each answer again, [`window`] knows when hosts may be worked at, [`health`] is what a host
+//! checks after its part.
 //!
 //! Shared by everything that disrupts hosts, so that all of it counts against one budget per failure domain (zone).
 //! Absent: clocks, storage, who may do what.
@@ -10,6 +11,7 @@ pub mod layout;
 pub mod lint;
 pub mod planner;
 pub mod spec;
+pub mod window;
 
 pub use layout::{LayoutFacts, LayoutHost, PlannedWave, PlannedZone, RolloutPlan, lay_out, region_of};
 pub use lint::lint;
@@ -18,3 +20,4 @@ pub use planner::{
     WaveStatus, WebhookAnswer, decide,
 };
 pub use spec::{Detect, Gate, Rollout, RolloutMode, Wave, WaveSize};
+pub use window::{Freeze, FreezeCalendar, FreezePeriod, MaintenanceWindow, Window};

@@ -287,6 +287,17 @@ impl Advisories {
         }
     }
 
+    /// A snapshot says what another says: of the next snapshot of a source only what differs is read.
+    pub fn copy(&mut self, from: From, to: RootId) {
+        let all: Vec<(AdvisoryId, EditionId)> = self.by_origin.get(&from).into_iter().flatten().map(|(a, e)| (*a, *e)).collect();
+        for (advisory, id) in all {
+            let Some(kept) = self.editions[id as usize].as_mut() else { continue };
+            kept.roots.insert(to);
+            self.by_origin.entry(From::Root(to)).or_default().insert(advisory, id);
+            self.touch(id, From::Root(to));
+        }
+    }
+
     fn touch(&mut self, id: EditionId, from: From) {
         let root = root_of(from);
         let touched: Vec<Touched> = self.about(id).map(|f| Touched { name: f.name, by: f.by, root }).collect();

@@ -83,6 +83,20 @@ pub struct SnapshotFacts {
     pub release: ReleaseFacts,
 }
 
+/// How the facts of one snapshot become those of another: what is gone is taken away, then what is there is put in, in place
+/// of a package of the same name, architecture and version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotChange {
+    /// Packages that are gone: name, architecture, version.
+    pub gone: Vec<(String, String, String)>,
+    /// New packages, and those of which other facts are known now.
+    pub there: Vec<PackageFacts>,
+    /// All module builds and default streams, when anything about modules changed.
+    pub modules: Option<(Vec<ModuleFacts>, Vec<(String, String)>)>,
+    /// What pins look at, when it changed.
+    pub release: Option<ReleaseFacts>,
+}
+
 /// What a deb snapshot's Release file says and pins look at (rpm: empty).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
@@ -104,7 +118,7 @@ pub struct ReleaseFacts {
 }
 
 /// A snapshot as one host sees it through a source.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
     /// Name of the source; its repository id on the host is `drydock-<name>`.
     pub source: String,

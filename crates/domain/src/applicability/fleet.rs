@@ -9,7 +9,7 @@ use super::advisories::{Advisories, From, Origin, Touched};
 use super::class::{Class, Outcome, Scratch, known, unite};
 use super::codec::BadState;
 use super::env::{Env, EnvKey};
-use super::facts::{SnapshotFacts, View};
+use super::facts::{SnapshotChange, SnapshotFacts, View};
 use super::intern::{IdMap, IdSet, NONE, Text, small};
 use super::snapshot::Snapshot;
 use super::tables::{LotId, PackageKey, RootId, Tables};
@@ -88,6 +88,23 @@ impl Fleet {
         let snapshot = Snapshot::new(scheme, facts, &mut t.texts, &mut t.versions, &mut t.available);
         t.snapshots[id as usize] = Some((scheme, snapshot));
         self.stale_where(id);
+    }
+
+    /// Puts the next snapshot of a source by what differs from one that is there, with all that one says of advisories: what
+    /// it says otherwise is put and removed then. `false`: that one is not there; one that is there already stays as it is.
+    pub fn put_snapshot_after(&mut self, root: &str, base: &str, change: &SnapshotChange) -> bool {
+        let (id, base) = (self.tables.root(root), self.tables.root(base));
+        if self.tables.snapshots[id as usize].is_some() {
+            return true;
+        }
+        let t = &mut self.tables;
+        let Some((scheme, before)) = t.snapshots[base as usize].take() else { return false };
+        let snapshot = before.after(scheme, change, &mut t.texts, &mut t.versions, &mut t.available);
+        t.snapshots[base as usize] = Some((scheme, before));
+        t.snapshots[id as usize] = Some((scheme, snapshot));
+        self.said(From::Root(id), |advisories| advisories.copy(From::Root(base), id));
+        self.stale_where(id);
+        true
     }
 
     /// Is a snapshot there?

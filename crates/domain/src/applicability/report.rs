@@ -422,6 +422,18 @@ impl Fleet {
         out
     }
 
+    /// The ids of what is open on a host: without the packages, and so without asking why.
+    pub fn open_on(&self, id: InstanceId) -> Option<impl Iterator<Item = &str>> {
+        let open = &self.class_of(id)?.outcome.open;
+        let text = |packed: &u32| self.tables.advisories.vulns[unpack(*packed).0 as usize].id;
+        Some(open.iter().map(move |packed| self.tables.texts.get(text(packed))))
+    }
+
+    /// The hosts there are, in no order.
+    pub fn hosts(&self) -> impl Iterator<Item = InstanceId> {
+        self.hosts.keys().copied()
+    }
+
     /// Sizes.
     pub fn stats(&self) -> Stats {
         Stats {

@@ -1,7 +1,9 @@
 //! What the engine keeps of a snapshot: which packages it holds by name, what they obsolete, its module builds. Packages are shared
 //! between snapshots, so the next snapshot of a source costs four bytes a package.
 
-use super::facts::{Bound, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotFacts};
+use std::collections::HashSet;
+
+use super::facts::{Bound, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotChange, SnapshotFacts};
 use super::intern::{IdMap, IdSet, Name, Text, Texts, Version, Versions, small};
 use crate::version::{Scheme, compare};
 
@@ -94,23 +96,53 @@ impl Snapshot {
         let mut packages = Vec::with_capacity(facts.packages.len());
         let mut obsoletes: IdMap<Name, Vec<Obsolete>> = IdMap::default();
         for package in &facts.packages {
-            let by = table.id(available(scheme, package, texts, versions));
-            packages.push(by);
-            for Dependency { name, bound, version } in &package.obsoletes {
-                let text = texts.id(name);
-                let bound = BOUNDS.iter().position(|b| b == bound).unwrap_or(0);
-                let row = Obsolete { by, bound: u8::try_from(bound).unwrap_or(0), version: texts.id(version) };
-                obsoletes.entry(versions.name(text, scheme)).or_default().push(row);
-            }
+            packages.push(put(scheme, package, &mut obsoletes, texts, versions, table));
         }
-        for list in obsoletes.values_mut() {
-            list.sort_unstable();
-            list.dedup();
-        }
+        tidy(&mut obsoletes);
         let modules = facts.modules.iter().map(|m| module(m, texts, versions)).collect();
         let default_streams = facts.default_streams.iter().map(|(m, s)| (texts.id(m), texts.id(s))).collect();
         let mut snapshot =
             Snapshot { packages, obsoletes, modules, default_streams, release: facts.release.clone(), ..Snapshot::default() };
+        snapshot.index(table);
+        snapshot
+    }
+
+    /// The next snapshot of a source, from what differs.
+    pub fn after(
+        &self,
+        scheme: Scheme,
+        change: &SnapshotChange,
+        texts: &mut Texts,
+        versions: &mut Versions,
+        table: &mut AvailableTable,
+    ) -> Self {
+        let mut replaced: HashSet<(Name, Text, Version)> = HashSet::new();
+        let gone = change.gone.iter().map(|(name, arch, version)| (name, arch, version));
+        for (name, arch, version) in gone.chain(change.there.iter().map(|p| (&p.name, &p.arch, &p.version))) {
+            let text = texts.id(name);
+            let name = versions.name(text, scheme);
+            replaced.insert((name, texts.id(arch), versions.version(texts, name, version)));
+        }
+        let stays = |id: &AvailableId, table: &AvailableTable| {
+            let package = table.get(*id);
+            !replaced.contains(&(package.name, package.arch, package.version))
+        };
+        let mut packages: Vec<AvailableId> = self.packages.iter().filter(|id| stays(id, table)).copied().collect();
+        let mut obsoletes = self.obsoletes.clone();
+        obsoletes.values_mut().for_each(|rows| rows.retain(|row| stays(&row.by, table)));
+        for package in &change.there {
+            packages.push(put(scheme, package, &mut obsoletes, texts, versions, table));
+        }
+        tidy(&mut obsoletes);
+        let (modules, default_streams) = match &change.modules {
+            None => (self.modules.clone(), self.default_streams.clone()),
+            Some((modules, streams)) => (
+                modules.iter().map(|m| module(m, texts, versions)).collect(),
+                streams.iter().map(|(m, s)| (texts.id(m), texts.id(s))).collect(),
+            ),
+        };
+        let release = change.release.as_ref().unwrap_or(&self.release).clone();
+        let mut snapshot = Snapshot { packages, obsoletes, modules, default_streams, release, ..Snapshot::default() };
         snapshot.index(table);
         snapshot
     }
@@ -159,6 +191,33 @@ impl Snapshot {
     /// Do two snapshots filter by modules alike?
     pub fn same_modules(&self, other: &Snapshot) -> bool {
         self.modules == other.modules && self.default_streams == other.default_streams && self.release == other.release
+    }
+}
+
+/// Interns a package and notes what it obsoletes.
+fn put(
+    scheme: Scheme,
+    package: &PackageFacts,
+    obsoletes: &mut IdMap<Name, Vec<Obsolete>>,
+    texts: &mut Texts,
+    versions: &mut Versions,
+    table: &mut AvailableTable,
+) -> AvailableId {
+    let by = table.id(available(scheme, package, texts, versions));
+    for Dependency { name, bound, version } in &package.obsoletes {
+        let text = texts.id(name);
+        let bound = BOUNDS.iter().position(|b| b == bound).unwrap_or(0);
+        let row = Obsolete { by, bound: u8::try_from(bound).unwrap_or(0), version: texts.id(version) };
+        obsoletes.entry(versions.name(text, scheme)).or_default().push(row);
+    }
+    by
+}
+
+fn tidy(obsoletes: &mut IdMap<Name, Vec<Obsolete>>) {
+    obsoletes.retain(|_, list| !list.is_empty());
+    for list in obsoletes.values_mut() {
+        list.sort_unstable();
+        list.dedup();
     }
 }
 
@@ -264,6 +323,61 @@ mod tests {
         ] {
             assert_eq!(bounded(Scheme::Rpm, version, bound, limit), want, "{version} {bound:?} {limit}");
         }
+    }
+
+    #[test]
+    fn the_next_snapshot_from_what_differs_is_the_next_snapshot() {
+        let package = |name: &str, version: &str, obsoletes: &[&str], vendor: &str| PackageFacts {
+            name: name.into(),
+            arch: "x86_64".into(),
+            version: version.into(),
+            vendor: vendor.into(),
+            obsoletes: obsoletes
+                .iter()
+                .map(|o| Dependency { name: (*o).into(), bound: Bound::Any, version: String::new() })
+                .collect(),
+            phased_percent: 100,
+            ..PackageFacts::default()
+        };
+        let of = |packages: Vec<PackageFacts>, stream: &str| SnapshotFacts {
+            packages,
+            default_streams: vec![("m".into(), stream.into())],
+            ..SnapshotFacts::default()
+        };
+        let old = of(
+            vec![
+                package("a", "1-1", &["x"], ""),
+                package("b", "1-1", &["y"], ""),
+                package("c", "1-1", &[], ""),
+                package("d", "1-1", &["z"], ""),
+            ],
+            "1",
+        );
+        // One stays, one obsoletes something else, one has another vendor, one is gone, one is new.
+        let new = of(
+            vec![
+                package("a", "1-1", &["x"], ""),
+                package("b", "1-1", &["w"], ""),
+                package("c", "1-1", &[], "v"),
+                package("e", "2-1", &["x"], ""),
+            ],
+            "2",
+        );
+        let change = SnapshotChange {
+            gone: vec![("d".into(), "x86_64".into(), "1-1".into())],
+            there: new.packages[1..].to_vec(),
+            modules: Some((Vec::new(), new.default_streams.clone())),
+            release: None,
+        };
+        let (mut texts, mut versions, mut table) = (Texts::default(), Versions::default(), AvailableTable::default());
+        let before = Snapshot::new(Scheme::Rpm, &old, &mut texts, &mut versions, &mut table);
+        let after = before.after(Scheme::Rpm, &change, &mut texts, &mut versions, &mut table);
+        let whole = Snapshot::new(Scheme::Rpm, &new, &mut texts, &mut versions, &mut table);
+        let parts = |s: &Snapshot| (s.packages.clone(), s.by_name.clone(), s.obsoletes.clone());
+        assert_eq!(parts(&after), parts(&whole));
+        assert!(after.same_modules(&whole) && !after.same_modules(&before));
+        let same = before.after(Scheme::Rpm, &SnapshotChange::default(), &mut texts, &mut versions, &mut table);
+        assert_eq!(parts(&same), parts(&before));
     }
 
     #[test]

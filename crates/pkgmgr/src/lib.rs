@@ -6,6 +6,7 @@
 //! Absent on purpose: the network to the server, policy (what *should* be installed), clocks, async.
 
 mod apt;
+mod barred;
 mod detect;
 mod dnf;
 mod dnf5;
@@ -19,6 +20,7 @@ pub mod rules;
 pub mod run;
 mod solve;
 pub mod testing;
+mod undo;
 mod verify;
 mod wish;
 mod yum;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{PackageOutcome, PackageResult, Plan, TaskReport};
+use super::report::{PackageOutcome, PackageResult, Plan, PlannedAction, TaskReport};
 use super::spec::{PatchConfig, is_package_name};
 use crate::inventory::{ManagerKind, Package};
 use crate::limits::{PACKAGE_FIELD_MAX_BYTES, PACKAGES_MAX};
@@ -478,18 +478,26 @@ impl UndoOrder {
         self.actions.iter().filter(|a| a.now.is_some()).map(line).collect()
     }
 
-    /// What of it is not yet true in `installed`.
-    pub fn remaining(&self, installed: &[Package]) -> UndoOrder {
-        let has = |a: &UndoAction, v: &Option<String>| {
-            v.as_ref().is_some_and(|v| installed.iter().any(|p| p.name == a.name && p.arch == a.arch && p.version == *v))
+    /// What of it is not yet true in `installed`; `half` = packages that the database holds half-way.
+    pub fn remaining(&self, installed: &[Package], half: &[Package]) -> UndoOrder {
+        let has = |list: &[Package], a: &UndoAction, v: &Option<String>| {
+            v.as_ref().is_some_and(|v| list.iter().any(|p| p.name == a.name && p.arch == a.arch && p.version == *v))
         };
-        let done = |a: &UndoAction| (a.before.is_none() || has(a, &a.before)) && !has(a, &a.now);
-        UndoOrder { actions: self.actions.iter().filter(|a| !done(a)).cloned().collect(), files: self.files.clone() }
+        let back = |a: &UndoAction| a.before.is_none() || has(installed, a, &a.before);
+        let gone = |a: &UndoAction| !has(installed, a, &a.now) && !has(half, a, &a.now);
+        let left = self.actions.iter().filter(|a| !(back(a) && gone(a)));
+        UndoOrder { actions: left.cloned().collect(), files: self.files.clone() }
+    }
+
+    /// The file of a version that comes back, where the agent has put one.
+    pub fn local_file(&self, name: &str, arch: &str, version: &str) -> Option<&str> {
+        let file = self.files.iter().find(|f| f.name == name && f.arch == arch && f.version == version)?;
+        (!file.local.is_empty()).then_some(file.local.as_str())
     }
 
     /// Packages that are not as before, each with what is there; empty = taken back exactly.
     pub fn shortfall(&self, installed: &[Package]) -> Vec<String> {
-        let missing = self.remaining(installed).actions.into_iter().map(|a| {
+        let missing = self.remaining(installed, &[]).actions.into_iter().map(|a| {
             let there: Vec<&str> =
                 installed.iter().filter(|p| p.name == a.name && p.arch == a.arch).map(|p| p.version.as_str()).collect();
             let found = if there.is_empty() { "not installed".to_owned() } else { there.join(", ") };
@@ -501,11 +509,10 @@ impl UndoOrder {
 }
 
 impl Plan {
-    /// How the plan differs from `todo`, package by package; empty = it is exactly that.
-    pub fn beside(&self, todo: &UndoOrder) -> Vec<String> {
-        let side = |pick: fn(&super::report::PlannedAction) -> Option<&String>| -> BTreeSet<(&str, &str, &str)> {
-            let lines = self.actions.iter().filter_map(|a| Some((a.name.as_str(), a.arch.as_str(), pick(a)?.as_str())));
-            lines.collect()
+    /// How actions differ from what is to be taken back, version by version; empty = they are exactly that.
+    pub fn differences(actions: &[PlannedAction], todo: &UndoOrder) -> Vec<String> {
+        let side = |pick: fn(&PlannedAction) -> Option<&String>| -> BTreeSet<(&str, &str, &str)> {
+            actions.iter().filter_map(|a| Some((a.name.as_str(), a.arch.as_str(), pick(a)?.as_str()))).collect()
         };
         let (arrive, leave) = (side(|a| a.to.as_ref()), side(|a| a.from.as_ref()));
         // A version that comes again in its own place (a reinstallation) moves nothing, and is still too much.

@@ -8,7 +8,7 @@ use super::*;
 use crate::ids::TaskId;
 use crate::inventory::{PackageSet, UpdateKind};
 use crate::patch::modules::{ModuleResult, ModuleState, ModuleStatus, PlannedModule};
-use crate::patch::report::{ActionKind, PlannedAction};
+use crate::patch::report::ActionKind;
 use crate::patch::spec::PatchJobSpec;
 use crate::patch::task::TaskState;
 
@@ -215,11 +215,14 @@ fn a_plan_is_the_order_or_says_what_is_too_much_and_what_is_missing() {
     let order = inverse(&report, &[package("curl", "2-1"), package("new", "1-1")]).expect("an order");
     let mut exact = plan(ManagerKind::Dnf, None);
     exact.actions = vec![line("curl", Some("2-1"), Some("1-1")), line("new", Some("1-1"), None)];
-    assert!(exact.beside(&order).is_empty());
+    assert!(Plan::differences(&exact.actions, &order).is_empty());
     exact.actions = vec![line("curl", Some("2-1"), Some("1-1")), line("dep", Some("5-1"), None)];
-    assert_eq!(exact.beside(&order), ["new-1-1.x86_64 would not go", "dep-5-1.x86_64 would go besides"]);
+    assert_eq!(Plan::differences(&exact.actions, &order), ["new-1-1.x86_64 would not go", "dep-5-1.x86_64 would go besides"]);
     exact.actions = vec![line("new", Some("1-1"), None), line("curl", Some("2-1"), Some("0-1"))];
-    assert_eq!(exact.beside(&order), ["curl-1-1.x86_64 would not come back", "curl-0-1.x86_64 would come besides"]);
+    assert_eq!(
+        Plan::differences(&exact.actions, &order),
+        ["curl-1-1.x86_64 would not come back", "curl-0-1.x86_64 would come besides"]
+    );
     let installed = [package("curl", "2-1")];
     assert_eq!(order.shortfall(&installed), ["curl.x86_64 is 2-1, before the task it was 1-1"]);
     assert!(order.shortfall(&[package("curl", "1-1")]).is_empty());

@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     pub package: Package,
     /// Wanted state is hold.
     pub held: bool,
+    /// Only configuration files are left (`rc`).
+    pub left: bool,
     /// How far it is installed.
     pub state: State,
 }
@@ -59,6 +61,7 @@ fn parse_line(line: &str) -> Result<Entry, String> {
     };
     let mut letters = status.chars();
     let (wanted, state, problem) = (letters.next(), letters.next(), letters.next());
+    let left = state == Some('c');
     let state = match (state, problem) {
         (Some('n' | 'c'), _) => State::Absent,
         (_, Some('R' | 'r')) => State::Between("reinstallation required"),
@@ -71,7 +74,7 @@ fn parse_line(line: &str) -> Result<Entry, String> {
     let source = if source.is_empty() { String::new() } else { format!("{source} {source_version}") };
     let package =
         Package { name: name.to_owned(), arch: arch.to_owned(), version: version.to_owned(), source, ..Package::default() };
-    Ok(Entry { package, held: wanted == Some('h'), state })
+    Ok(Entry { package, held: wanted == Some('h'), left, state })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! ```
 
 use drydock_domain::patch::report::{ActionKind, PlannedAction};
+use drydock_domain::patch::undo::UndoOrder;
 
 use super::Native;
 use crate::error::PkgError;
@@ -20,16 +21,22 @@ use crate::run::CommandSpec;
 pub(crate) const CONFFILE_OPTIONS: [&str; 2] = ["--force-confdef", "--force-confold"];
 
 /// The command for exactly these actions.
-pub(crate) fn spec(actions: &[PlannedAction], native: &Native) -> Result<CommandSpec, PkgError> {
-    Ok(command(actions, native, "apt-get install", &["install"])?.mutating())
+pub(crate) fn spec(actions: &[PlannedAction], native: &Native, undo: Option<&UndoOrder>) -> Result<CommandSpec, PkgError> {
+    Ok(command(actions, native, undo, "apt-get install", &["install"])?.mutating())
 }
 
 /// Only downloads what [`spec`] would install.
 pub(crate) fn download(actions: &[PlannedAction], native: &Native) -> Result<CommandSpec, PkgError> {
-    command(actions, native, "apt-get --download-only install", &["--download-only", "install"])
+    command(actions, native, None, "apt-get --download-only install", &["--download-only", "install"])
 }
 
-fn command(actions: &[PlannedAction], native: &Native, label: &str, verb: &[&str]) -> Result<CommandSpec, PkgError> {
+fn command(
+    actions: &[PlannedAction],
+    native: &Native,
+    undo: Option<&UndoOrder>,
+    label: &str,
+    verb: &[&str],
+) -> Result<CommandSpec, PkgError> {
     let mut spec = CommandSpec::new("apt-get", label, APPLY_TIME_LIMIT)
         .args(["-y", "-q", "-o", "APT::Color=0", "-o", "Dpkg::Use-Pty=0"])
         .args(["-o".to_owned(), format!("DPkg::Lock::Timeout={}", LOCK_WAIT_LIMIT.as_secs())]);
@@ -43,7 +50,7 @@ fn command(actions: &[PlannedAction], native: &Native, label: &str, verb: &[&str
     if !has(actions, ActionKind::Remove) {
         spec = spec.args(["--no-remove"]);
     }
-    Ok(spec.args(verb.iter().copied()).args(["--"]).args(words(actions, native)?))
+    Ok(spec.args(verb.iter().copied()).args(["--"]).args(words(actions, native, undo)?))
 }
 
 /// Does the plan hold such an action?
@@ -53,8 +60,12 @@ pub(crate) fn has(actions: &[PlannedAction], kind: ActionKind) -> bool {
 
 /// The words of `apt-get install`: `name:arch=version`, and `name:arch-` for a removal. Refuses anything that could be
 /// an option or a pattern.
-pub(crate) fn words(actions: &[PlannedAction], native: &Native) -> Result<Vec<String>, PkgError> {
-    actions.iter().map(|a| word(a, native)).collect()
+///
+/// A version of which `undo` brings a file is asked for by the path of that file.
+pub(crate) fn words(actions: &[PlannedAction], native: &Native, undo: Option<&UndoOrder>) -> Result<Vec<String>, PkgError> {
+    let file = |a: &PlannedAction| undo?.local_file(&a.name, &a.arch, a.to.as_deref()?).filter(|f| f.starts_with('/'));
+    let word = |a: &PlannedAction| word(a, native).map(|word| file(a).map_or(word, str::to_owned));
+    actions.iter().map(word).collect()
 }
 
 fn word(action: &PlannedAction, native: &Native) -> Result<String, PkgError> {

@@ -8,6 +8,7 @@ mod plan;
 mod policy;
 mod repair;
 mod simulate;
+mod undo;
 mod update;
 
 use std::collections::BTreeMap;
@@ -16,13 +17,16 @@ use std::path::{Path, PathBuf};
 use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, RebootReason, Update, UpdateKind, UpdateSet};
 use drydock_domain::patch::report::{ActionKind, Plan, PlannedAction};
 use drydock_domain::patch::spec::PatchConfig;
+use drydock_domain::patch::undo::{LeftOver, Mark, Marked, Standing, UndoOrder};
 use jiff::Timestamp;
 
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::exec::{complete, failed, join_findings, planned_changes, run, run_text, run_waiting};
 use crate::kernel::kernel_installed;
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::run::Runner;
+use crate::undo::Undo;
 use crate::verify::{difference, remaining};
 use dpkg_query::{Entry, State};
 use simulate::{Request, Simulation};
@@ -75,6 +79,11 @@ impl Database {
         self.entries.iter().filter_map(broken).collect()
     }
 
+    /// Packages in a state between.
+    fn between(&self) -> Vec<Package> {
+        self.broken().into_iter().map(|b| b.package).collect()
+    }
+
     /// The installed package of this name; `arch` `None` or `all` = the native one.
     fn find(&self, name: &str, arch: Option<&str>) -> Option<&Entry> {
         let fits = |e: &&Entry| {
@@ -98,6 +107,26 @@ impl Apt {
     /// apt of the host at `root` (`/`).
     pub fn new(root: &Path) -> Self {
         Apt { root: root.to_owned() }
+    }
+
+    /// What is there beside versions before `actions`.
+    fn standing(&self, database: &Database, actions: &[PlannedAction]) -> Standing {
+        let automatic = marks::kept(&self.root);
+        let marked = |a: &&PlannedAction| a.from.is_some();
+        let mark = |a: &PlannedAction| {
+            // apt keeps marks of packages for all architectures under the host's own.
+            let arch = if a.arch == "all" { &database.native.0 } else { &a.arch };
+            let automatic = automatic.contains(&(a.name.clone(), arch.clone()));
+            let mark = if automatic { Mark::Dependency } else { Mark::Person };
+            Marked { name: a.name.clone(), arch: a.arch.clone(), mark }
+        };
+        let mut marks: Vec<Marked> = actions.iter().filter(marked).map(mark).collect();
+        marks.sort();
+        let left = database.entries.iter().filter(|e| e.left);
+        let left = left.map(|e| LeftOver { name: e.package.name.clone(), arch: e.package.arch.clone() });
+        let mut left: Vec<LeftOver> = left.collect();
+        left.sort();
+        Standing { marks, left }
     }
 
     fn simulate(&self, runner: &dyn Runner, request: &Request) -> Result<Simulation, PkgError> {
@@ -143,9 +172,14 @@ impl Offers {
         if security { UpdateKind::Security } else { UpdateKind::Unknown }
     }
 
-    /// The newest version on the way that a security archive has. apt lists versions newest first.
+    /// The versions on the way that a security archive has. apt lists versions newest first.
+    fn security<'a>(&'a self, word: &str, from: &'a str, to: &'a str) -> impl Iterator<Item = String> {
+        self.between(word, from, to).filter(|v| self.security.any(&v.archives)).map(|v| v.version.clone())
+    }
+
+    /// The newest of them.
     fn newest_security(&self, word: &str, from: &str, to: &str) -> Option<String> {
-        self.between(word, from, to).find(|v| self.security.any(&v.archives)).map(|v| v.version.clone())
+        self.security(word, from, to).next()
     }
 
     /// `10%` when this version is still being phased in.
@@ -257,9 +291,13 @@ impl PackageManager for Apt {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if let Some(order) = &config.undo {
+            return undo::plan(self, runner, config, order);
+        }
+        let bars = Bars::new(config)?;
         match &config.packages {
-            Some(packages) => named::plan(self, runner, packages),
-            None => plan::plan(self, runner, &config.apt, plan::Choice::of(config)?),
+            Some(packages) => named::plan(self, runner, packages, bars),
+            None => plan::plan(self, runner, &config.apt, plan::Choice::of(config)?, bars),
         }
     }
 
@@ -272,7 +310,7 @@ impl PackageManager for Apt {
         if todo.is_empty() {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        self.check_unmoved(runner, &database, &todo)?;
+        self.check_unmoved(runner, &database, &todo, None)?;
         let finished = run_waiting(runner, &install::download(&todo, &database.native)?, update::locked)?;
         let arriving = todo.iter().filter(|a| a.to.is_some()).count();
         Ok(ApplyOutcome::downloaded(&finished, "apt-get", arriving))
@@ -282,14 +320,52 @@ impl PackageManager for Apt {
         if plan.manager != ManagerKind::Apt {
             return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Apt });
         }
+        let outcome = self.transact(runner, plan)?;
+        match &plan.undo {
+            Some(order) if outcome.success => undo::settle(runner, order, outcome),
+            _ => Ok(outcome),
+        }
+    }
+
+    fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {
+        repair::repair(self, runner)
+    }
+
+    fn reboot_hint(&self, runner: &dyn Runner, _booted_at: Timestamp) -> Result<Vec<RebootReason>, PkgError> {
+        self.reboot_reasons(runner)
+    }
+
+    fn watch_paths(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from("/var/lib/dpkg")]
+    }
+}
+
+impl Apt {
+    /// What of the plan is not yet true.
+    fn todo(plan: &Plan, database: &Database) -> Vec<PlannedAction> {
+        let installed = database.installed();
+        match &plan.undo {
+            Some(order) => Undo::left(order, &installed, &database.between(), &undo::by_dpkg).actions,
+            None => remaining(plan, &PackageSet::new(installed)),
+        }
+    }
+
+    /// Makes the plan's transaction.
+    fn transact(&self, runner: &dyn Runner, plan: &Plan) -> Result<ApplyOutcome, PkgError> {
         let database = Database::read(runner)?;
-        let todo = remaining(plan, &PackageSet::new(database.installed()));
+        let todo = Self::todo(plan, &database);
         if todo.is_empty() {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        self.check_unmoved(runner, &database, &todo)?;
-        let automatic = marks::automatic(runner, &todo, &plan.requested, &database.native)?;
-        let spec = install::spec(&todo, &database.native)?;
+        self.check_unmoved(runner, &database, &todo, plan.undo.as_ref())?;
+        let mut automatic = marks::automatic(runner, &todo, &requested(plan), &database.native)?;
+        if let Some(order) = &plan.undo {
+            // Marks that the order names are restored at the end.
+            automatic.retain(|word| {
+                !order.actions.iter().any(|a| a.mark.is_some() && database.native.word(&a.name, &a.arch) == *word)
+            });
+        }
+        let spec = install::spec(&todo, &database.native, plan.undo.as_ref())?;
         let finished = run_waiting(runner, &spec, update::locked)?;
         // `install NAME=VERSION` makes apt forget that a package came as a dependency; autoremove would then never
         // take it away again.
@@ -313,11 +389,7 @@ impl PackageManager for Apt {
         })
     }
 
-    fn repair(&self, runner: &dyn Runner) -> Result<RepairReport, PkgError> {
-        repair::repair(self, runner)
-    }
-
-    fn reboot_hint(&self, runner: &dyn Runner, _booted_at: Timestamp) -> Result<Vec<RebootReason>, PkgError> {
+    fn reboot_reasons(&self, runner: &dyn Runner) -> Result<Vec<RebootReason>, PkgError> {
         let mut reasons = Vec::new();
         let flag = ["run/reboot-required", "var/run/reboot-required"].into_iter().find(|p| self.root.join(p).exists());
         if let Some(flag) = flag {
@@ -333,15 +405,15 @@ impl PackageManager for Apt {
         Ok(reasons)
     }
 
-    fn watch_paths(&self) -> Vec<PathBuf> {
-        vec![PathBuf::from("/var/lib/dpkg")]
-    }
-}
-
-impl Apt {
     /// Simulates exactly `todo`; anything else that would happen, or a version that is gone, is a moved world.
-    fn check_unmoved(&self, runner: &dyn Runner, database: &Database, todo: &[PlannedAction]) -> Result<(), PkgError> {
-        let words = install::words(todo, &database.native)?;
+    fn check_unmoved(
+        &self,
+        runner: &dyn Runner,
+        database: &Database,
+        todo: &[PlannedAction],
+        undo: Option<&UndoOrder>,
+    ) -> Result<(), PkgError> {
+        let words = install::words(todo, &database.native, undo)?;
         let request = Request::Exact { words, downgrade: install::has(todo, ActionKind::Downgrade) };
         let spec = simulate::spec(&request);
         let finished = run(runner, &spec)?;
@@ -364,6 +436,14 @@ impl Apt {
             None => Ok(()),
             Some(details) => Err(PkgError::WorldMoved { details }),
         }
+    }
+}
+
+/// Names that are no dependencies. What an undo brings back is one only where it was noted.
+fn requested(plan: &Plan) -> Vec<String> {
+    match &plan.undo {
+        Some(order) => order.actions.iter().map(|a| a.name.clone()).collect(),
+        None => plan.requested.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use drydock_domain::version::{Scheme, compare};
 
 use super::simulate::{self, Request, Simulation};
 use super::{Apt, Database, HELD, Native, Offers, actions_of, install, plan};
+use crate::barred::{self, Bars};
 use crate::error::PkgError;
 use crate::exec::{complete, run};
 use crate::run::Runner;
@@ -14,7 +15,7 @@ use crate::wish::{Wishes, refuse_protected};
 
 const TOOL: &str = "apt-get";
 
-pub(super) fn plan(apt: &Apt, runner: &dyn Runner, packages: &PackageChanges) -> Result<Plan, PkgError> {
+pub(super) fn plan(apt: &Apt, runner: &dyn Runner, packages: &PackageChanges, bars: Bars<'_>) -> Result<Plan, PkgError> {
     let database = Database::read(runner)?;
     let installed = PackageSet::new(database.installed());
     let order = |a: &str, b: &str| compare(Scheme::Deb, a, b).unwrap_or_else(|_| a.cmp(b));
@@ -24,7 +25,7 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, packages: &PackageChanges) ->
         held.then(|| HELD.to_owned())
     };
     wishes.keep(TOOL, &held)?;
-    let simulation = if wishes.is_empty() { Simulation::default() } else { ask(runner, &wishes, &database.native)? };
+    let simulation = unbarred(apt, runner, &mut wishes, &database, bars)?;
     let actions = actions_of(&simulation, &database, &Offers::default());
     refuse_protected(runner, TOOL, &actions)?;
     let names: Vec<String> =
@@ -33,6 +34,7 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, packages: &PackageChanges) ->
     let actions = actions_of(&simulation, &database, &offers);
     wishes.settle(TOOL, &actions, &|_| None)?;
     let requested = wishes.requested();
+    let before = apt.standing(&database, &actions);
     Ok(Plan {
         manager: ManagerKind::Apt,
         actions,
@@ -41,9 +43,46 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, packages: &PackageChanges) ->
         requested,
         modules: Vec::new(),
         findings: Vec::new(),
-        before: None,
+        before: Some(before),
         undo: None,
     })
+}
+
+/// apt's transaction without barred versions: a package that is only to be updated gets the newest other version, or is
+/// noted; anything else that brings a barred version refuses the plan.
+fn unbarred(
+    apt: &Apt,
+    runner: &dyn Runner,
+    wishes: &mut Wishes,
+    database: &Database,
+    bars: Bars<'_>,
+) -> Result<Simulation, PkgError> {
+    loop {
+        if wishes.is_empty() {
+            return Ok(Simulation::default());
+        }
+        let simulation = ask(runner, wishes, &database.native)?;
+        let actions = actions_of(&simulation, database, &Offers::default());
+        let Some((action, why)) = bars.first(&actions) else { return Ok(simulation) };
+        let names = |w: &PackageWord| w.name == action.name && w.arch.as_ref().is_none_or(|a| *a == action.arch);
+        // Every turn takes a word away or gives it a version, so there are not more turns than words.
+        let Some(at) = wishes.update.iter().position(names) else {
+            return Err(PkgError::Refused { tool: TOOL.to_owned(), details: barred::told(action, &why) });
+        };
+        let word = database.native.word(&action.name, &action.arch);
+        let offers = apt.offers(runner, std::slice::from_ref(&word))?;
+        let (from, to) = (action.from.as_deref().unwrap_or_default(), action.to.as_deref().unwrap_or_default());
+        let free = |v: &&super::policy::Version| bars.why(&action.name, &action.arch, &v.version).is_none();
+        let older = offers.between(&word, from, to).find(free).map(|v| v.version.clone());
+        let older = older.filter(|_| wishes.update[at].version.is_none());
+        wishes.notes.push(barred::skipped(action, why));
+        match older {
+            Some(version) => wishes.update[at].version = Some(version),
+            None => {
+                wishes.update.remove(at);
+            }
+        }
+    }
 }
 
 /// apt's transaction for the words, or its refusal.

@@ -13,6 +13,7 @@ use drydock_domain::patch::spec::{AptSettings, AptType, PatchConfig};
 
 use super::simulate::{Inst, Request, Simulation};
 use super::{Apt, Database, HELD, Offers, Reasons, actions_of};
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::exec::cut;
@@ -23,6 +24,7 @@ use crate::solve::{Wanted, solve};
 struct Rules<'a> {
     database: &'a Database,
     excludes: &'a Excludes,
+    bars: Bars<'a>,
     /// New packages are fine.
     install: bool,
     /// These may go.
@@ -38,6 +40,9 @@ impl Rules<'_> {
             }
             if self.database.is_held(&i.name, &i.arch) {
                 return Some(format!("needs {}, {HELD}", i.name));
+            }
+            if let Some(why) = self.bars.why(&i.name, &i.arch, &i.to) {
+                return Some(format!("needs {} {}, {why}", i.name, i.to));
             }
             (i.from.is_none() && !self.install)
                 .then(|| format!("needs the new package {}, which type UPGRADE does not install", i.name))
@@ -84,14 +89,20 @@ impl Choice {
     }
 }
 
-pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings, choice: Choice) -> Result<Plan, PkgError> {
+pub(super) fn plan(
+    apt: &Apt,
+    runner: &dyn Runner,
+    settings: &AptSettings,
+    choice: Choice,
+    bars: Bars<'_>,
+) -> Result<Plan, PkgError> {
     let database = Database::read(runner)?;
     let excludes = Excludes::new(&settings.excludes)?;
     let everything = apt.simulate(runner, &Request::Everything)?;
     let available: Vec<&Inst> = everything.install.iter().filter(|i| i.from.is_some()).collect();
     let words: Vec<String> = available.iter().map(|i| database.native.word(&i.name, &i.arch)).collect();
     let offers = apt.offers(runner, &words)?;
-    let mut planner = Planner { apt, runner, choice, database: &database, offers: &offers, reasons: Reasons::new() };
+    let mut planner = Planner { apt, runner, choice, bars, database: &database, offers: &offers, reasons: Reasons::new() };
     let simulation = if settings.exclusive_packages.is_empty() {
         planner.by_settings(settings, &excludes, &available)?
     } else {
@@ -101,13 +112,15 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings, choic
     let taken: BTreeSet<(&str, &str)> = actions.iter().map(|a| (a.name.as_str(), a.arch.as_str())).collect();
     let mut skipped = planner.not_found(settings);
     for inst in available {
-        if taken.contains(&(inst.name.as_str(), inst.arch.as_str())) {
+        let is_barred = bars.why(&inst.name, &inst.arch, &inst.to).is_some();
+        if taken.contains(&(inst.name.as_str(), inst.arch.as_str())) && !is_barred {
             continue;
         }
         let reason = planner.reason(inst, settings, &excludes);
         skipped.push(SkippedUpdate { name: inst.name.clone(), arch: inst.arch.clone(), version: inst.to.clone(), reason });
     }
     skipped.sort();
+    let before = apt.standing(&database, &actions);
     Ok(Plan {
         manager: ManagerKind::Apt,
         actions,
@@ -116,7 +129,7 @@ pub(super) fn plan(apt: &Apt, runner: &dyn Runner, settings: &AptSettings, choic
         requested: Vec::new(),
         modules: Vec::new(),
         findings: Vec::new(),
-        before: None,
+        before: Some(before),
         undo: None,
     })
 }
@@ -125,6 +138,7 @@ struct Planner<'a> {
     apt: &'a Apt,
     runner: &'a dyn Runner,
     choice: Choice,
+    bars: Bars<'a>,
     database: &'a Database,
     offers: &'a Offers,
     /// Why requests were dropped.
@@ -135,14 +149,14 @@ impl Planner<'_> {
     fn by_settings(&mut self, settings: &AptSettings, excludes: &Excludes, available: &[&Inst]) -> Result<Simulation, PkgError> {
         let dist = settings.upgrade_type == AptType::Dist;
         let base = self.apt.simulate(self.runner, if dist { &Request::DistUpgrade } else { &Request::Upgrade })?;
-        let mut rules = Rules { database: self.database, excludes, install: dist, removals: BTreeSet::new() };
+        let mut rules = Rules { database: self.database, excludes, bars: self.bars, install: dist, removals: BTreeSet::new() };
         let wanted: Vec<Wanted> = if self.choice == Choice::Security {
             available.iter().filter_map(|inst| self.security_version(inst, excludes)).collect()
         } else if self.choice == Choice::Others {
             let free = available.iter().filter(|i| {
                 !self.is_security(i) && !self.database.is_held(&i.name, &i.arch) && excludes.matching(&i.name).is_none()
             });
-            free.map(|i| self.wanted(i, &i.to)).collect()
+            free.filter_map(|i| self.best(i)).collect()
         } else {
             rules.removals = base.remove.iter().map(|r| r.name.clone()).collect();
             if rules.objection(&base).is_none() {
@@ -150,7 +164,7 @@ impl Planner<'_> {
             }
             // New packages are not asked for: they come by themselves when something still needs them.
             let upgrades = base.install.iter().filter(|i| i.from.is_some() && excludes.matching(&i.name).is_none());
-            upgrades.map(|i| self.wanted(i, &i.to)).collect()
+            upgrades.filter_map(|i| self.best(i)).collect()
         };
         self.solve(wanted, &rules)
     }
@@ -161,9 +175,9 @@ impl Planner<'_> {
         let wanted: Vec<Wanted> = if settings.security {
             available.iter().filter(named).filter_map(|i| self.security_version(i, &none)).collect()
         } else {
-            available.iter().filter(named).map(|i| self.wanted(i, &i.to)).collect()
+            available.iter().filter(named).filter_map(|i| self.best(i)).collect()
         };
-        let rules = Rules { database: self.database, excludes: &none, install: true, removals: BTreeSet::new() };
+        let rules = Rules { database: self.database, excludes: &none, bars: self.bars, install: true, removals: BTreeSet::new() };
         self.solve(wanted, &rules)
     }
 
@@ -171,6 +185,17 @@ impl Planner<'_> {
         let word = format!("{}={version}", self.database.native.word(&inst.name, &inst.arch));
         let source = self.database.find(&inst.name, Some(&inst.arch)).map(|e| e.package.source.clone()).unwrap_or_default();
         Wanted { word, name: inst.name.clone(), arch: inst.arch.clone(), source }
+    }
+
+    /// The newest version on the way that is not barred.
+    fn best(&self, inst: &Inst) -> Option<Wanted> {
+        let free = |version: &str| self.bars.why(&inst.name, &inst.arch, version).is_none();
+        if free(&inst.to) {
+            return Some(self.wanted(inst, &inst.to));
+        }
+        let word = self.database.native.word(&inst.name, &inst.arch);
+        let older = self.offers.between(&word, inst.from.as_deref()?, &inst.to).find(|v| free(&v.version))?;
+        Some(self.wanted(inst, &older.version))
     }
 
     fn is_security(&self, inst: &Inst) -> bool {
@@ -183,7 +208,8 @@ impl Planner<'_> {
             return None;
         }
         let word = self.database.native.word(&inst.name, &inst.arch);
-        let version = self.offers.newest_security(&word, inst.from.as_deref()?, &inst.to)?;
+        let free = |v: &str| self.bars.why(&inst.name, &inst.arch, v).is_none();
+        let version = self.offers.security(&word, inst.from.as_deref()?, &inst.to).find(|v| free(v))?;
         Some(self.wanted(inst, &version))
     }
 
@@ -223,6 +249,9 @@ impl Planner<'_> {
         }
         if self.choice == Choice::Others && self.is_security(inst) {
             return "a security update, which the job does not choose".to_owned();
+        }
+        if let Some(why) = self.bars.why(&inst.name, &inst.arch, &inst.to) {
+            return why;
         }
         if let Some(why) = self.reasons.get(&(inst.name.clone(), inst.arch.clone())) {
             return why.clone();

@@ -105,7 +105,7 @@ fn fix_dependencies(runner: &dyn Runner, report: &mut RepairReport) -> Result<()
     Ok(())
 }
 
-fn joined(a: &Output, b: &Output) -> Output {
+pub(super) fn joined(a: &Output, b: &Output) -> Output {
     Output {
         head: format!("{}{}", a.head, b.head),
         tail: format!("{}{}", a.tail, b.tail),

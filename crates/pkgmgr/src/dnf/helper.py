@@ -10,10 +10,16 @@ import dnf.rpm
 import dnf.transaction
 import dnf.yum.rpmtrans
 import hawkey
+import libdnf.transaction
 
 TYPES = {hawkey.ADVISORY_SECURITY: 'security', hawkey.ADVISORY_BUGFIX: 'bugfix',
          hawkey.ADVISORY_ENHANCEMENT: 'enhancement'}
 RANK = ['security', 'bugfix', 'enhancement', 'unknown']
+# Why a package is installed; what dnf calls unknown is kept as a person's wish by dnf itself.
+MARKS = {libdnf.transaction.TransactionItemReason_USER: 'PERSON',
+         libdnf.transaction.TransactionItemReason_DEPENDENCY: 'DEPENDENCY',
+         libdnf.transaction.TransactionItemReason_WEAK_DEPENDENCY: 'WEAK_DEPENDENCY',
+         libdnf.transaction.TransactionItemReason_GROUP: 'GROUP'}
 # Updates whose absence from a plan is explained by a solver run of its own, about 10 ms each.
 EXPLAINED_MAX = 50
 SEVERITIES = ['Critical', 'Important', 'Moderate', 'Low']
@@ -58,6 +64,7 @@ def evr(pkg):
 
 def open_base(only_cache):
     base = dnf.Base()
+    base.barred = {}
     conf = base.conf
     conf.read()
     conf.assumeyes = True
@@ -145,8 +152,20 @@ def upgrades_of(base, flags):
     return out
 
 
+def bar(base, barred):
+    """Hides versions that must not be installed; older ones stay visible."""
+    base.barred = {(b['name'], b['arch'], b['version']): 'barred: ' + b['reason'] for b in barred}
+    hidden = [p for b in barred for p in base.sack.query().available().filter(name=b['name'], arch=b['arch'])
+              if evr(p) == b['version']]
+    if hidden:
+        base.sack.add_excludes(base.sack.query().available().filter(pkg=hidden))
+
+
 def why_hidden(base, pkg):
-    """Why the host's own configuration hides an update."""
+    """Why an update is hidden: barred, or by the host's own configuration."""
+    why = base.barred.get((pkg.name, pkg.arch, evr(pkg)))
+    if why:
+        return why
     repo = base.repos.get(pkg.reponame)
     for pattern in list(base.conf.excludepkgs) + list(repo.excludepkgs if repo else []):
         query = dnf.subject.Subject(pattern).get_best_query(base.sack, with_src=False)
@@ -351,9 +370,48 @@ def chosen_targets(base, choose, minimal):
     return out, met
 
 
+def marks(base, rows):
+    """Why the packages of a plan are installed."""
+    found = []
+    for row in rows:
+        for pkg in exact(base, row, 'from') if row['from'] else []:
+            mark = MARKS.get(base.history.rpm.get_reason(pkg))
+            if mark:
+                found.append({'name': pkg.name, 'arch': pkg.arch, 'mark': mark})
+    return found
+
+
+def restore_marks(base, wanted):
+    """What comes back is there for the same reason as before."""
+    reasons = {mark: reason for reason, mark in MARKS.items()}
+    wanted = {(m['name'], m['arch']): reasons[m['mark']] for m in wanted}
+    for item in base.transaction or []:
+        if (item.name, item.arch) in wanted and item.action in dnf.transaction.FORWARD_ACTIONS:
+            item.reason = wanted[(item.name, item.arch)]
+
+
+def plan_undo(base, request):
+    """Exactly the inverse of a task, or what dnf would do instead."""
+    different = resolve_exactly(base, request)
+    if different and 'would' not in different:
+        raise Refused('; '.join(' '.join(words.split()) for words in different['moved']))
+    return different['would'] if different else transaction_rows(base)
+
+
 def plan(request):
     base = open_base(True)
     findings = fill(base)
+    if request['action'] == 'undo':
+        add_files(base, request)
+        result = {'actions': plan_undo(base, request), 'findings': findings}
+    else:
+        bar(base, request.get('barred') or [])
+        result = planned(base, findings, request)
+    result['marks'] = marks(base, result['actions'])
+    return result
+
+
+def planned(base, findings, request):
     if request.get('named'):
         return plan_named(base, findings, request['named'])
     if request.get('modules'):
@@ -466,7 +524,7 @@ def ask_for(base, rows, requested, everything):
         if not found:
             lost.append('%s-%s.%s is not offered any more' % (row['name'], row['to'], row['arch']))
             continue
-        pkg = ([p for p in found if p.reponame == row.get('repository')] or found)[0]
+        pkg = ([p for p in found if p.reponame in (row.get('repository'), hawkey.CMDLINE_REPO_NAME)] or found)[0]
         if everything or row['from'] is not None or row['name'] in requested or pkg.obsoletes or is_install_only(base, pkg):
             base.package_install(pkg)
     return lost
@@ -496,9 +554,18 @@ def resolve_exactly(base, request):
     return answer
 
 
+def add_files(base, request):
+    """Package files of versions that no repository may offer any more."""
+    try:
+        base.add_remote_rpms(request.get('files') or [])
+    except IOError as e:
+        raise Refused(str(e))
+
+
 def apply(request):
     base = open_base(True)
     fill(base)
+    add_files(base, request)
     different = resolve_exactly(base, request)
     if different:
         return different
@@ -506,6 +573,7 @@ def apply(request):
     if base.transaction:
         base.download_packages(list(base.transaction.install_set))
         check_signatures(base)
+    restore_marks(base, request.get('marks') or [])
     display = Display()
     failure = None
     try:
@@ -589,14 +657,15 @@ def repair(request):
 
 def main(request):
     logging.getLogger('dnf').addHandler(logging.NullHandler())
-    actions = {'refresh': refresh, 'updates': updates, 'plan': plan, 'apply': apply,
+    actions = {'refresh': refresh, 'updates': updates, 'plan': plan, 'undo': plan, 'apply': apply,
                'download': download, 'reboot': reboot, 'repair': repair, 'modules': modules}
     try:
         result = actions[request['action']](request)
     except dnf.exceptions.LockError as e:
         result = {'locked': str(e)}
     except Refused as e:
-        result = {'refused' if request.get('named') or request.get('modules') else 'error': str(e)}
+        told = request.get('named') or request.get('modules') or request['action'] == 'undo'
+        result = {'refused' if told else 'error': str(e)}
     except dnf.exceptions.Error as e:
         result = {'error': str(e)}
     print('DRYDOCK-RESULT ' + json.dumps(result), flush=True)

@@ -13,6 +13,7 @@ use drydock_domain::inventory::{Finding, Update};
 use drydock_domain::patch::modules::{ModuleChange, ModuleState, ModuleStream};
 use drydock_domain::patch::operation::{PackageWord, UpdateType};
 use drydock_domain::patch::report::{Output, PlannedAction};
+use drydock_domain::patch::undo::{Barred, Marked, Standing};
 use serde::{Deserialize, Serialize};
 
 use crate::run::{Captured, CommandSpec, Finished};
@@ -49,6 +50,15 @@ pub(crate) struct Request {
     pub requested: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<PlannedAction>,
+    /// plan: versions that must not be installed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub barred: Vec<Barred>,
+    /// undo, apply: package files beside the repositories.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// apply: why packages were installed that come back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Marked>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<PlannedAction>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +147,8 @@ pub(crate) struct Answer {
     /// plan: what was available before excludes.
     pub available: Vec<Update>,
     pub actions: Vec<PlannedAction>,
+    /// plan: why the installed ones of its packages are there.
+    pub marks: Vec<Marked>,
     /// plan: exclusive packages that are not installed.
     pub missing: Vec<String>,
     /// plan: why the solver left updates out, by `name.arch`.
@@ -152,6 +164,15 @@ pub(crate) struct Answer {
     pub asked: Vec<Asked>,
     /// repair: what was taken away.
     pub removed: Vec<serde_json::Value>,
+}
+
+impl Answer {
+    /// What the host has beside versions, before the plan.
+    pub(crate) fn standing(&mut self) -> Standing {
+        let mut marks = std::mem::take(&mut self.marks);
+        marks.sort();
+        Standing { marks, left: Vec::new() }
+    }
 }
 
 /// An installed package whose advisory asks for a reboot.

@@ -4,6 +4,7 @@
 mod helper;
 mod modules;
 mod named;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use drydock_domain::patch::report::{Plan, PlannedAction, SkippedUpdate};
 use drydock_domain::patch::spec::PatchConfig;
 use jiff::Timestamp;
 
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::exec::{
@@ -78,10 +80,12 @@ impl Dnf {
         action: &'static str,
         todo: &[PlannedAction],
         targets: Vec<Target>,
-        requested: &[String],
+        plan: &Plan,
     ) -> Result<(Answer, Finished), PkgError> {
-        let requested = requested.to_vec();
-        let request = Request { action, actions: todo.to_vec(), targets, requested, ..Default::default() };
+        let request = match &plan.undo {
+            Some(order) => undo::request(action, order, todo),
+            None => Request { action, actions: todo.to_vec(), targets, requested: plan.requested.clone(), ..Default::default() },
+        };
         let (answer, finished) = self.ask(runner, &request, APPLY_TIME_LIMIT)?;
         if !answer.moved.is_empty() {
             return Err(PkgError::WorldMoved { details: cut(&answer.moved.join("; ")) });
@@ -195,11 +199,15 @@ impl PackageManager for Dnf {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if let Some(order) = &config.undo {
+            return undo::plan(self, runner, config, order);
+        }
+        let bars = Bars::new(config)?;
         if let Some(packages) = &config.packages {
-            return named::plan(self, runner, packages, config.strict_repositories);
+            return named::plan(self, runner, packages, bars, config.strict_repositories);
         }
         if !config.modules.is_empty() {
-            return modules::plan(self, runner, &config.modules, config.strict_repositories);
+            return modules::plan(self, runner, &config.modules, bars, config.strict_repositories);
         }
         let settings = &config.yum;
         let excludes = Excludes::new(&settings.excludes)?;
@@ -216,6 +224,7 @@ impl PackageManager for Dnf {
                     advisories: config.advisories.clone(),
                     cves: config.cves.clone(),
                 }),
+                barred: bars.all().to_vec(),
                 ..Default::default()
             };
             let (mut answer, _) = self.ask(runner, &request, SOLVE_TIME_LIMIT)?;
@@ -235,6 +244,7 @@ impl PackageManager for Dnf {
             left.extend(not_installed(&answer.missing));
             left.extend(unmatched(config.advisories.iter().chain(&config.cves), &answer.met));
             left.sort();
+            let before = answer.standing();
             return Ok(Plan {
                 manager: ManagerKind::Dnf,
                 actions: answer.actions,
@@ -243,7 +253,7 @@ impl PackageManager for Dnf {
                 requested: Vec::new(),
                 modules: Vec::new(),
                 findings: answer.findings,
-                before: None,
+                before: Some(before),
                 undo: None,
             });
         }
@@ -263,7 +273,7 @@ impl PackageManager for Dnf {
         if todo.is_empty() {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        let (answer, finished) = self.exactly(runner, "download", &todo, Vec::new(), &plan.requested)?;
+        let (answer, finished) = self.exactly(runner, "download", &todo, Vec::new(), plan)?;
         Ok(ApplyOutcome { output: helper::people(&finished), ..ApplyOutcome::downloaded(&finished, "dnf", answer.downloaded) })
     }
 
@@ -277,7 +287,7 @@ impl PackageManager for Dnf {
         if todo.is_empty() && modules == 0 {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        let (answer, finished) = self.exactly(runner, "apply", &todo, targets, &plan.requested)?;
+        let (answer, finished) = self.exactly(runner, "apply", &todo, targets, plan)?;
         let failed_packages = helper::failures(&answer.errors.join("\n"));
         let success = answer.failure.is_none();
         let message = match &answer.failure {

@@ -25,6 +25,7 @@ use drydock_domain::patch::report::Plan;
 
 use super::Dnf;
 use super::helper::{Answer, Request, Target, Told};
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::exec::{SOLVE_TIME_LIMIT, cut, join_findings};
 use crate::rules::modules::of_file;
@@ -50,7 +51,7 @@ pub(super) fn list(dnf: &Dnf, runner: &dyn Runner) -> Result<(HostModules, Answe
 }
 
 /// The dry run: rules first, then dnf's solvers for what the rules allow.
-pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, job: &[ModuleChange], strict: bool) -> Result<Plan, PkgError> {
+pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, job: &[ModuleChange], bars: Bars<'_>, strict: bool) -> Result<Plan, PkgError> {
     let (host, listed) = list(dnf, runner)?;
     if strict && !listed.findings.is_empty() {
         return Err(PkgError::BrokenRepository { details: join_findings(&listed.findings) });
@@ -63,6 +64,7 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, job: &[ModuleChange], strict:
         let request = Request { action: "plan", modules, ..Default::default() };
         answer = dnf.ask(runner, &request, SOLVE_TIME_LIMIT)?.0;
         refuse_protected(runner, TOOL, &answer.actions)?;
+        bars.refuse(TOOL, &answer.actions)?;
     }
     let refused = |i: usize| {
         let by_dnf = allowed.iter().position(|a| *a == i).and_then(|place| answer.refused_changes.get(&place));
@@ -75,6 +77,7 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, job: &[ModuleChange], strict:
         return Err(PkgError::Refused { tool: TOOL.to_owned(), details });
     }
     answer.actions.sort();
+    let before = answer.standing();
     Ok(Plan {
         manager: ManagerKind::Dnf,
         actions: answer.actions,
@@ -83,7 +86,7 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, job: &[ModuleChange], strict:
         requested: answer.requested,
         modules,
         findings: listed.findings,
-        before: None,
+        before: Some(before),
         undo: None,
     })
 }

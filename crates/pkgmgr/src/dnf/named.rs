@@ -6,6 +6,7 @@ use drydock_domain::patch::report::Plan;
 
 use super::Dnf;
 use super::helper::{Named, Request};
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::exec::{SOLVE_TIME_LIMIT, cut, join_findings};
 use crate::manager::PackageManager;
@@ -15,10 +16,17 @@ use crate::wish::{Wishes, refuse_protected};
 
 const TOOL: &str = "dnf";
 
-pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, packages: &PackageChanges, strict: bool) -> Result<Plan, PkgError> {
+pub(super) fn plan(
+    dnf: &Dnf,
+    runner: &dyn Runner,
+    packages: &PackageChanges,
+    bars: Bars<'_>,
+    strict: bool,
+) -> Result<Plan, PkgError> {
     let installed = PackageSet::new(dnf.installed(runner)?);
     let mut wishes = Wishes::new(packages, &installed, &rpm::order)?;
-    let request = Request { action: "plan", named: Some(Named::from(&wishes)), ..Default::default() };
+    let request =
+        Request { action: "plan", named: Some(Named::from(&wishes)), barred: bars.all().to_vec(), ..Default::default() };
     let (mut answer, _) = dnf.ask(runner, &request, SOLVE_TIME_LIMIT)?;
     if strict && !answer.findings.is_empty() {
         return Err(PkgError::BrokenRepository { details: join_findings(&answer.findings) });
@@ -26,6 +34,7 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, packages: &PackageChanges, st
     answer.actions.sort();
     refuse_protected(runner, TOOL, &answer.actions)?;
     wishes.settle(TOOL, &answer.actions, &|word| answer.unmet.get(&word.name).map(|words| cut(words)))?;
+    let before = answer.standing();
     Ok(Plan {
         manager: ManagerKind::Dnf,
         actions: answer.actions,
@@ -34,7 +43,7 @@ pub(super) fn plan(dnf: &Dnf, runner: &dyn Runner, packages: &PackageChanges, st
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: answer.findings,
-        before: None,
+        before: Some(before),
         undo: None,
     })
 }

@@ -61,13 +61,19 @@ pub(crate) fn refresh() -> CommandSpec {
     spec
 }
 
-/// Every offered version newer than the installed one; `all` = also those that version locks and excludes hide.
-pub(crate) fn upgrades(all: bool) -> CommandSpec {
+/// Every offered version newer than the installed one; `all` = also those that version locks and excludes hide, and
+/// `barred` ones.
+pub(crate) fn upgrades(all: bool, barred: &[String]) -> CommandSpec {
     let fields = ["name", "arch", "epoch", "version", "release", "repoid"].map(|f| format!("%{{{f}}}"));
     let format = format!("{}\\n", fields.join(&SEPARATOR.to_string()));
     let spec = cached("dnf5 repoquery --upgrades", SOLVE_TIME_LIMIT).args(["-q"]);
-    let spec = if all { spec.args(["--setopt=disable_excludes=*"]) } else { spec };
+    let spec = if all { spec.args(["--setopt=disable_excludes=*"]) } else { excluding(spec, barred) };
     spec.args(["repoquery".to_owned(), "--upgrades".to_owned(), "--queryformat".to_owned(), format])
+}
+
+/// Hides packages from a command.
+fn excluding(spec: CommandSpec, words: &[String]) -> CommandSpec {
+    spec.args(words.iter().map(|word| format!("--exclude={word}")))
 }
 
 /// Why installed packages are there: `name␟arch␟User` or `…␟Dependency`.
@@ -135,6 +141,8 @@ pub(crate) struct DryRun<'a> {
     pub security: bool,
     pub minimal: bool,
     pub excluded: &'a [String],
+    /// Exact packages.
+    pub barred: &'a [String],
     /// Empty = everything.
     pub names: &'a [String],
 }
@@ -142,7 +150,7 @@ pub(crate) struct DryRun<'a> {
 impl DryRun<'_> {
     pub(crate) fn spec(&self) -> CommandSpec {
         let mut spec = cached("dnf5 upgrade --assumeno", SOLVE_TIME_LIMIT).args(["--assumeno"]);
-        spec = spec.args(self.excluded.iter().map(|name| format!("--exclude={name}")));
+        spec = excluding(excluding(spec, self.excluded), self.barred);
         spec = spec.args(["upgrade"]);
         if self.minimal {
             spec = spec.args(["--minimal"]);
@@ -166,8 +174,8 @@ const KEEP_UNUSED: &str = "--setopt=clean_requirements_on_remove=0";
 
 /// What installing, removing and updating these words would do, in one transaction. Several verbs at once need `do`,
 /// which older dnf5 does not have; one verb is asked for by its own command.
-pub(crate) fn named(install: &[String], remove: &[String], update: &[String], downgrade: bool) -> CommandSpec {
-    let mut spec = cached("dnf5 --assumeno", SOLVE_TIME_LIMIT).args(["--assumeno", KEEP_UNUSED]);
+pub(crate) fn named(install: &[String], remove: &[String], update: &[String], downgrade: bool, barred: &[String]) -> CommandSpec {
+    let mut spec = excluding(cached("dnf5 --assumeno", SOLVE_TIME_LIMIT).args(["--assumeno", KEEP_UNUSED]), barred);
     spec.merge_stderr = true;
     let lists = [("install", install), ("remove", remove), ("upgrade", update)];
     let used: Vec<_> = lists.into_iter().filter(|(_, words)| !words.is_empty()).collect();

@@ -5,6 +5,7 @@ mod command;
 mod named;
 mod stored;
 mod table;
+mod undo;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,10 @@ use std::path::{Path, PathBuf};
 use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, RebootReason, Update, UpdateKind, UpdateSet};
 use drydock_domain::patch::report::{Plan, PlannedAction};
 use drydock_domain::patch::spec::{PatchConfig, YumSettings, is_package_name};
+use drydock_domain::patch::undo::{Marked, Standing};
 use jiff::Timestamp;
 
+use crate::barred::Bars;
 use crate::dnf::{not_installed, skipped};
 use crate::error::PkgError;
 use crate::excludes::Excludes;
@@ -21,6 +24,7 @@ use crate::exec::{complete, cut, failed, join_findings, last_words, planned_chan
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::rpm;
 use crate::run::{CommandSpec, End, Finished, RunError, Runner};
+use crate::undo::Undo;
 use crate::verify::{difference, remaining};
 use command::DryRun;
 pub(crate) use command::{AdvisoryLine, Offered, split_nevra};
@@ -74,9 +78,9 @@ impl Dnf5 {
     }
 
     /// All newer versions, with advisories, hidden ones as held.
-    fn available(&self, runner: &dyn Runner) -> Result<Vec<Update>, PkgError> {
+    fn available(&self, runner: &dyn Runner, bars: Bars<'_>) -> Result<Vec<Update>, PkgError> {
         let query = |all: bool| -> Result<Vec<Offered>, PkgError> {
-            let spec = command::upgrades(all);
+            let spec = command::upgrades(all, &bars.nevras());
             let text = Self::text(runner, &spec)?;
             command::parse_upgrades(&text).map_err(|what| PkgError::Parse { label: spec.label, what })
         };
@@ -89,7 +93,10 @@ impl Dnf5 {
         let mut updates: Vec<Update> = visible
             .iter()
             .map(|o| (o, String::new()))
-            .chain(hidden.map(|o| (o, "versionlock or exclude of the host's dnf configuration".to_owned())))
+            .chain(hidden.map(|o| {
+                let by_host = || "versionlock or exclude of the host's dnf configuration".to_owned();
+                (o, bars.why(&o.name, &o.arch, &o.version).unwrap_or_else(by_host))
+            }))
             .map(|(offered, held)| update(offered, held, &installed, &advisories))
             .collect();
         updates.sort();
@@ -188,16 +195,20 @@ impl PackageManager for Dnf5 {
     }
 
     fn updates(&self, runner: &dyn Runner) -> Result<UpdateSet, PkgError> {
-        Ok(UpdateSet { updates: self.available(runner)?, findings: Vec::new() })
+        Ok(UpdateSet { updates: self.available(runner, Bars::default())?, findings: Vec::new() })
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if let Some(order) = &config.undo {
+            return undo::plan(self, runner, config, order);
+        }
+        let bars = Bars::new(config)?;
         if let Some(packages) = &config.packages {
-            return named::plan(self, runner, packages);
+            return named::plan(self, runner, packages, bars);
         }
         let settings = &config.yum;
         let excludes = Excludes::new(&settings.excludes)?;
-        let available = self.available(runner)?;
+        let (available, barred) = (self.available(runner, bars)?, bars.nevras());
         let installed = PackageSet::new(self.installed(runner)?);
         let (mut names, missing) = exclusive(settings, &available, &installed);
         let only = !settings.exclusive_packages.is_empty();
@@ -217,7 +228,8 @@ impl PackageManager for Dnf5 {
                 break;
             }
             let excluded: Vec<String> = hidden.iter().cloned().collect();
-            let spec = DryRun { security: settings.security, minimal, excluded: &excluded, names: &names }.spec();
+            let spec =
+                DryRun { security: settings.security, minimal, excluded: &excluded, barred: &barred, names: &names }.spec();
             table = Self::dry_run(runner, &spec)?.map_err(|finished| failed(&spec, &finished))?;
             let known = hidden.len();
             if !only {
@@ -246,6 +258,7 @@ impl PackageManager for Dnf5 {
         left.extend(not_installed(&missing));
         left.extend(unmet);
         left.sort();
+        let before = self.standing(&table.actions);
         Ok(Plan {
             manager: ManagerKind::Dnf5,
             actions: table.actions,
@@ -254,7 +267,7 @@ impl PackageManager for Dnf5 {
             requested: Vec::new(),
             modules: Vec::new(),
             findings: Vec::new(),
-            before: None,
+            before: Some(before),
             undo: None,
         })
     }
@@ -340,13 +353,28 @@ impl Dnf5 {
 }
 
 impl Dnf5 {
+    /// What is there beside versions before `actions`.
+    fn standing(&self, actions: &[PlannedAction]) -> Standing {
+        let reasons = stored::kept_reasons(&self.root);
+        let mark = |a: &PlannedAction| {
+            let mark = stored::mark(reasons.get(&format!("{}.{}", a.name, a.arch))?)?;
+            a.from.as_ref().map(|_| Marked { name: a.name.clone(), arch: a.arch.clone(), mark })
+        };
+        let mut marks: Vec<Marked> = actions.iter().filter_map(mark).collect();
+        marks.sort();
+        Standing { marks, left: Vec::new() }
+    }
+
     /// What of the plan is left to do, as one transaction; `None` when nothing is.
     fn todo(&self, runner: &dyn Runner, plan: &Plan) -> Result<Option<Vec<PlannedAction>>, PkgError> {
         if plan.manager != ManagerKind::Dnf5 {
             return Err(PkgError::WrongManager { plan: plan.manager, own: ManagerKind::Dnf5 });
         }
         let installed = PackageSet::new(self.installed(runner)?);
-        let todo = rpm::as_transaction(remaining(plan, &installed), &installed);
+        let todo = match &plan.undo {
+            Some(order) => Undo::left(order, installed.as_slice(), &[], &rpm::order).actions,
+            None => rpm::as_transaction(remaining(plan, &installed), &installed),
+        };
         if let Some(bad) = todo.iter().find(|a| !is_package_name(&a.name)) {
             return Err(PkgError::BadPlan { details: format!("{:?} is no package name", bad.name) });
         }
@@ -356,10 +384,11 @@ impl Dnf5 {
     /// The transaction as dnf5 stores one, checked: it would do exactly this.
     fn stored(&self, runner: &dyn Runner, plan: &Plan, todo: &[PlannedAction]) -> Result<stored::Stored, PkgError> {
         let reasons = command::parse_reasons(&Self::text(runner, &command::reasons())?);
-        let stored = stored::Stored::write(todo, &reasons, &plan.requested).map_err(|source| PkgError::Run {
-            label: "dnf5 replay".to_owned(),
-            source: RunError::Plumbing { program: "dnf5".to_owned(), what: "stored transaction", source },
-        })?;
+        let stored =
+            stored::Stored::write(todo, &reasons, &plan.requested, plan.undo.as_ref()).map_err(|source| PkgError::Run {
+                label: "dnf5 replay".to_owned(),
+                source: RunError::Plumbing { program: "dnf5".to_owned(), what: "stored transaction", source },
+            })?;
         match Self::dry_run(runner, &command::replay_dry_run(stored.directory(), removes(todo)))? {
             Err(finished) => Err(PkgError::WorldMoved { details: refusal(&finished) }),
             Ok(table) => match difference(todo, &table.actions) {

@@ -8,6 +8,7 @@ use drydock_domain::patch::report::{Plan, SkippedUpdate};
 use drydock_domain::patch::spec::PatchConfig;
 
 use super::{Dnf5, command, refusal};
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::manager::PackageManager;
@@ -17,15 +18,17 @@ use crate::wish::{Wishes, chosen, refuse_protected, unmatched};
 
 const TOOL: &str = "dnf5";
 
-pub(super) fn plan(dnf5: &Dnf5, runner: &dyn Runner, packages: &PackageChanges) -> Result<Plan, PkgError> {
+pub(super) fn plan(dnf5: &Dnf5, runner: &dyn Runner, packages: &PackageChanges, bars: Bars<'_>) -> Result<Plan, PkgError> {
     let installed = PackageSet::new(dnf5.installed(runner)?);
     let mut wishes = Wishes::new(packages, &installed, &rpm::order)?;
-    let available = dnf5.available(runner)?;
+    let available = dnf5.available(runner, bars)?;
     let mut actions = Vec::new();
     // An update without a version that is not offered, or hidden, is a note; dnf5 would refuse all of it.
     let kept = |w: &PackageWord| {
         let of = |u: &&Update| u.name == w.name && w.arch.as_ref().is_none_or(|arch| u.arch == *arch);
-        match available.iter().find(of) {
+        // A barred version beside an older one that may come.
+        let free = available.iter().find(|u| of(u) && u.held.is_empty());
+        match free.or_else(|| available.iter().find(of)) {
             None if w.version.is_none() => Some("nothing newer is offered".to_owned()),
             None => None,
             Some(update) => (!update.held.is_empty()).then(|| update.held.clone()),
@@ -39,7 +42,8 @@ pub(super) fn plan(dnf5: &Dnf5, runner: &dyn Runner, packages: &PackageChanges) 
     if !wishes.is_empty() {
         let words = |list: &[PackageWord]| -> Vec<String> { list.iter().map(word).collect() };
         let (install, remove, update) = (words(&wishes.install), words(&wishes.remove), words(&wishes.update));
-        let spec = command::named(&install, &remove, &update, wishes.may_go_back());
+        refuse_barred(&wishes, bars)?;
+        let spec = command::named(&install, &remove, &update, wishes.may_go_back(), &bars.nevras());
         let table = Dnf5::dry_run(runner, &spec)?;
         let refused = |finished| PkgError::Refused { tool: TOOL.to_owned(), details: refusal(&finished) };
         actions = table.map_err(refused)?.actions;
@@ -53,6 +57,7 @@ pub(super) fn plan(dnf5: &Dnf5, runner: &dyn Runner, packages: &PackageChanges) 
     }
     dnf5.advise_older(runner, &mut actions, &available)?;
     wishes.settle(TOOL, &actions, &|_| None)?;
+    let before = dnf5.standing(&actions);
     Ok(Plan {
         manager: ManagerKind::Dnf5,
         actions,
@@ -61,9 +66,21 @@ pub(super) fn plan(dnf5: &Dnf5, runner: &dyn Runner, packages: &PackageChanges) 
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: Vec::new(),
-        before: None,
+        before: Some(before),
         undo: None,
     })
+}
+
+/// dnf5 says of a hidden package only that nothing matches.
+fn refuse_barred(wishes: &Wishes, bars: Bars<'_>) -> Result<(), PkgError> {
+    let asked = |w: &PackageWord| bars.all().iter().find(|b| b.name == w.name && w.version.as_ref() == Some(&b.version));
+    match wishes.install.iter().chain(&wishes.update).find_map(asked) {
+        None => Ok(()),
+        Some(b) => {
+            let details = format!("it would install {} {}, {}", b.name, b.version, b.told());
+            Err(PkgError::Refused { tool: TOOL.to_owned(), details })
+        }
+    }
 }
 
 /// `name-[epoch:]version-release.arch`, as far as it is said.

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use drydock_domain::patch::report::{ActionKind, PlannedAction};
+use drydock_domain::patch::undo::{Mark, UndoOrder};
 use serde_json::{Value, json};
 
 /// Where stored transactions are put: memory first, so that a full disk does not stop the patching that would mend it.
@@ -21,6 +22,7 @@ impl Stored {
         actions: &[PlannedAction],
         reasons: &BTreeMap<(String, String), String>,
         requested: &[String],
+        undo: Option<&UndoOrder>,
     ) -> std::io::Result<Self> {
         static COUNTER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -31,7 +33,7 @@ impl Stored {
             match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => {
                     let stored = Stored(directory);
-                    std::fs::write(stored.0.join("transaction.json"), document(actions, reasons, requested).to_string())?;
+                    std::fs::write(stored.0.join("transaction.json"), document(actions, reasons, requested, undo).to_string())?;
                     return Ok(stored);
                 }
                 Err(e) => last = e,
@@ -53,13 +55,24 @@ impl Drop for Stored {
     }
 }
 
-fn document(actions: &[PlannedAction], reasons: &BTreeMap<(String, String), String>, requested: &[String]) -> Value {
+fn document(
+    actions: &[PlannedAction],
+    reasons: &BTreeMap<(String, String), String>,
+    requested: &[String],
+    undo: Option<&UndoOrder>,
+) -> Value {
+    let marked = |a: &PlannedAction| {
+        let order = undo?;
+        // A package with a line for each version keeps the mark of the one that comes back.
+        let of = order.actions.iter().filter(|u| u.name == a.name && u.arch == a.arch);
+        Some(of.clone().find_map(|u| u.mark).map_or_else(|| reason_of_own(reasons, a), |mark| word(mark).to_owned()))
+    };
     // A new package that replaces another one must not look like a dependency, or autoremove takes it away one day.
     let replaces = actions.iter().any(|a| a.action == ActionKind::Remove);
     let reason = |a: &PlannedAction| {
         let own = reasons.get(&(a.name.clone(), a.arch.clone())).cloned();
         let dependency = a.action == ActionKind::Install && !replaces && !requested.contains(&a.name);
-        own.unwrap_or_else(|| if dependency { "Dependency" } else { "User" }.to_owned())
+        marked(a).or(own).unwrap_or_else(|| if dependency { "Dependency" } else { "User" }.to_owned())
     };
     let mut rpms = Vec::new();
     for a in actions {
@@ -72,7 +85,11 @@ fn document(actions: &[PlannedAction], reasons: &BTreeMap<(String, String), Stri
                 ActionKind::Reinstall => "Reinstall",
                 ActionKind::Remove => "Remove",
             };
-            rpms.push(json!({"nevra": nevra(to), "action": word, "reason": reason(a), "repo_id": a.repository}));
+            let file = undo.and_then(|order| order.local_file(&a.name, &a.arch, to));
+            rpms.push(match file.filter(|f| f.starts_with('/')) {
+                Some(file) => json!({"nevra": nevra(to), "action": word, "reason": reason(a), "package_path": file}),
+                None => json!({"nevra": nevra(to), "action": word, "reason": reason(a), "repo_id": a.repository}),
+            });
         }
         if let Some(from) = &a.from {
             let word = if a.to.is_some() { "Replaced" } else { "Remove" };
@@ -80,6 +97,46 @@ fn document(actions: &[PlannedAction], reasons: &BTreeMap<(String, String), Stri
         }
     }
     json!({"version": "1.0", "rpms": rpms})
+}
+
+/// Why a package is there; what nobody noted was wanted by a person.
+fn reason_of_own(reasons: &BTreeMap<(String, String), String>, action: &PlannedAction) -> String {
+    reasons.get(&(action.name.clone(), action.arch.clone())).cloned().unwrap_or_else(|| "User".to_owned())
+}
+
+/// dnf5's word for a mark.
+fn word(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Person => "User",
+        Mark::Dependency => "Dependency",
+        Mark::WeakDependency => "Weak Dependency",
+        Mark::Group => "Group",
+    }
+}
+
+/// The mark of dnf5's word; others (`None`, `External User`) are no mark.
+pub(crate) fn mark(reason: &str) -> Option<Mark> {
+    [Mark::Person, Mark::Dependency, Mark::WeakDependency, Mark::Group].into_iter().find(|m| word(*m) == reason)
+}
+
+/// Where dnf5 keeps its reasons, below the host's root.
+const REASONS_FILE: &str = "usr/lib/sysimage/libdnf5/packages.toml";
+
+/// Why installed packages are there, by `name.arch`, as dnf5 keeps it:
+///
+/// ```text
+/// version = "1.0"
+/// [packages]
+/// "curl.x86_64" = {reason="User"}
+/// ```
+pub(crate) fn kept_reasons(root: &Path) -> BTreeMap<String, String> {
+    parse_kept(&std::fs::read_to_string(root.join(REASONS_FILE)).unwrap_or_default())
+}
+
+fn parse_kept(text: &str) -> BTreeMap<String, String> {
+    let Ok(document) = text.parse::<toml::Table>() else { return BTreeMap::new() };
+    let packages = document.get("packages").and_then(toml::Value::as_table).into_iter().flatten();
+    packages.filter_map(|(key, value)| Some((key.clone(), value.get("reason")?.as_str()?.to_owned()))).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +159,7 @@ mod tests {
         let actions =
             [action(ActionKind::Upgrade, "a", Some("1-1"), Some("1:2-1")), action(ActionKind::Install, "b", None, Some("1-1"))];
         let reasons = BTreeMap::from([(("a".to_owned(), "noarch".to_owned()), "Dependency".to_owned())]);
-        let stored = Stored::write(&actions, &reasons, &[]).expect("written");
+        let stored = Stored::write(&actions, &reasons, &[], None).expect("written");
         let path = stored.directory().to_owned();
         let text = std::fs::read_to_string(path.join("transaction.json")).expect("readable");
         let document: Value = serde_json::from_str(&text).expect("json");

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use drydock_domain::inventory::{Package, RebootReason};
 use drydock_domain::patch::report::{ActionKind, PlannedAction};
+use drydock_domain::patch::undo::{Marked, UndoOrder};
 use jiff::Timestamp;
 
 use crate::error::PkgError;
@@ -131,6 +132,18 @@ pub(crate) fn reboot_reasons(root: &Path, runner: &dyn Runner, booted_at: Timest
 pub(crate) fn as_transaction(todo: Vec<PlannedAction>, installed: &drydock_domain::inventory::PackageSet) -> Vec<PlannedAction> {
     let there = |a: &PlannedAction| a.to.as_ref().is_some_and(|v| installed.find(&a.name, &a.arch).any(|p| p.version == *v));
     todo.into_iter().map(|a| if there(&a) { PlannedAction { action: ActionKind::Remove, to: None, ..a } } else { a }).collect()
+}
+
+/// Package files of what comes back, where the order brings some.
+pub(crate) fn local_files(order: &UndoOrder, todo: &[PlannedAction]) -> Vec<String> {
+    let file = |a: &PlannedAction| order.local_file(&a.name, &a.arch, a.to.as_deref()?);
+    todo.iter().filter_map(file).filter(|f| f.starts_with('/')).map(str::to_owned).collect()
+}
+
+/// Why packages were installed that come back.
+pub(crate) fn marks_of(order: &UndoOrder) -> Vec<Marked> {
+    let back = order.actions.iter().filter(|a| a.before.is_some());
+    back.filter_map(|a| Some(Marked { name: a.name.clone(), arch: a.arch.clone(), mark: a.mark? })).collect()
 }
 
 /// Takes away the older ones of packages that a killed transaction left twice. Their scripts do not run: the newer

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, RebootReason, Update, UpdateSet};
 use drydock_domain::patch::report::{Plan, PlannedAction};
 use drydock_domain::patch::spec::{PatchConfig, is_package_name};
+use drydock_domain::patch::undo::Standing;
 use jiff::Timestamp;
 
+use crate::barred::Bars;
 use crate::dnf::{not_installed, skipped};
 use crate::dnf5::{Offered, closing, exclusive, update};
 use crate::error::PkgError;
@@ -163,8 +165,13 @@ impl PackageManager for Yum {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if config.undo.is_some() {
+            let details = "it cannot install and remove in one transaction, so a task cannot be taken back exactly";
+            return Err(PkgError::Refused { tool: "yum".to_owned(), details: details.to_owned() });
+        }
+        let bars = Bars::new(config)?;
         if let Some(packages) = &config.packages {
-            return named::plan(self, runner, packages);
+            return named::plan(self, runner, packages, bars);
         }
         let settings = &config.yum;
         let excludes = Excludes::new(&settings.excludes)?;
@@ -187,7 +194,7 @@ impl PackageManager for Yum {
             if (only || config.chooses()) && names.is_empty() {
                 break;
             }
-            let excluded: Vec<String> = hidden.iter().cloned().collect();
+            let excluded: Vec<String> = hidden.iter().cloned().chain(bars.nevras()).collect();
             let spec = command::dry_run(settings.security, minimal, &excluded, &names);
             let error = |end: String, message: String| PkgError::Failed { label: spec.label.clone(), end, message };
             actions = Self::dry_run(runner, &spec, &installed)?.map_err(|words| error("dry run".to_owned(), words))?;
@@ -213,6 +220,10 @@ impl PackageManager for Yum {
         let mut left = skipped(&available, &actions, config, &excludes, &BTreeMap::new());
         left.extend(not_installed(&missing));
         left.extend(unmet);
+        for update in &mut left {
+            update.reason = bars.why(&update.name, &update.arch, &update.version).unwrap_or_else(|| update.reason.clone());
+        }
+        bars.refuse("yum", &actions)?;
         left.sort();
         Ok(Plan {
             manager: ManagerKind::Yum,
@@ -222,7 +233,7 @@ impl PackageManager for Yum {
             requested: Vec::new(),
             modules: Vec::new(),
             findings: Vec::new(),
-            before: None,
+            before: Some(Standing::default()),
             undo: None,
         })
     }

@@ -8,6 +8,7 @@ use drydock_domain::patch::report::{Plan, SkippedUpdate};
 use drydock_domain::patch::spec::PatchConfig;
 
 use super::{Yum, command};
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::manager::PackageManager;
@@ -17,7 +18,7 @@ use crate::wish::{Wishes, chosen, refuse_protected, unmatched};
 
 const TOOL: &str = "yum";
 
-pub(super) fn plan(yum: &Yum, runner: &dyn Runner, packages: &PackageChanges) -> Result<Plan, PkgError> {
+pub(super) fn plan(yum: &Yum, runner: &dyn Runner, packages: &PackageChanges, bars: Bars<'_>) -> Result<Plan, PkgError> {
     let installed = PackageSet::new(yum.installed(runner)?);
     let mut wishes = Wishes::new(packages, &installed, &rpm::order)?;
     let arriving: Vec<String> = wishes.install.iter().chain(&wishes.update).map(word).collect();
@@ -34,6 +35,7 @@ pub(super) fn plan(yum: &Yum, runner: &dyn Runner, packages: &PackageChanges) ->
         Some(spec) => Yum::dry_run(runner, &spec, &installed)?.map_err(refused)?,
     };
     refuse_protected(runner, TOOL, &actions)?;
+    bars.refuse(TOOL, &actions)?;
     wishes.settle(TOOL, &actions, &|_| None)?;
     Ok(Plan {
         manager: ManagerKind::Yum,

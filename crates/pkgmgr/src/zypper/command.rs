@@ -92,7 +92,7 @@ pub(crate) fn patch_info(names: &[String]) -> CommandSpec {
 /// What installing these words would do.
 pub(crate) fn dry_run(words: &[String], downgrade: bool) -> CommandSpec {
     let spec = xml("zypper install --dry-run", SOLVE_TIME_LIMIT).args(["install", "--dry-run"]);
-    options(spec, downgrade).args(["--"]).args(words.iter().cloned())
+    options(local(spec, words), downgrade).args(["--"]).args(words.iter().cloned())
 }
 
 /// Installs these words. Its output is for people, hence no XML.
@@ -103,7 +103,12 @@ pub(crate) fn install(words: &[String], downgrade: bool) -> CommandSpec {
         "--no-color",
         "install",
     ]);
-    options(spec, downgrade).args(["--"]).args(words.iter().cloned()).mutating()
+    options(local(spec, words), downgrade).args(["--"]).args(words.iter().cloned()).mutating()
+}
+
+/// Package files by path are what the server's signed order says, byte for byte, whoever else signed them.
+fn local(spec: CommandSpec, words: &[String]) -> CommandSpec {
+    if words.iter().any(|w| w.starts_with('/')) { spec.args(["--allow-unsigned-rpm"]) } else { spec }
 }
 
 fn options(spec: CommandSpec, downgrade: bool) -> CommandSpec {

@@ -1,8 +1,10 @@
 //! zypper. Lists and dry runs come as XML; a plan asks for exact editions, so that applying cannot bring newer ones.
 
+mod auto;
 mod command;
 mod named;
 mod plan;
+mod undo;
 mod xml;
 
 use std::path::{Path, PathBuf};
@@ -11,14 +13,17 @@ use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, Reboo
 use drydock_domain::patch::pattern::Pattern;
 use drydock_domain::patch::report::{ActionKind, Output, Plan, PlannedAction};
 use drydock_domain::patch::spec::PatchConfig;
+use drydock_domain::patch::undo::UndoOrder;
 use jiff::Timestamp;
 
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::exec::{complete, cut, failed, join_findings, last_words, planned_changes, run, run_waiting};
 use crate::manager::{ApplyOutcome, BrokenPackage, ExitSummary, PackageManager, RepairReport};
 use crate::rpm;
 use crate::run::{Captured, CommandSpec, End, Finished, Runner};
+use crate::undo::Undo;
 use crate::verify::{difference, remaining};
 use xml::{Answer, Listed};
 
@@ -183,8 +188,8 @@ fn actions_of(answer: &Answer, world: Option<&World>) -> Vec<PlannedAction> {
     actions
 }
 
-/// The words that ask for exactly these actions.
-fn words(actions: &[PlannedAction], patches: &[String]) -> Result<Vec<String>, PkgError> {
+/// The words that ask for exactly these actions; a version of which `undo` brings a file by the path of that file.
+fn words(actions: &[PlannedAction], patches: &[String], undo: Option<&UndoOrder>) -> Result<Vec<String>, PkgError> {
     use drydock_domain::patch::spec::is_package_name;
     let mut out = Vec::new();
     for a in actions {
@@ -195,7 +200,8 @@ fn words(actions: &[PlannedAction], patches: &[String]) -> Result<Vec<String>, P
             return Err(PkgError::BadPlan { details: format!("{} has an unusable name, architecture or version", a.name) });
         };
         let sign = if a.to.is_none() { "!" } else { "" };
-        out.push(format!("{sign}{}.{}={version}", a.name, a.arch));
+        let file = a.to.as_ref().and_then(|to| undo?.local_file(&a.name, &a.arch, to)).filter(|f| f.starts_with('/'));
+        out.push(file.map_or_else(|| format!("{sign}{}.{}={version}", a.name, a.arch), str::to_owned));
     }
     for patch in patches {
         if !is_package_name(patch) {
@@ -256,13 +262,17 @@ impl PackageManager for Zypper {
     }
 
     fn plan(&self, runner: &dyn Runner, config: &PatchConfig) -> Result<Plan, PkgError> {
+        if let Some(order) = &config.undo {
+            return undo::plan(self, runner, config, order);
+        }
+        let bars = Bars::new(config)?;
         let world = self.world(runner)?;
         if config.strict_repositories && !world.findings.is_empty() {
             return Err(PkgError::BrokenRepository { details: join_findings(&world.findings) });
         }
         match &config.packages {
-            Some(packages) => named::plan(self, runner, packages, world),
-            None => plan::plan(self, runner, config, world),
+            Some(packages) => named::plan(self, runner, packages, bars, world),
+            None => plan::plan(self, runner, config, bars, world),
         }
     }
 
@@ -275,8 +285,9 @@ impl PackageManager for Zypper {
         if todo.is_empty() {
             return Ok(ApplyOutcome::nothing_to_do());
         }
-        let downgrade = self.check_unmoved(runner, &todo, &words(&todo, &plan.patches)?)?.0;
-        let finished = run_waiting(runner, &command::download(&words(&todo, &plan.patches)?, downgrade), command::locked)?;
+        let asked = words(&todo, &plan.patches, None)?;
+        let downgrade = self.check_unmoved(runner, &todo, &asked)?.0;
+        let finished = run_waiting(runner, &command::download(&asked, downgrade), command::locked)?;
         let arriving = todo.iter().filter(|a| a.to.is_some()).count();
         let outcome = ApplyOutcome::downloaded(&finished, "zypper", arriving);
         // zypper's other good exit codes tell of reboots and skipped repositories.
@@ -298,14 +309,17 @@ impl PackageManager for Zypper {
         let mut reboot_suggested = false;
         for _ in 0..APPLY_ROUNDS_MAX {
             let installed = PackageSet::new(self.installed(runner)?);
-            let mut todo = rpm::as_transaction(remaining(plan, &installed), &installed);
+            let mut todo = match &plan.undo {
+                Some(order) => Undo::left(order, installed.as_slice(), &[], &rpm::order).actions,
+                None => rpm::as_transaction(remaining(plan, &installed), &installed),
+            };
             // What failed once is not tried again, nor the patches that need it: only packages are asked for then.
             todo.retain(|a| !failures.iter().any(|(name, _)| *name == a.name));
             if todo.is_empty() {
                 break;
             }
             let patches = if failures.is_empty() { plan.patches.as_slice() } else { &[] };
-            let round = match self.apply_once(runner, &todo, patches) {
+            let round = match self.apply_once(runner, &todo, patches, plan.undo.as_ref()) {
                 Ok(round) => round,
                 // The rest cannot go without what failed: the first run's report stands.
                 Err(PkgError::WorldMoved { .. }) if first.is_some() => break,
@@ -334,6 +348,7 @@ impl PackageManager for Zypper {
                 break;
             }
         }
+        let marked = plan.undo.as_ref().map_or(Ok(()), |order| auto::restore(&self.root, order));
         let Some(mut outcome) = first else { return Ok(ApplyOutcome::nothing_to_do()) };
         outcome.output = output.to_output();
         outcome.reboot_suggested = reboot_suggested;
@@ -341,6 +356,10 @@ impl PackageManager for Zypper {
             outcome.message = format!("{}: {name}: {words}", outcome.message);
         }
         outcome.failed_packages = failures;
+        if let Err(e) = marked {
+            outcome.success = false;
+            outcome.message = format!("{}; marking dependencies failed: {e}", outcome.message);
+        }
         Ok(outcome)
     }
 
@@ -398,8 +417,14 @@ impl Zypper {
     }
 
     /// Checks that the transaction is still the planned one and runs it.
-    fn apply_once(&self, runner: &dyn Runner, todo: &[PlannedAction], patches: &[String]) -> Result<Round, PkgError> {
-        let words = words(todo, patches)?;
+    fn apply_once(
+        &self,
+        runner: &dyn Runner,
+        todo: &[PlannedAction],
+        patches: &[String],
+        undo: Option<&UndoOrder>,
+    ) -> Result<Round, PkgError> {
+        let words = words(todo, patches, undo)?;
         let (downgrade, answer) = self.check_unmoved(runner, todo, &words)?;
         let finished = run_waiting(runner, &command::install(&words, downgrade), command::locked)?;
         let failures = command::parse_failures(&finished.stdout.text());

@@ -3,9 +3,10 @@
 
 use drydock_domain::inventory::{ManagerKind, PackageSet};
 use drydock_domain::patch::operation::{PackageChanges, PackageWord};
-use drydock_domain::patch::report::Plan;
+use drydock_domain::patch::report::{Plan, PlannedAction};
 
-use super::{LOCKED, World, Zypper, actions_of, command, is_good, refusal};
+use super::{LOCKED, World, Zypper, actions_of, auto, command, is_good, refusal};
+use crate::barred::{self, Bars};
 use crate::error::PkgError;
 use crate::manager::PackageManager;
 use crate::rpm;
@@ -14,27 +15,20 @@ use crate::wish::{Wishes, refuse_protected};
 
 const TOOL: &str = "zypper";
 
-pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, packages: &PackageChanges, world: World) -> Result<Plan, PkgError> {
+pub(super) fn plan(
+    zypper: &Zypper,
+    runner: &dyn Runner,
+    packages: &PackageChanges,
+    bars: Bars<'_>,
+    world: World,
+) -> Result<Plan, PkgError> {
     let installed = PackageSet::new(zypper.installed(runner)?);
     let mut wishes = Wishes::new(packages, &installed, &rpm::order)?;
     wishes.keep(TOOL, &|w| world.locks.matching(&w.name).map(|_| LOCKED.to_owned()))?;
-    let arriving = wishes.install.iter().chain(&wishes.update).map(|w| word(w, ""));
-    let words: Vec<String> = arriving.chain(wishes.remove.iter().map(|w| word(w, "!"))).collect();
-    let mut actions = Vec::new();
-    if !words.is_empty() {
-        let refused = |details| PkgError::Refused { tool: TOOL.to_owned(), details };
-        let spec = command::named_dry_run(&words, wishes.may_go_back(), !wishes.remove.is_empty());
-        let (answer, finished) = zypper.ask(runner, &spec)?;
-        if !is_good(&finished) {
-            return Err(refused(refusal(&answer, &finished)));
-        }
-        actions = actions_of(&answer, Some(&world));
-        if let Some(locked) = actions.iter().find(|a| world.locks.matching(&a.name).is_some()) {
-            return Err(refused(format!("it would change {}, {LOCKED}", locked.name)));
-        }
-    }
+    let actions = unbarred(zypper, runner, &mut wishes, bars, &world)?;
     refuse_protected(runner, TOOL, &actions)?;
     wishes.settle(TOOL, &actions, &|_| None)?;
+    let before = auto::standing(&zypper.root, &actions);
     Ok(Plan {
         manager: ManagerKind::Zypper,
         actions,
@@ -43,9 +37,50 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, packages: &PackageChang
         skipped: wishes.notes,
         patches: Vec::new(),
         findings: world.findings,
-        before: None,
+        before: Some(before),
         undo: None,
     })
+}
+
+/// zypper's transaction without barred versions: a package that is only to be updated is noted, anything else that
+/// brings a barred version refuses the plan.
+fn unbarred(
+    zypper: &Zypper,
+    runner: &dyn Runner,
+    wishes: &mut Wishes,
+    bars: Bars<'_>,
+    world: &World,
+) -> Result<Vec<PlannedAction>, PkgError> {
+    loop {
+        let actions = ask(zypper, runner, wishes, world)?;
+        let Some((action, why)) = bars.first(&actions) else { return Ok(actions) };
+        let names = |w: &PackageWord| w.name == action.name && w.arch.as_ref().is_none_or(|a| *a == action.arch);
+        let Some(at) = wishes.update.iter().position(names) else {
+            return Err(PkgError::Refused { tool: TOOL.to_owned(), details: barred::told(action, &why) });
+        };
+        wishes.update.remove(at);
+        wishes.notes.push(barred::skipped(action, why));
+    }
+}
+
+/// zypper's transaction for the words, or its refusal.
+fn ask(zypper: &Zypper, runner: &dyn Runner, wishes: &Wishes, world: &World) -> Result<Vec<PlannedAction>, PkgError> {
+    let arriving = wishes.install.iter().chain(&wishes.update).map(|w| word(w, ""));
+    let words: Vec<String> = arriving.chain(wishes.remove.iter().map(|w| word(w, "!"))).collect();
+    if words.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refused = |details| PkgError::Refused { tool: TOOL.to_owned(), details };
+    let spec = command::named_dry_run(&words, wishes.may_go_back(), !wishes.remove.is_empty());
+    let (answer, finished) = zypper.ask(runner, &spec)?;
+    if !is_good(&finished) {
+        return Err(refused(refusal(&answer, &finished)));
+    }
+    let actions = actions_of(&answer, Some(world));
+    if let Some(locked) = actions.iter().find(|a| world.locks.matching(&a.name).is_some()) {
+        return Err(refused(format!("it would change {}, {LOCKED}", locked.name)));
+    }
+    Ok(actions)
 }
 
 /// `name.arch=version`, as far as it is said; `!` in front removes.

@@ -9,14 +9,21 @@ use drydock_domain::patch::report::{Plan, SkippedUpdate};
 use drydock_domain::patch::spec::PatchConfig;
 
 use super::xml::{Answer, Listed};
-use super::{LOCKED, World, Zypper, actions_of, command, is_good, refusal};
+use super::{LOCKED, World, Zypper, actions_of, auto, command, is_good, refusal};
+use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
 use crate::run::Runner;
 use crate::solve::{Wanted, solve};
 use crate::wish::{type_of, unmatched};
 
-pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, world: World) -> Result<Plan, PkgError> {
+pub(super) fn plan(
+    zypper: &Zypper,
+    runner: &dyn Runner,
+    config: &PatchConfig,
+    bars: Bars<'_>,
+    world: World,
+) -> Result<Plan, PkgError> {
     let settings = &config.zypper;
     let (ids, met) = chosen_ids(zypper, runner, config, &world)?;
     let excludes = Excludes::new(&settings.excludes)?;
@@ -28,14 +35,14 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
             None => wanted.push(wish(patch, format!("patch:{}", patch.name))),
         }
     }
-    wanted.extend(package_wishes(config, &excludes, &world));
+    wanted.extend(package_wishes(config, &excludes, bars, &world));
     let mut attempt = |wanted: &[Wanted]| -> Result<Result<Answer, String>, PkgError> {
         let words: Vec<String> = wanted.iter().map(|w| w.word.clone()).collect();
         let (answer, finished) = zypper.ask(runner, &command::dry_run(&words, false))?;
         if !is_good(&finished) {
             return Ok(Err(refusal(&answer, &finished)));
         }
-        Ok(match objection(&answer, &excludes, &world) {
+        Ok(match objection(&answer, &excludes, bars, &world) {
             Some(why) => Err(why),
             None => Ok(answer),
         })
@@ -58,6 +65,8 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
         let word = format!("{}.{}={}", package.name, package.arch, package.edition);
         let reason = if world.locks.matching(&package.name).is_some() {
             LOCKED.to_owned()
+        } else if let Some(why) = bars.why(&package.name, &package.arch, &package.edition) {
+            why
         } else if let Some(pattern) = excludes.matching(&package.name) {
             format!("excluded by {pattern}")
         } else if let Some(why) = dropped.get(&word) {
@@ -78,6 +87,7 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
     skipped.sort();
     let mut patches: Vec<String> = answer.solvables.iter().filter(|s| s.kind == "patch").map(|s| s.name.clone()).collect();
     patches.sort();
+    let before = auto::standing(&zypper.root, &actions);
     Ok(Plan {
         manager: ManagerKind::Zypper,
         actions,
@@ -86,18 +96,19 @@ pub(super) fn plan(zypper: &Zypper, runner: &dyn Runner, config: &PatchConfig, w
         requested: Vec::new(),
         modules: Vec::new(),
         findings: world.findings,
-        before: None,
+        before: Some(before),
         undo: None,
     })
 }
 
 /// Packages asked for beside patches: every newer one, or those that no needed patch names (OTHER).
-fn package_wishes(config: &PatchConfig, excludes: &Excludes, world: &World) -> Vec<Wanted> {
+fn package_wishes(config: &PatchConfig, excludes: &Excludes, bars: Bars<'_>, world: &World) -> Vec<Wanted> {
     let settings = &config.zypper;
     let all = settings.with_update && settings.exclusive_patches.is_empty();
     let unnamed = |p: &Listed| world.patches_of(&p.name, &p.arch, &p.edition_old, &p.edition).0.is_empty();
     let others = config.update_types.contains(&UpdateType::Other);
     let free = world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
+    let free = free.filter(|p| bars.why(&p.name, &p.arch, &p.edition).is_none());
     let asked = free.filter(|p| all || (others && unnamed(p)));
     asked.map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))).collect()
 }
@@ -163,11 +174,15 @@ fn patch_refused(
 }
 
 /// Why a transaction is not acceptable.
-fn objection(answer: &Answer, excludes: &Excludes, world: &World) -> Option<String> {
+fn objection(answer: &Answer, excludes: &Excludes, bars: Bars<'_>, world: &World) -> Option<String> {
     answer.solvables.iter().filter(|s| s.kind == "package").find_map(|s| {
         let verb = if s.section == "to-remove" { "would remove" } else { "needs" };
         if let Some(pattern) = excludes.matching(&s.name) {
             return Some(format!("{verb} {}, excluded by {pattern}", s.name));
+        }
+        let barred = bars.why(&s.name, &s.arch, &s.edition).filter(|_| s.section != "to-remove");
+        if let Some(why) = barred {
+            return Some(format!("needs {} {}, {why}", s.name, s.edition));
         }
         world.locks.matching(&s.name).map(|_| format!("{verb} {}, {LOCKED}", s.name))
     })

@@ -125,13 +125,11 @@ fn what_a_host_is_told() {
     let told = window::for_order(&[], &freezes, now).expect("a freeze");
     assert_eq!(told.intervals.len(), 2, "before it and after it");
     assert!(told.intervals[0].from < now && told.intervals[0].to == at("2026-06-01T00:00:00Z"));
-    let named: Vec<MaintenanceWindow> = (0..9)
-        .map(|i| MaintenanceWindow { name: format!("window-of-the-{i}th-team-€"), ..nights("UTC", 2 * i, 3600) })
-        .map(|w| MaintenanceWindow { name: w.name.replace('€', "e"), ..w })
-        .collect();
+    let named: Vec<MaintenanceWindow> =
+        (0..9).map(|i| MaintenanceWindow { name: format!("window-of-the-{i}th-team"), ..nights("UTC", 2 * i, 3600) }).collect();
     let told = window::for_order(&checked(&named), &freezes, now).expect("windows");
     assert_eq!(told.intervals.len(), INTERVALS_MAX);
-    assert!(told.name.len() <= 128 && told.name.starts_with("window-of-the-0th-team-e, window-of"), "{}", told.name);
+    assert!(told.name.len() <= 128 && told.name.starts_with("window-of-the-0th-team, window-of"), "{}", told.name);
     // Two windows that make whole days: the list still ends.
     let always = checked(&[nights("UTC", 0, 12 * 3600), nights("UTC", 12, 12 * 3600)]);
     let open = window::intervals(&always, &[], now, 5);
@@ -230,9 +228,7 @@ const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Begins, as a person would find them with a clock on the wall: the first minute at which it shows the day and the time.
 fn naive_starts(window: &MaintenanceWindow, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
-    let zone =
-        TimeZone::get(&window.schedule.time_zone.id).or_else(|_| TimeZoneDatabase::bundled().get(&window.schedule.time_zone.id));
-    let zone = zone.expect("a zone");
+    let zone: TimeZone = TimeZoneDatabase::bundled().get(&window.schedule.time_zone.id).expect("a zone");
     let schedule = &window.schedule;
     let counts = |day: Date| match (&schedule.weekly, &schedule.monthly) {
         (Some(weekly), _) => {

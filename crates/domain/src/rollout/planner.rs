@@ -496,7 +496,7 @@ fn halt(facts: &Facts<'_>, tallies: &[Tally], zones: &[ZoneUse], current: usize)
         let eaten = facts.plan.zones.iter().zip(zones).enumerate().find_map(|(i, (zone, used))| {
             let budget = zone.budget.filter(|b| used.failed >= *b)?;
             let cause = HaltCause::BudgetEaten { zone: zone.zone.clone(), failed: used.failed, budget };
-            stops_the_job(facts, zones, i).then_some(cause)
+            stops_the_job(facts, zones, current, i).then_some(cause)
         })?;
         Some((current, eaten))
     };
@@ -506,9 +506,11 @@ fn halt(facts: &Facts<'_>, tallies: &[Tally], zones: &[ZoneUse], current: usize)
 }
 
 /// Zone by zone, an eaten budget stops the job. With all zones at once it stops its zone, and the job when nobody can go
-/// on anywhere.
-fn stops_the_job(facts: &Facts<'_>, zones: &[ZoneUse], zone: usize) -> bool {
-    let left_in = |z: usize| facts.hosts.iter().any(|h| h.zone == z && h.state == HostState::Pending);
+/// on anywhere: in the zones whose budget is left, nobody of the waves up to the present one is.
+fn stops_the_job(facts: &Facts<'_>, zones: &[ZoneUse], current: usize, zone: usize) -> bool {
+    // Who is away and may come back late keeps nobody waiting.
+    let waits = |h: &&HostFacts<'_>| h.state == HostState::Pending && !h.is_straggler && usize::from(h.wave) <= current;
+    let left_in = |z: usize| facts.hosts.iter().filter(waits).any(|h| h.zone == z);
     match facts.plan.rollout.mode {
         RolloutMode::ZoneByZone => true,
         RolloutMode::ConcurrentZones => {
@@ -629,3 +631,7 @@ fn wake_at(decision: &Decision) -> Option<Timestamp> {
     });
     holds.chain(decision.waves.iter().filter_map(|w| w.bakes_until)).min()
 }
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

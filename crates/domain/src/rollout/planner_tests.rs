@@ -1,0 +1,619 @@
+//! The planner: Google's worked example, each rule by hand, and random jobs whose decisions the linter looks at.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::ids::InstanceId;
+use crate::rollout::{LayoutFacts, LayoutHost, Rollout, lay_out, lint};
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_second(secs).expect("in range")
+}
+
+/// The time in most tests.
+const NOW: i64 = 100_000;
+
+/// A job: its plan, its hosts in order, and what people did.
+#[derive(Debug, Clone)]
+struct Job {
+    plan: RolloutPlan,
+    control: Control,
+    hosts: Vec<HostFacts<'static>>,
+    others: Vec<u32>,
+    at_once: Option<u32>,
+    now: Timestamp,
+}
+
+impl Job {
+    /// Hosts are numbered in the order of `zones`: (zone, how many).
+    fn new(rollout: &str, zones: &[(&str, usize)]) -> Job {
+        let rollout: Rollout = serde_json::from_str(rollout).expect("a rollout");
+        rollout.validate("rollout").expect("a good rollout");
+        let hosts = zones.iter().flat_map(|(zone, n)| std::iter::repeat_n(*zone, *n)).enumerate();
+        let laid: Vec<LayoutHost<'_>> = hosts
+            .map(|(i, zone)| {
+                let id = Uuid::from_u128(i as u128 + 1);
+                LayoutHost {
+                    task: TaskId(id),
+                    instance: InstanceId(id),
+                    zone,
+                    kind: format!("os {}", i % 3),
+                    selected: 0,
+                    begun_in: None,
+                }
+            })
+            .collect();
+        let facts = LayoutFacts { rollout: &rollout, drawn_seed: 5, parent: None, why: "", now: at(0) };
+        let (plan, waves) = lay_out(&facts, &laid);
+        let hosts = laid.iter().zip(waves).map(|(host, wave)| HostFacts {
+            task: host.task,
+            wave,
+            zone: plan.zones.iter().position(|z| z.zone == host.zone).expect("its zone"),
+            state: HostState::Pending,
+            reachability: Reachability::Online,
+            last_seen: Some(at(NOW - 10)),
+            other_task: None,
+            closed: None,
+            is_straggler: false,
+        });
+        let hosts = hosts.collect();
+        Job { plan, control: Control::default(), hosts, others: Vec::new(), at_once: None, now: at(NOW) }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let Job { plan, control, hosts, others, at_once, now } = self;
+        Facts { plan, control, hosts, others, at_once: *at_once, now: *now }
+    }
+
+    /// Decides, and the linter has nothing to say.
+    fn decide(&self) -> Decision {
+        let facts = self.facts();
+        let decision = decide(&facts);
+        assert_eq!(lint(&facts, &decision), Vec::<String>::new(), "{self:?}");
+        decision
+    }
+
+    /// Lets go who may go; says how many, by zone.
+    fn go(&mut self) -> Vec<usize> {
+        let decision = self.decide();
+        let mut by_zone = vec![0; self.plan.zones.len()];
+        for (task, answer) in decision.answers {
+            if answer == Admission::Admit {
+                let host = self.hosts.iter_mut().find(|h| h.task == task).expect("its host");
+                host.state = HostState::Running;
+                by_zone[host.zone] += 1;
+            }
+        }
+        by_zone
+    }
+
+    /// Ends up to `n` running hosts so.
+    fn end(&mut self, n: usize, how: Ended) {
+        let at = self.now;
+        let running = self.hosts.iter_mut().filter(|h| h.state == HostState::Running);
+        running.take(n).for_each(|h| h.state = HostState::Ended { how, at });
+    }
+
+    fn pass(&mut self, secs: i64) {
+        self.now += SignedDuration::from_secs(secs);
+    }
+
+    fn wave(&mut self, wave: u16) -> impl Iterator<Item = &mut HostFacts<'static>> {
+        self.hosts.iter_mut().filter(move |h| h.wave == wave)
+    }
+
+    /// The names of the reasons, each once, in order.
+    fn reasons(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = holds(&self.decide()).iter().map(WaitingOn::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn phases(&self) -> Vec<WavePhase> {
+        self.decide().waves.iter().map(|w| w.phase).collect()
+    }
+
+    fn halted(&mut self) -> Option<HaltCause> {
+        let halt = self.decide().halt?;
+        self.control.halted = Some(halt.clone());
+        assert_eq!(self.reasons(), ["HALTED"]);
+        Some(halt.cause)
+    }
+
+    fn resume(&mut self) {
+        self.control.halted = None;
+        self.control.forgiven_until = Some(self.now);
+        self.pass(1);
+    }
+}
+
+fn holds(decision: &Decision) -> Vec<WaitingOn> {
+    let held = decision.answers.iter().filter_map(|(_, answer)| match answer {
+        Admission::Hold(why) => Some(why.clone()),
+        Admission::Admit => None,
+    });
+    held.collect()
+}
+
+/// Google's worked example: a budget of 10; 8 failures in the first zone leave 2 at a time there; the next zone begins
+/// with all 10; 10 failures there stop the job.
+#[test]
+fn googles_worked_example() {
+    let rollout = r#"{"mode":"ZONE_BY_ZONE","disruptionBudget":{"fixed":10}}"#;
+    let mut job = Job::new(rollout, &[("us-central1-a", 20), ("us-central1-b", 30)]);
+    assert_eq!(job.go(), [10, 0]);
+    assert_eq!(job.reasons(), ["BUDGET", "EARLIER_ZONE"]);
+    job.end(8, Ended::Failed);
+    assert_eq!(job.go(), [0, 0], "two are at work, eight places are eaten");
+    job.end(2, Ended::Succeeded);
+    for _ in 0..5 {
+        assert_eq!(job.go(), [2, 0]);
+        job.end(2, Ended::Succeeded);
+    }
+    assert_eq!(job.go(), [0, 10], "the next zone has its own budget, whole");
+    job.end(9, Ended::Failed);
+    assert_eq!(job.halted(), None, "one place is left");
+    job.end(1, Ended::Failed);
+    let eaten = HaltCause::BudgetEaten { zone: "us-central1-b".into(), failed: 10, budget: 10 };
+    assert_eq!(job.halted(), Some(eaten));
+    assert_eq!(job.go(), [0, 0]);
+    // A person resumes: what failed so far counts no more.
+    job.resume();
+    assert_eq!(job.go(), [0, 10]);
+}
+
+#[test]
+fn regions_and_zones_with_the_fewest_hosts_go_first_and_ties_by_name() {
+    let rollout = r#"{"mode":"ZONE_BY_ZONE"}"#;
+    // Region a: 5, region b: 5, region c: 4.
+    let mut job = Job::new(rollout, &[("a-2", 2), ("a-1", 3), ("b-1", 2), ("b-2", 2), ("b-3", 1), ("c-9", 4), ("lone", 9)]);
+    let names: Vec<String> = job.plan.zones.iter().map(|z| z.zone.clone()).collect();
+    let mut order = Vec::new();
+    for _ in 0..names.len() {
+        let gone = job.go();
+        let zones: Vec<&str> = names.iter().zip(&gone).filter(|(_, n)| **n > 0).map(|(z, _)| z.as_str()).collect();
+        assert_eq!(zones.len(), 1, "{gone:?}");
+        order.push(zones[0].to_owned());
+        assert_eq!(job.go().iter().sum::<usize>(), 0, "its hosts are at work");
+        job.end(9, Ended::Succeeded);
+    }
+    assert_eq!(order, ["c-9", "a-2", "a-1", "b-3", "b-1", "b-2", "lone"]);
+}
+
+#[test]
+fn zones_at_once_have_a_budget_each_rounded_up() {
+    let mut job = Job::new(r#"{"disruptionBudget":{"percent":10}}"#, &[("a", 1), ("b", 10), ("c", 11)]);
+    assert_eq!(job.go(), [1, 1, 2]);
+    job.end(9, Ended::Failed);
+    // Every budget is eaten where hosts are left: nobody can go on anywhere.
+    assert_eq!(job.go(), [0, 0, 0]);
+    assert!(matches!(job.halted(), Some(HaltCause::BudgetEaten { .. })));
+    // One zone's failures do not stop another.
+    let mut job = Job::new(r#"{"disruptionBudget":{"fixed":1}}"#, &[("a", 3), ("b", 3)]);
+    assert_eq!(job.go(), [1, 1]);
+    job.end(1, Ended::Failed);
+    assert_eq!(job.halted(), None);
+    job.end(1, Ended::Succeeded);
+    assert_eq!(job.go(), [0, 1]);
+    job.end(1, Ended::Succeeded);
+    assert_eq!(job.go(), [0, 1]);
+    job.end(1, Ended::Succeeded);
+    assert_eq!(job.halted(), Some(HaltCause::BudgetEaten { zone: "a".into(), failed: 1, budget: 1 }));
+}
+
+/// Zone a's budget is eaten in wave one, zone b has hosts only in the wave after it: nobody would ever go on.
+#[test]
+fn an_eaten_budget_that_blocks_the_present_wave_halts_the_job() {
+    let rollout = r#"{"disruptionBudget":{"fixed":1},"haltAfter":{"fixed":9},"waves":[{"name":"first","size":{"fixed":2}}]}"#;
+    let mut job = Job::new(rollout, &[("a", 2), ("b", 2)]);
+    for (host, wave) in job.hosts.iter_mut().zip([0, 0, 1, 1]) {
+        host.wave = wave;
+    }
+    assert_eq!(job.go(), [1, 0]);
+    job.end(1, Ended::Failed);
+    assert_eq!(job.halted(), Some(HaltCause::BudgetEaten { zone: "a".into(), failed: 1, budget: 1 }));
+}
+
+#[test]
+fn budgets_are_shared_by_all_jobs() {
+    let mut job = Job::new(r#"{"disruptionBudget":{"fixed":4}}"#, &[("a", 9), ("b", 9)]);
+    job.others = vec![3, 7];
+    assert_eq!(job.go(), [1, 0]);
+    let in_use = holds(&job.decide()).into_iter().filter_map(|why| match why {
+        WaitingOn::Budget { in_use, limit: 4, zone: Some(zone) } => Some((zone, in_use)),
+        _ => None,
+    });
+    assert_eq!(in_use.collect::<std::collections::BTreeSet<_>>(), [("a".to_owned(), 4), ("b".to_owned(), 7)].into());
+    job.others = vec![3];
+    assert_eq!(job.go(), [0, 4], "what is not told of is nothing");
+    // The others' hosts are not this job's failures: it waits and does not halt.
+    job.others = vec![4, 4];
+    job.end(9, Ended::Succeeded);
+    assert_eq!((job.go(), job.halted()), (vec![0, 0], None));
+}
+
+#[test]
+fn the_whole_jobs_limit_holds_over_all_zones() {
+    let mut job = Job::new("{}", &[("a", 5), ("b", 5)]);
+    job.at_once = Some(3);
+    assert_eq!(job.go(), [3, 0]);
+    assert_eq!(holds(&job.decide())[0], WaitingOn::Budget { in_use: 3, limit: 3, zone: None });
+    job.end(2, Ended::Failed);
+    assert_eq!(job.go(), [2, 0], "this limit is of hosts at work, not of failures");
+}
+
+const WAVES: &str = r#"{"waves":[{"name":"canary","size":{"fixed":1},"bakeSecs":600},
+    {"name":"half","size":{"percent":50},"gate":{"approval":true,"webhook":"https://gate.example.org/"}}],"haltAfter":{"fixed":2}}"#;
+
+#[test]
+fn waves_bake_and_pass_gates_in_order() {
+    let mut job = Job::new(WAVES, &[("a", 10)]);
+    assert_eq!(job.plan.waves.iter().map(|w| w.hosts).collect::<Vec<_>>(), [1, 5, 4]);
+    assert_eq!(job.go(), [1]);
+    assert_eq!(
+        (job.reasons(), job.phases()),
+        (vec!["EARLIER_WAVE"], vec![WavePhase::Open, WavePhase::Waiting, WavePhase::Waiting])
+    );
+    job.end(1, Ended::Succeeded);
+    let decision = job.decide();
+    let until = at(NOW + 600);
+    assert_eq!(holds(&decision), vec![WaitingOn::Bake { wave: "canary".into(), until }; 9]);
+    assert_eq!((decision.wake_at, decision.waves[0].bakes_until), (Some(until), Some(until)));
+    job.pass(599);
+    assert_eq!(job.go(), [0]);
+    job.pass(1);
+    assert_eq!(job.go(), [5]);
+    job.end(5, Ended::Succeeded);
+    // Person and webhook, in either order.
+    let decision = job.decide();
+    assert_eq!(holds(&decision), vec![WaitingOn::Approval { wave: Some("half".into()) }; 4]);
+    assert_eq!(decision.webhooks_due, [1]);
+    let webhook = |passed: bool, at| WebhookAnswer { passed, detail: "no".into(), at };
+    let approved = Some(Approval { by: "eve".into(), at: job.now });
+    job.control.gates.insert(1, GateAnswers { approved, webhook: None });
+    assert_eq!((job.reasons(), job.decide().webhooks_due), (vec!["GATE"], vec![1]));
+    // It says no: the job halts; resumed, the gate is asked anew.
+    let now = job.now;
+    job.control.gates.entry(1).or_default().webhook = Some(webhook(false, now));
+    assert_eq!(job.halted(), Some(HaltCause::GateRefused { wave: "half".into(), detail: "no".into() }));
+    assert_eq!(job.decide().webhooks_due, [1]);
+    job.resume();
+    assert_eq!((job.reasons(), job.decide().webhooks_due), (vec!["GATE"], vec![1]));
+    let now = job.now;
+    job.control.gates.entry(1).or_default().webhook = Some(webhook(true, now));
+    assert_eq!(job.go(), [4]);
+    job.end(4, Ended::Failed);
+    assert_eq!((job.halted(), job.phases()), (None, vec![WavePhase::Done; 3]), "nobody is left to be held back");
+}
+
+#[test]
+fn a_gate_of_a_wave_without_hosts_is_not_asked() {
+    let rollout = r#"{"waves":[{"name":"nobody","select":{"zones":["x"]},"bakeSecs":600,"gate":{"approval":true}}]}"#;
+    let mut job = Job::new(rollout, &[("a", 3)]);
+    assert_eq!(job.plan.waves[0].hosts, 0);
+    assert_eq!(job.go(), [3]);
+}
+
+#[test]
+fn failures_of_a_wave_halt_the_job_whatever_their_kind() {
+    for how in [Ended::Failed, Ended::Missing, Ended::Decayed] {
+        let mut job = Job::new(WAVES, &[("a", 10)]);
+        job.go();
+        job.end(1, Ended::Succeeded);
+        job.pass(600);
+        job.go();
+        job.end(1, how);
+        assert_eq!(job.halted(), None, "one of two");
+        job.end(1, how);
+        assert_eq!(job.halted(), Some(HaltCause::Failures { wave: "half".into(), failed: 2, limit: 2 }), "{how:?}");
+        // Forgiven; the wave goes on, and two more failures halt it again.
+        job.resume();
+        job.end(1, how);
+        assert_eq!(job.halted(), None);
+        job.end(1, how);
+        assert!(job.halted().is_some());
+    }
+    // Cancelled hosts are nobody's failure.
+    let mut job = Job::new(WAVES, &[("a", 10)]);
+    job.go();
+    job.end(1, Ended::Canceled);
+    assert_eq!(job.phases()[0], WavePhase::Baking);
+}
+
+#[test]
+fn a_host_that_decays_while_its_wave_bakes_halts_the_job() {
+    let mut job = Job::new(&WAVES.replace("haltAfter\":{\"fixed\":2}", "haltAfter\":{\"percent\":1}"), &[("a", 10)]);
+    job.go();
+    job.end(1, Ended::Succeeded);
+    job.pass(300);
+    assert_eq!(job.reasons(), ["BAKE"]);
+    let now = job.now;
+    job.wave(0).for_each(|h| h.state = HostState::Ended { how: Ended::Decayed, at: now });
+    assert_eq!(job.halted(), Some(HaltCause::Failures { wave: "canary".into(), failed: 1, limit: 1 }));
+}
+
+#[test]
+fn who_is_away_for_long_holds_nobody_up_and_goes_when_back() {
+    let mut job = Job::new(WAVES, &[("a", 10)]);
+    for host in job.wave(0) {
+        (host.reachability, host.is_straggler) = (Reachability::Offline, true);
+    }
+    assert_eq!(job.go(), [5], "the canary is away: the next wave goes");
+    assert!(holds(&job.decide()).contains(&WaitingOn::Unreachable { since: Some(at(NOW - 10)) }));
+    for host in job.wave(0) {
+        (host.reachability, host.is_straggler) = (Reachability::Online, false);
+    }
+    assert_eq!((job.go(), job.phases()[0]), (vec![1], WavePhase::Open), "its wave is open again");
+    // In the last wave and away: the job stays open for it.
+    job.end(6, Ended::Succeeded);
+    job.pass(600);
+    let answer = Some(WebhookAnswer { passed: true, detail: String::new(), at: job.now });
+    let approved = Some(Approval { by: "eve".into(), at: job.now });
+    job.control.gates.insert(1, GateAnswers { approved, webhook: answer });
+    job.wave(2).take(1).for_each(|h| (h.reachability, h.is_straggler) = (Reachability::Offline, true));
+    assert_eq!(job.go(), [3]);
+    job.end(3, Ended::Succeeded);
+    assert_eq!((job.phases()[2], job.reasons()), (WavePhase::Open, vec!["UNREACHABLE"]));
+}
+
+#[test]
+fn nobody_goes_while_paused_or_unapproved() {
+    let mut job = Job::new(r#"{"requireApproval":true}"#, &[("a", 4)]);
+    assert_eq!((job.go(), job.reasons()), (vec![0], vec!["APPROVAL"]));
+    job.control.approved = Some(Approval { by: "eve".into(), at: at(1) });
+    job.control.paused = Some(Paused { by: "bob".into(), since: at(1) });
+    assert_eq!((job.go(), job.reasons()), (vec![0], vec!["PAUSED"]));
+    job.control.halted =
+        Some(Halt { at: at(1), wave: None, cause: HaltCause::Asked { by: "bob".into(), reason: "lunch".into() } });
+    assert_eq!(holds(&job.decide())[0], WaitingOn::Halted { why: "bob halted it: lunch".into() });
+    job.control = Control { approved: job.control.approved, ..Control::default() };
+    assert_eq!(job.go(), [4]);
+}
+
+#[test]
+fn calendars_other_tasks_and_silence_hold_a_host() {
+    let mut job = Job::new("{}", &[("a", 5)]);
+    let window = Closed::Window { name: "nights".into(), opens_at: Some(at(NOW + 50)) };
+    let freeze = Closed::Frozen { name: "xmas".into(), until: at(NOW + 20) };
+    let other = TaskId(Uuid::from_u128(77));
+    job.hosts[0].closed = Some(Box::leak(Box::new(window)));
+    job.hosts[1].closed = Some(Box::leak(Box::new(freeze)));
+    job.hosts[2].other_task = Some(other);
+    job.hosts[3].reachability = Reachability::NeverSeen;
+    job.hosts[3].last_seen = None;
+    let decision = job.decide();
+    assert_eq!(
+        holds(&decision),
+        [
+            WaitingOn::Window { window: "nights".into(), opens_at: Some(at(NOW + 50)) },
+            WaitingOn::Frozen { calendar: "xmas".into(), until: at(NOW + 20) },
+            WaitingOn::OtherTask { task: other },
+            WaitingOn::Unreachable { since: None },
+        ]
+    );
+    assert_eq!(decision.answers[4].1, Admission::Admit);
+    assert_eq!(decision.wake_at, Some(at(NOW + 20)));
+}
+
+/// Facts that do not fit the plan: the linter stops what the planner cannot explain.
+#[test]
+fn a_host_outside_the_plan_is_found() {
+    let mut job = Job::new(WAVES, &[("a", 3)]);
+    job.hosts.iter_mut().for_each(|h| h.wave = 7);
+    let facts = job.facts();
+    assert!(lint(&facts, &decide(&facts))[0].contains("a host of wave 7 is let go; the plan has 3 waves"));
+    let mut job = Job::new("{}", &[("a", 3)]);
+    job.hosts[1].zone = 4;
+    let facts = job.facts();
+    assert!(lint(&facts, &decide(&facts))[0].contains("a zone that the plan does not have"));
+}
+
+prop_compose! {
+    fn a_state()(kind in 0..12, ago in 0i64..2000) -> HostState {
+        let ended = |how| HostState::Ended { how, at: at(NOW - ago) };
+        match kind {
+            0..=3 => HostState::Pending,
+            4 => HostState::Running,
+            5 => ended(Ended::Failed),
+            6 => ended(Ended::Missing),
+            7 => ended(Ended::Decayed),
+            8 => ended(Ended::Canceled),
+            _ => ended(Ended::Succeeded),
+        }
+    }
+}
+
+const ROLLOUTS: [&str; 8] = [
+    "{}",
+    r#"{"disruptionBudget":{"fixed":3}}"#,
+    r#"{"disruptionBudget":{"percent":30},"mode":"ZONE_BY_ZONE"}"#,
+    r#"{"mode":"ZONE_BY_ZONE","haltAfter":{"fixed":5},"waves":[{"name":"a","size":{"percent":20}},{"name":"b","size":{"fixed":4}}]}"#,
+    r#"{"disruptionBudget":{"percent":50},"haltAfter":{"percent":90},"waves":[{"name":"a","size":{"fixed":2},"bakeSecs":900}]}"#,
+    r#"{"haltAfter":{"fixed":6},"waves":[{"name":"a","size":{"percent":40},"gate":{"approval":true}},{"name":"b","bakeSecs":9}]}"#,
+    r#"{"requireApproval":true,"haltAfter":{"percent":50}}"#,
+    r#"{"disruptionBudget":{"fixed":9},"haltAfter":{"fixed":9},
+        "waves":[{"name":"a","size":{"fixed":3},"gate":{"webhook":"https://g/"}},{"name":"b","size":{"percent":50}}]}"#,
+];
+
+fn closed(kind: u8) -> Option<&'static Closed> {
+    static CLOSED: std::sync::LazyLock<[Closed; 2]> = std::sync::LazyLock::new(|| {
+        let window = Closed::Window { name: "nights".into(), opens_at: None };
+        [window, Closed::Frozen { name: "xmas".into(), until: at(NOW + 5) }]
+    });
+    CLOSED.get(usize::from(kind))
+}
+
+type Drawn = (HostState, u8, u8, u8, bool);
+
+fn a_job() -> impl Strategy<Value = Job> {
+    let host = (a_state(), 0..24u8, 0..12u8, 0..20u8, prop::bool::weighted(0.05));
+    let hosts = prop::collection::vec(host, 1..60);
+    let calm = prop::bool::weighted(0.6);
+    let people = (0..12u8, 0..12u8, prop::option::of(0i64..2000), 0..4u8, 0..4u8);
+    (0..ROLLOUTS.len(), 1..5usize, hosts, calm, people, prop::option::of(1u32..30), prop::collection::vec(0..4u32, 0..4))
+        .prop_map(|(rollout, zones, drawn, calm, people, at_once, others)| {
+            job_of(ROLLOUTS[rollout], zones, &drawn, calm, people, at_once, others)
+        })
+}
+
+fn job_of(
+    rollout: &str,
+    zones: usize,
+    drawn: &[Drawn],
+    calm: bool,
+    (paused, halted, forgiven, approved, gate): (u8, u8, Option<i64>, u8, u8),
+    at_once: Option<u32>,
+    others: Vec<u32>,
+) -> Job {
+    const ZONES: [(&str, usize); 4] = [("a-1", 2), ("a-2", 1), ("b-1", 4), ("", 3)];
+    let mut left = drawn.len();
+    let mut sizes: Vec<(&str, usize)> = Vec::new();
+    for (zone, weight) in ZONES.into_iter().take(zones) {
+        let n = (drawn.len() * weight / 10).min(left);
+        sizes.push((zone, n));
+        left -= n;
+    }
+    sizes.push(("c-1", left));
+    let mut job = Job::new(rollout, &sizes);
+    let first_waves_done = calm;
+    for (host, (state, reach, closed_by, other, straggler)) in job.hosts.iter_mut().zip(drawn) {
+        host.state = *state;
+        // In calm jobs earlier waves are mostly done, so that later ones have their turn.
+        if first_waves_done && host.wave == 0 && *reach < 22 {
+            host.state = HostState::Ended { how: Ended::Succeeded, at: at(NOW - 950) };
+        }
+        let is_away = *reach == 0 || *straggler;
+        host.reachability = if is_away { Reachability::Offline } else { Reachability::Online };
+        host.is_straggler = *straggler;
+        host.closed = closed(*closed_by);
+        host.other_task = (*other == 0).then(|| TaskId(Uuid::from_u128(999)));
+    }
+    let yes = || Approval { by: "eve".into(), at: at(5) };
+    job.control.paused = (paused == 0).then(|| Paused { by: "bob".into(), since: at(5) });
+    let cause = HaltCause::Asked { by: "bob".into(), reason: String::new() };
+    job.control.halted = (halted == 0).then_some(Halt { at: at(5), wave: None, cause });
+    job.control.forgiven_until = forgiven.map(|ago| at(NOW - ago));
+    job.control.approved = (approved > 0).then(yes);
+    let webhook = WebhookAnswer { passed: gate > 0, detail: "?".into(), at: at(NOW - 700) };
+    job.control.gates.insert(0, GateAnswers { approved: (gate > 0).then(yes), webhook: Some(webhook) });
+    (job.at_once, job.others) = (at_once, others);
+    job
+}
+
+fn admitted(decision: &Decision) -> usize {
+    decision.answers.iter().filter(|(_, a)| *a == Admission::Admit).count()
+}
+
+/// Every way to let go one host that the decision holds, and the linter's words for it.
+fn one_more(job: &Job, decision: &Decision) -> Vec<(WaitingOn, Vec<String>)> {
+    let held = decision.answers.iter().enumerate().filter_map(|(i, (_, answer))| match answer {
+        Admission::Hold(why) => Some((i, why.clone())),
+        Admission::Admit => None,
+    });
+    let tried = held.map(|(i, why)| {
+        let mut altered = decision.clone();
+        altered.answers[i].1 = Admission::Admit;
+        (why, lint(&job.facts(), &altered))
+    });
+    tried.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    /// Whatever the facts: the linter has nothing to say, the same facts give the same answer, and what the planner does
+    /// not let go is held rightly: the linter refuses one host more, whichever it is.
+    #[test]
+    fn every_decision_stands_and_not_one_host_more(job in a_job()) {
+        let decision = job.decide();
+        prop_assert_eq!(&decision, &decide(&job.facts()));
+        prop_assert_eq!(decision.answers.len(), job.hosts.iter().filter(|h| h.state == HostState::Pending).count());
+        for (why, found) in one_more(&job, &decision) {
+            prop_assert!(!found.is_empty(), "one host more, held for {why:?}, passes the linter");
+        }
+    }
+
+    /// A job goes to its end whatever becomes of its hosts: everybody is done, or it waits for a person.
+    #[test]
+    fn a_job_ends_or_waits_for_a_person(job in a_job(), fates in prop::collection::vec(0..20u8, 64)) {
+        let mut job = job;
+        job.others.clear();
+        for host in &mut job.hosts {
+            (host.reachability, host.is_straggler, host.other_task, host.closed) = (Reachability::Online, false, None, None);
+        }
+        for turn in 0..400usize {
+            let decision = job.decide();
+            if let Some(halt) = decision.halt {
+                job.control.halted = Some(halt);
+            }
+            let waits = job.control.halted.is_some() || job.control.paused.is_some()
+                || (job.plan.rollout.require_approval && job.control.approved.is_none())
+                || decision.waves.iter().any(|w| w.phase == WavePhase::Gate);
+            if decision.answers.is_empty() || waits {
+                return Ok(());
+            }
+            job.go();
+            let how = [Ended::Succeeded, Ended::Failed, Ended::Missing][usize::from(fates[turn % 64] == 0) + usize::from(fates[turn % 64] == 1) * 2];
+            job.end(1 + turn % 3, how);
+            job.pass(100);
+        }
+        prop_assert!(false, "it stands still: {:?}", job.reasons());
+    }
+}
+
+#[test]
+fn random_jobs_are_of_all_sorts() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut reasons: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
+    let mut gone = 0;
+    for _ in 0..2000 {
+        let job = a_job().new_tree(&mut runner).expect("a job").current();
+        let decision = job.decide();
+        gone += usize::from(admitted(&decision) > 0);
+        holds(&decision).iter().for_each(|why| *reasons.entry(why.name()).or_default() += 1);
+    }
+    assert!(gone > 300, "{gone}");
+    let all = [
+        "APPROVAL",
+        "BAKE",
+        "BUDGET",
+        "EARLIER_WAVE",
+        "EARLIER_ZONE",
+        "FROZEN",
+        "GATE",
+        "HALTED",
+        "OTHER_TASK",
+        "PAUSED",
+        "UNREACHABLE",
+        "WINDOW",
+    ];
+    assert!(all.iter().all(|name| reasons.get(name).is_some_and(|n| *n > 20)), "{reasons:?}");
+}
+
+/// Bugs of a planner that the linter must find without knowing it.
+#[test]
+fn the_linter_finds_planted_bugs() {
+    let mut job = Job::new(r#"{"disruptionBudget":{"fixed":2}}"#, &[("a", 5)]);
+    let good = job.decide();
+    let found = |job: &Job, change: &dyn Fn(&mut Decision)| {
+        let mut decision = decide(&job.facts());
+        change(&mut decision);
+        lint(&job.facts(), &decision)
+    };
+    assert_eq!(found(&job, &|_| {}), [""; 0]);
+    assert!(found(&job, &|d| d.answers[2].1 = Admission::Admit)[0].contains("its budget is 2"));
+    assert!(found(&job, &|d| drop(d.answers.pop()))[0].contains("has no answer"));
+    assert!(found(&job, &|d| d.answers.push(good.answers[0].clone()))[0].contains("is not pending, or has two"));
+    assert!(found(&job, &|d| d.answers.swap(0, 1))[0].contains("belongs to pending task"));
+    let empty = WaitingOn::Halted { why: " ".into() };
+    assert!(found(&job, &|d| d.answers[4].1 = Admission::Hold(empty.clone()))[0].contains("empty or not true"));
+    let untrue = WaitingOn::Unreachable { since: None };
+    assert!(found(&job, &|d| d.answers[4].1 = Admission::Hold(untrue.clone()))[0].contains("not true"));
+    let halt = Halt { at: job.now, wave: None, cause: HaltCause::Lint { finding: "x".into() } };
+    assert!(found(&job, &|d| d.halt = Some(halt.clone()))[0].contains("halts the job"));
+    job.hosts[1].task = job.hosts[0].task;
+    assert!(found(&job, &|_| {})[0].contains("let go twice"));
+}

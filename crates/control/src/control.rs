@@ -21,6 +21,7 @@ use crate::fleet::FleetPart;
 use crate::hub::{HintHub, JobWatch, JobWatches};
 use crate::key::WorkKey;
 use crate::ops::intake;
+use crate::reconcile::GateAsks;
 use crate::selection::SectionCache;
 
 /// What an operator may set.
@@ -47,6 +48,7 @@ struct Inner {
     config: Config,
     key: WorkKey,
     clock: Arc<dyn Clock>,
+    began: Timestamp,
     hub: HintHub,
     watches: JobWatches<JobId>,
     content_watches: JobWatches<ContentJobId>,
@@ -58,6 +60,7 @@ struct Inner {
     sections: Mutex<SectionCache>,
     intake: intake::Queue,
     history: Memo,
+    gate_asks: GateAsks,
 }
 
 /// Contacts not yet written: the newest per instance and token. Losing them costs some seconds of `last seen`.
@@ -76,6 +79,7 @@ impl Control {
             store,
             config,
             key,
+            began: clock.now(),
             clock,
             hub: HintHub::default(),
             watches: JobWatches::default(),
@@ -88,6 +92,7 @@ impl Control {
             sections: Mutex::default(),
             intake: intake::Queue::default(),
             history: Memo::default(),
+            gate_asks: GateAsks::default(),
         }))
     }
 
@@ -178,6 +183,11 @@ impl Control {
         &self.0.history
     }
 
+    /// Questions to webhooks of gates that are under way.
+    pub(crate) fn gate_asks(&self) -> &GateAsks {
+        &self.0.gate_asks
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
     }
@@ -223,6 +233,11 @@ impl Control {
     /// When the instance was last heard of: the row, or the note not yet written.
     pub(crate) fn last_seen(&self, instance: InstanceId, stored: Option<Timestamp>) -> Option<Timestamp> {
         stored.max(self.contacts().instances.get(&instance).copied())
+    }
+
+    /// Silence counts from here at the earliest: while this server was away it heard nobody.
+    pub(crate) fn patience_from(&self, since: Timestamp) -> Timestamp {
+        since.max(self.0.began)
     }
 
     /// An open stream counts as a sign of life.

@@ -25,6 +25,7 @@ pub use drydock_content as content;
 pub use drydock_store as store;
 pub use drydock_store::records;
 pub use error::{Error, ErrorKind, Result};
+pub use fleet::{FleetWork, PictureFile};
 pub use hub::{Attachment, HintHub, JobWatch};
 pub use key::{KeyError, WorkKey};
 pub use ops::advisories::AdvisoryQuery;
@@ -35,5 +36,5 @@ pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
 pub use ops::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
 pub use views::{
     DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported,
-    RulesView, SectionBodyIn, SectionIn, SignedOrder, TaskDetail, UpdatesView, WhoAmI,
+    RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, TaskDetail, UpdatesView, WhoAmI, ZoneView,
 };

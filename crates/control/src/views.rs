@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use drydock_domain::access::Role;
 use drydock_domain::advisory::report::UpdatesFrom;
 use drydock_domain::host_rules::HostRules;
-use drydock_domain::ids::InstanceId;
+use drydock_domain::ids::{InstanceId, JobId};
 use drydock_domain::instance::{InstanceState, Labels, Reachability};
 use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, Update};
 use drydock_domain::patch::job::StateCounts;
 use drydock_domain::patch::report::TaskReport;
+use drydock_domain::rollout::{self, PlannedZone, RolloutPlan, WaveStatus};
 use drydock_domain::work::Directive;
 use drydock_store::deployments::DeploymentRecord;
 use drydock_store::records::{InstanceRecord, JobRecord, TaskRecord};
@@ -48,6 +49,36 @@ pub struct JobView {
     pub counts: StateCounts,
     /// 0 to 100; 0 before the hosts are looked up.
     pub percent_complete: f64,
+    /// How its rollout stands; not in lists, and not before the hosts are looked up.
+    pub rollout: Option<RolloutView>,
+}
+
+/// How a rollout stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutView {
+    /// The newest plan.
+    pub plan: RolloutPlan,
+    /// Its waves.
+    pub waves: Vec<WaveStatus>,
+    /// Its zones.
+    pub zones: Vec<ZoneView>,
+    /// What people and the planner did.
+    pub control: rollout::Control,
+    /// Jobs that take this one back.
+    pub undone_by: Vec<JobId>,
+}
+
+/// A zone and its disruption budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneView {
+    /// As planned.
+    pub zone: PlannedZone,
+    /// The job's hosts at work.
+    pub running: u32,
+    /// The job's hosts that failed and keep their place.
+    pub failed: u32,
+    /// Hosts that other jobs are at work on.
+    pub others: u32,
 }
 
 impl JobView {
@@ -234,6 +265,17 @@ pub struct Pulled {
     pub orders: Vec<SignedOrder>,
     /// One answer for each task it holds.
     pub directives: Vec<(drydock_domain::ids::TaskId, HeldAnswer)>,
+}
+
+/// What an agent gets that asks for a reboot slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotAnswer {
+    /// The host may go down.
+    pub granted: bool,
+    /// Why not, for people; shown as the task's message: `waits for a reboot slot of group db: held by db1 since …`.
+    pub message: String,
+    /// To be asked for again after this, seconds; agents keep to 5 to 300.
+    pub retry_after_secs: u32,
 }
 
 /// What an agent gets for a report.

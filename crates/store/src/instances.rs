@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
+use drydock_domain::inventory::OsFacts;
 use drydock_domain::source::host::SourcesMode;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
@@ -177,6 +178,14 @@ pub async fn targets(c: &mut AnyConnection, state: InstanceState) -> StoreResult
         Ok(Target { id, name, zone, labels: json(r, "labels")?, group: opt_text(r, "group_name")? })
     };
     rows.iter().map(read).collect()
+}
+
+/// The operating systems of all instances in this state that told theirs.
+pub async fn operating_systems(c: &mut AnyConnection, state: InstanceState) -> StoreResult<HashMap<InstanceId, OsFacts>> {
+    let mut sql = Sql::new("SELECT id, os FROM instances WHERE os IS NOT NULL AND state = ");
+    sql.bind(state.as_str());
+    let rows = sql.fetch(c, "read the operating systems of instances").await?;
+    rows.iter().map(|r| Ok((id(r, "id")?, json(r, "os")?))).collect()
 }
 
 /// What an edit replaces.

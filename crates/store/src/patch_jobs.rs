@@ -9,24 +9,28 @@ use crate::cursor;
 use crate::error::{StoreError, StoreResult};
 use crate::records::{JobQuery, JobRecord, Paged};
 use crate::row::{
-    flag, id, int, json, micros, opt_id, opt_int, opt_micros, opt_text, opt_time, parsed, storable, text, time, to_json,
+    flag, id, int, json, micros, opt_id, opt_int, opt_json, opt_micros, opt_text, opt_time, parsed, storable, text, time, to_json,
 };
 use crate::sql::Sql;
 
 const COLUMNS: &str = "SELECT id, spec, state, created_by, created_at, deadline, finished_at, cancel_requested, \
-                       kill_requested, error_message, deployment_id, deployment_name, rerun_of, rerun_all, version FROM patch_jobs";
+                       kill_requested, error_message, deployment_id, deployment_name, rerun_of, rerun_all, undo_of, \
+                       undo_wave, undo_halt, control, plans, version FROM patch_jobs";
 
-/// Adds a job.
+/// Adds a job. A duplicate (see [`StoreError::is_duplicate`]) means that its halt is taken back by another job already.
 pub async fn insert(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<()> {
-    let (deployment, rerun) = match &job.origin {
-        JobOrigin::Asked => (None, None),
-        JobOrigin::Deployment { id, name } => (Some((id, name)), None),
-        JobOrigin::Rerun { job, all_hosts } => (None, Some((job, *all_hosts))),
-    };
+    let (mut deployment, mut rerun, mut undo) = (None, None, None);
+    match &job.origin {
+        JobOrigin::Asked => {}
+        JobOrigin::Deployment { id, name } => deployment = Some((id, name)),
+        JobOrigin::Rerun { job, all_hosts } => rerun = Some((job, *all_hosts)),
+        JobOrigin::Undo { job, wave, halted_at } => undo = Some((job, wave.clone(), *halted_at)),
+    }
     sqlx::query(
         "INSERT INTO patch_jobs (id, spec, display_name, dry_run, state, done, created_by, created_at, deadline, \
          finished_at, cancel_requested, kill_requested, error_message, version, deployment_id, deployment_name, rerun_of, \
-         rerun_all) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+         rerun_all, undo_of, undo_wave, undo_halt, control, plans) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+         $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
     )
     .bind(job.id.to_string())
     .bind(to_json("a patch job", &job.spec)?)
@@ -46,6 +50,11 @@ pub async fn insert(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<()> {
     .bind(deployment.map(|(_, name)| name.clone()))
     .bind(rerun.map(|(job, _)| job.to_string()))
     .bind(rerun.map(|(_, all_hosts)| i64::from(all_hosts)))
+    .bind(undo.as_ref().map(|(job, ..)| job.to_string()))
+    .bind(undo.as_ref().and_then(|(_, wave, _)| wave.clone()))
+    .bind(opt_micros(undo.and_then(|(.., halted_at)| halted_at)))
+    .bind(to_json("what was done to a patch job", &job.control)?)
+    .bind(to_json("the plans of a patch job", &job.plans)?)
     .execute(c)
     .await
     .map(drop)
@@ -88,13 +97,13 @@ pub async fn list(c: &mut AnyConnection, query: &JobQuery) -> StoreResult<Paged<
     Ok(cursor::page(&query.page, jobs, |j| vec![j.id.to_string()]))
 }
 
-/// Stores state, end, cancellation and error of `job`, if the row still has `job.version`; the row's version grows.
+/// Stores state, end, cancellation, error, control and plans of `job`, if the row still has `job.version`; the row's version grows.
 ///
 /// In a transaction this also holds the row: whoever else read the same version changes nothing.
 pub async fn update(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<bool> {
     sqlx::query(
         "UPDATE patch_jobs SET state = $2, done = $3, finished_at = $4, cancel_requested = $5, kill_requested = $6, \
-         error_message = $7, version = version + 1 WHERE id = $1 AND version = $8",
+         error_message = $7, control = $9, plans = $10, version = version + 1 WHERE id = $1 AND version = $8",
     )
     .bind(job.id.to_string())
     .bind(job.state.as_str())
@@ -104,17 +113,29 @@ pub async fn update(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<bool>
     .bind(i64::from(job.kill_requested))
     .bind(job.error_message.clone())
     .bind(job.version)
+    .bind(to_json("what was done to a patch job", &job.control)?)
+    .bind(to_json("the plans of a patch job", &job.plans)?)
     .execute(c)
     .await
     .map(|r| r.rows_affected() == 1)
     .map_err(StoreError::query("store the state of a patch job"))
 }
 
+/// The jobs that take this one back, oldest first.
+pub async fn undone_by(c: &mut AnyConnection, job: JobId) -> StoreResult<Vec<JobRecord>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE undo_of = ").bind(job.to_string()).push(" ORDER BY id");
+    sql.fetch(c, "look for the undo of a patch job").await?.iter().map(read).collect()
+}
+
 fn read(row: &AnyRow) -> StoreResult<JobRecord> {
-    let origin = match (opt_id(row, "deployment_id")?, opt_id(row, "rerun_of")?) {
-        (Some(id), _) => JobOrigin::Deployment { id, name: opt_text(row, "deployment_name")?.unwrap_or_default() },
-        (None, Some(job)) => JobOrigin::Rerun { job, all_hosts: opt_int(row, "rerun_all")? == Some(1) },
-        (None, None) => JobOrigin::Asked,
+    let origin = match (opt_id(row, "deployment_id")?, opt_id(row, "rerun_of")?, opt_id(row, "undo_of")?) {
+        (Some(id), ..) => JobOrigin::Deployment { id, name: opt_text(row, "deployment_name")?.unwrap_or_default() },
+        (None, Some(job), _) => JobOrigin::Rerun { job, all_hosts: opt_int(row, "rerun_all")? == Some(1) },
+        (None, None, Some(job)) => {
+            JobOrigin::Undo { job, wave: opt_text(row, "undo_wave")?, halted_at: opt_time(row, "undo_halt")? }
+        }
+        (None, None, None) => JobOrigin::Asked,
     };
     Ok(JobRecord {
         id: id(row, "id")?,
@@ -128,6 +149,8 @@ fn read(row: &AnyRow) -> StoreResult<JobRecord> {
         kill_requested: flag(row, "kill_requested")?,
         error_message: text(row, "error_message")?,
         origin,
+        control: opt_json(row, "control")?.unwrap_or_default(),
+        plans: opt_json(row, "plans")?.unwrap_or_default(),
         version: int(row, "version")?,
     })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::InstanceState;
+use drydock_domain::inventory::SectionKind;
 use drydock_domain::patch::job::StateCounts;
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::task::TaskState;
@@ -15,17 +16,17 @@ use crate::cursor;
 use crate::error::{StoreError, StoreResult};
 use crate::records::{PageQuery, Paged, TaskQuery, TaskRecord};
 use crate::row::{
-    big_count, count, flag, id, int, json, micros, opt_id, opt_int, opt_json, opt_micros, opt_parsed, opt_time, parsed, storable,
-    text, time, to_json,
+    big_count, count, flag, id, int, json, micros, opt_id, opt_int, opt_json, opt_micros, opt_parsed, opt_text, opt_time, parsed,
+    storable, text, time, to_json,
 };
 use crate::sql::Sql;
 
-/// Tasks stored by one statement: 9 parameters each, far below SQLite's 32,766.
+/// Tasks stored by one statement: 11 parameters each, far below SQLite's 32,766.
 const INSERT_ROWS: usize = 500;
 
 const COLUMNS: &str = "SELECT t.id, t.job_id, j.display_name, j.dry_run, t.instance_id, t.instance_name, t.state, \
      t.waiting_on, t.message, t.order_number, t.report_seq, t.planned, t.applied, t.skipped, t.reboots, t.created_at, \
-     t.updated_at, t.finished_at, t.version";
+     t.updated_at, t.finished_at, t.version, t.wave, t.zone";
 const FROM: &str = " FROM patch_tasks t JOIN patch_jobs j ON j.id = t.job_id";
 
 /// Adds new PENDING tasks; a host the job already has keeps its task.
@@ -33,7 +34,7 @@ pub async fn insert_pending(c: &mut AnyConnection, tasks: &[TaskRecord]) -> Stor
     for chunk in tasks.chunks(INSERT_ROWS) {
         let mut sql = Sql::new(
             "INSERT INTO patch_tasks (id, job_id, instance_id, instance_name, state, message, created_at, updated_at, \
-             version, done, report_seq, planned, applied, skipped, reboots) VALUES ",
+             version, wave, zone, done, report_seq, planned, applied, skipped, reboots) VALUES ",
         );
         for (i, task) in chunk.iter().enumerate() {
             sql.push(if i == 0 { "(" } else { ", (" }).bind(task.id.to_string());
@@ -44,7 +45,9 @@ pub async fn insert_pending(c: &mut AnyConnection, tasks: &[TaskRecord]) -> Stor
             sql.push(", ").bind(storable(&task.message));
             sql.push(", ").bind(micros(task.created_at));
             sql.push(", ").bind(micros(task.updated_at));
-            sql.push(", ").bind(task.version).push(", 0, 0, 0, 0, 0, 0)");
+            sql.push(", ").bind(task.version);
+            sql.push(", ").bind(i64::from(task.wave));
+            sql.push(", ").bind(storable(&task.zone)).push(", 0, 0, 0, 0, 0, 0)");
         }
         sql.push(" ON CONFLICT (job_id, instance_id) DO NOTHING");
         sql.execute(c, "store patch tasks").await?;
@@ -250,6 +253,125 @@ pub async fn report(c: &mut AnyConnection, task: TaskId) -> StoreResult<Option<T
     sql.fetch(c, "read a patch task's report").await?.first().map(|r| json(r, "report")).transpose()
 }
 
+/// A task that is final: what the planner looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedTask {
+    /// Its id.
+    pub task: TaskId,
+    /// The host.
+    pub instance: InstanceId,
+    /// Its wave.
+    pub wave: u16,
+    /// Its zone.
+    pub zone: String,
+    /// How it ended.
+    pub state: TaskState,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The tasks of a job that are final: narrow rows, read each turn.
+pub async fn ended(c: &mut AnyConnection, job: JobId) -> StoreResult<Vec<EndedTask>> {
+    let mut sql = Sql::new("SELECT id, instance_id, wave, zone, state, finished_at, updated_at FROM patch_tasks WHERE job_id = ");
+    sql.bind(job.to_string()).push(" AND done = 1");
+    let rows = sql.fetch(c, "read the ended tasks of a patch job").await?;
+    let read = |r: &AnyRow| {
+        Ok(EndedTask {
+            task: id(r, "id")?,
+            instance: id(r, "instance_id")?,
+            wave: wave(r)?,
+            zone: text(r, "zone")?,
+            state: parsed(r, "state", TaskState::parse)?,
+            at: opt_time(r, "finished_at")?.map_or_else(|| time(r, "updated_at"), Ok)?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Hosts that other jobs are at work on, by zone. Dry runs disturb nobody.
+pub async fn disrupted_by_others(c: &mut AnyConnection, job: JobId) -> StoreResult<BTreeMap<String, u32>> {
+    let mut sql = Sql::new(
+        "SELECT t.zone, count(*) AS n FROM patch_tasks t JOIN patch_jobs j ON j.id = t.job_id WHERE t.done = 0 \
+         AND t.state <> 'PENDING' AND j.dry_run = 0 AND t.job_id <> ",
+    );
+    sql.bind(job.to_string()).push(" GROUP BY t.zone");
+    let rows = sql.fetch(c, "count the hosts that other jobs are at work on").await?;
+    rows.iter().map(|r| Ok((text(r, "zone")?, count(r, "n")?))).collect()
+}
+
+/// Jobs with a disruption budget queue here until their transaction ends: each sees whom the one before let go.
+pub async fn queue_for_budget(c: &mut AnyConnection) -> StoreResult<()> {
+    sqlx::query("UPDATE budget_queue SET version = version + 1 WHERE id = 1")
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("queue for the disruption budget"))
+}
+
+/// Moves tasks to the waves of a new plan; their versions stay, so whoever is at work on one goes on.
+pub async fn set_waves(c: &mut AnyConnection, waves: &[(TaskId, u16)]) -> StoreResult<()> {
+    for (task, wave) in waves {
+        sqlx::query("UPDATE patch_tasks SET wave = $2 WHERE id = $1")
+            .bind(task.to_string())
+            .bind(i64::from(*wave))
+            .execute(&mut *c)
+            .await
+            .map_err(StoreError::query("move a patch task to another wave"))?;
+    }
+    Ok(())
+}
+
+/// Notes which systemd units of the host had failed before its task was let go.
+pub async fn set_units_before(c: &mut AnyConnection, task: TaskId, units: &[String]) -> StoreResult<()> {
+    sqlx::query("UPDATE patch_tasks SET units_before = $2 WHERE id = $1")
+        .bind(task.to_string())
+        .bind(storable(&to_json("failed units", units)?))
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("note the failed units of a host"))
+}
+
+/// A host that has succeeded and is watched while its wave bakes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Its task.
+    pub task: TaskId,
+    /// When it was last heard of, as stored; absent = it is gone.
+    pub last_seen: Option<Timestamp>,
+    /// Failed units before it was let go; absent = not noted.
+    pub units_before: Option<Vec<String>>,
+    /// Fingerprint of the body of its health section.
+    pub health: Option<String>,
+}
+
+/// The hosts of these waves that have succeeded.
+pub async fn watched(c: &mut AnyConnection, job: JobId, waves: &[u16]) -> StoreResult<Vec<Watched>> {
+    let mut sql = Sql::new(
+        "SELECT t.id, t.units_before, i.last_seen, s.fingerprint FROM patch_tasks t LEFT JOIN instances i \
+         ON i.id = t.instance_id LEFT JOIN instance_sections s ON s.instance_id = t.instance_id AND s.kind = ",
+    );
+    sql.bind(SectionKind::Health.as_str()).push(" WHERE t.job_id = ").bind(job.to_string());
+    let succeeded = TaskState::ALL.into_iter().filter(|state| state.is_success());
+    sql.push(" AND t.state IN ").bind_list(succeeded.map(|state| state.as_str().to_owned()));
+    sql.push(" AND t.wave IN ").numbers(waves.iter().map(|w| i64::from(*w)));
+    let rows = sql.fetch(c, "read the hosts of a wave that bakes").await?;
+    let read = |r: &AnyRow| {
+        Ok(Watched {
+            task: id(r, "id")?,
+            last_seen: opt_time(r, "last_seen")?,
+            units_before: opt_json(r, "units_before")?,
+            health: opt_text(r, "fingerprint")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+fn wave(row: &AnyRow) -> StoreResult<u16> {
+    let n = int(row, "wave")?;
+    u16::try_from(n).map_err(|_| StoreError::Row { column: "wave", problem: format!("{n} is no wave") })
+}
+
 fn read(row: &AnyRow) -> StoreResult<TaskRecord> {
     Ok(TaskRecord {
         id: id(row, "id")?,
@@ -258,6 +380,8 @@ fn read(row: &AnyRow) -> StoreResult<TaskRecord> {
         dry_run: flag(row, "dry_run")?,
         instance: id(row, "instance_id")?,
         instance_name: text(row, "instance_name")?,
+        wave: wave(row)?,
+        zone: text(row, "zone")?,
         state: parsed(row, "state", TaskState::parse)?,
         waiting_on: opt_json(row, "waiting_on")?,
         message: text(row, "message")?,

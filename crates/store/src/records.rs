@@ -10,6 +10,7 @@ use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::{JobOrigin, JobState};
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::rollout::{self, RolloutPlan};
 use drydock_domain::source::host::SourcesMode;
 use jiff::Timestamp;
 
@@ -191,6 +192,10 @@ pub struct JobRecord {
     pub error_message: String,
     /// Why there is this job.
     pub origin: JobOrigin,
+    /// What people and the planner did to it.
+    pub control: rollout::Control,
+    /// Its plans, newest last; empty before the hosts are looked up.
+    pub plans: Vec<RolloutPlan>,
     /// Grows with every change of the row; the etag, and what admissions are conditional on.
     pub version: i64,
 }
@@ -210,6 +215,10 @@ pub struct TaskRecord {
     pub instance: InstanceId,
     /// The host's name when the job looked it up.
     pub instance_name: String,
+    /// Its wave in the job's newest plan.
+    pub wave: u16,
+    /// The host's zone when the job looked it up.
+    pub zone: String,
     /// PENDING … SUCCEEDED.
     pub state: TaskState,
     /// Why it is held; only when PENDING.

@@ -76,6 +76,8 @@ fn job(n: u128, origin: JobOrigin, state: JobState) -> JobRecord {
         kill_requested: false,
         error_message: String::new(),
         origin,
+        control: Default::default(),
+        plans: vec![],
         version: 1,
     }
 }

@@ -64,6 +64,8 @@ fn job(n: u128) -> JobRecord {
         kill_requested: false,
         error_message: String::new(),
         origin: JobOrigin::Asked,
+        control: Default::default(),
+        plans: vec![],
         version: 1,
     }
 }
@@ -76,6 +78,8 @@ fn task(job: u128, host: u128) -> TaskRecord {
         dry_run: true,
         instance: InstanceId(id(100 + host)),
         instance_name: format!("h{host}"),
+        wave: 0,
+        zone: "z".into(),
         state: TaskState::Pending,
         waiting_on: None,
         message: String::new(),
@@ -303,7 +307,8 @@ async fn jobs_and_tasks_are_kept_whole(a: Store, b: Store) {
     };
     assert!(patch_jobs::update(&mut tx, &ended).await.expect("stored"));
     assert!(!patch_jobs::update(&mut tx, &ended).await.expect("stored"), "the version moved on");
-    let held = TaskRecord { waiting_on: Some(WaitingOn::Budget { in_use: 1, limit: 1, zone: None }), updated_at: at(3), ..task(1, 1) };
+    let held =
+        TaskRecord { waiting_on: Some(WaitingOn::Budget { in_use: 1, limit: 1, zone: None }), updated_at: at(3), ..task(1, 1) };
     assert!(patch_tasks::update(&mut tx, &held).await.expect("stored"));
     assert!(!patch_tasks::update(&mut tx, &held).await.expect("stored"), "the version moved on");
     let state = TaskState::Failed;

@@ -7,6 +7,7 @@
 
 mod download;
 mod error;
+mod hook;
 mod mirrors;
 mod request;
 mod tls;
@@ -33,6 +34,7 @@ use request::{Body, Limits};
 
 pub use download::Downloaded;
 pub use error::{Attempt, FetchError, Problem};
+pub use hook::{HookAnswer, ask_hook};
 
 /// Rounds over all mirrors before a fetch fails; only mirrors that failed in passing are asked again.
 const ROUNDS_MAX: u32 = 3;

@@ -48,7 +48,7 @@ impl Control {
                 return self.execution_again(&resource).await;
             }
             let before = named(&mut *self.read().await?, name).await?;
-            self.check_filter(&before.spec.instance_filter).await?;
+            self.check_filter("instanceFilter", &before.spec.instance_filter).await?;
             let mut tx = self.begin().await?;
             let mut run = Run::new(self, ctx.who.name(), None, ctx.now);
             if let Some(key) = key {

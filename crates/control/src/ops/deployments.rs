@@ -36,7 +36,10 @@ impl Control {
     async fn try_create_deployment(&self, ctx: &OpCtx, spec: PatchDeploymentSpec, act: &Act<'_>) -> Result<DeploymentView> {
         let calendar = spec.validate(zones())?;
         let next = spec.first_due(&calendar, ctx.now)?;
-        self.check_filter(&spec.instance_filter).await?;
+        self.check_filter("instanceFilter", &spec.instance_filter).await?;
+        if let Some(rollout) = &spec.rollout {
+            self.check_rollout(rollout).await?;
+        }
         if deployments::count(&mut *self.read().await?).await? >= DEPLOYMENTS_MAX {
             return Err(Error::conflict(format!("there are {DEPLOYMENTS_MAX} patch deployments already; delete some")));
         }
@@ -102,7 +105,10 @@ impl Control {
                 return Err(Error::invalid("name", "never changes; delete the deployment and make another one"));
             }
             let calendar = spec.validate(zones())?;
-            self.check_filter(&spec.instance_filter).await?;
+            self.check_filter("instanceFilter", &spec.instance_filter).await?;
+            if let Some(rollout) = &spec.rollout {
+                self.check_rollout(rollout).await?;
+            }
             let change = Change::Replace(Box::new(spec), calendar);
             self.change_deployment(ctx, name, &act, if_match, &change).await
         }

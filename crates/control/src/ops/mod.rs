@@ -31,6 +31,8 @@ mod patch_jobs;
 mod patch_reruns;
 mod preview;
 mod promotion;
+mod reboot_slots;
+mod rollouts;
 mod search;
 mod secrets;
 mod selector;

@@ -6,10 +6,12 @@ use drydock_domain::limits::JOB_TARGETS_MAX;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::{JobOrigin, JobState, StateCounts, percent_complete};
 use drydock_domain::patch::spec::PatchJobSpec;
+use drydock_domain::rollout::Rollout;
 use drydock_domain::validate::Invalid;
 use drydock_store::idempotency::KeyUse;
+use drydock_store::instances::Target;
 use drydock_store::records::{JobQuery, JobRecord, Paged, TaskQuery, TaskRecord};
-use drydock_store::{Reader, commit, groups, idempotency, patch_jobs, patch_tasks};
+use drydock_store::{commit, groups, idempotency, patch_jobs, patch_tasks};
 use jiff::Timestamp;
 
 use super::act::{Act, cut};
@@ -42,7 +44,11 @@ impl Control {
             }
         }
         spec.validate()?;
-        self.check_targets(&spec.instance_filter, ctx.now).await?;
+        let targets = self.check_targets(&spec.instance_filter, ctx.now).await?;
+        if let Some(rollout) = &spec.rollout {
+            self.check_rollout(rollout).await?;
+            self.check_selectors(rollout, &targets, ctx.now).await?;
+        }
         let record = self.new_job(JobId(self.mint(ctx.now)), spec, JobOrigin::Asked, ctx.who.name(), ctx.now);
         let mut tx = self.begin().await?;
         if let Some(key) = key {
@@ -82,6 +88,8 @@ impl Control {
             kill_requested: false,
             error_message: String::new(),
             origin,
+            control: Default::default(),
+            plans: Vec::new(),
             version: 1,
         }
     }
@@ -90,7 +98,7 @@ impl Control {
     pub(super) async fn made_before(&self, ctx: &OpCtx, key: &str, request: &str) -> Result<Option<JobView>> {
         let Some(made) = self.used_before(ctx, key, request).await? else { return Ok(None) };
         let id = made.parse().map_err(|e| Error::Internal { doing: "read an idempotency key", source: Box::new(e) })?;
-        self.job_view(&mut self.read().await?, id).await.map(Some)
+        self.job_view(id).await.map(Some)
     }
 
     /// What this key made; refuses a key that made something else.
@@ -104,27 +112,40 @@ impl Control {
         }
     }
 
-    async fn check_targets(&self, filter: &InstanceFilter, now: Timestamp) -> Result<()> {
-        self.check_filter(filter).await?;
-        match self.targets_of(filter, now).await?.len() {
+    async fn check_targets(&self, filter: &InstanceFilter, now: Timestamp) -> Result<Vec<Target>> {
+        self.check_filter("instanceFilter", filter).await?;
+        let targets = self.targets_of(filter, now).await?;
+        match targets.len() {
             0 => Err(Error::invalid("instanceFilter", "matches no active instance; see `drydock instance list`")),
             n if n > JOB_TARGETS_MAX => {
                 Err(Error::invalid("instanceFilter", format!("matches {n} instances; at most {JOB_TARGETS_MAX} fit in one job")))
             }
-            _ => Ok(()),
+            _ => Ok(targets),
         }
     }
 
-    /// Does everything exist that a filter names for certain?
-    pub(super) async fn check_filter(&self, filter: &InstanceFilter) -> Result<()> {
+    /// A wave whose `select` chooses none of the job's hosts is a mistake: its gate and its bake time would prove nothing.
+    async fn check_selectors(&self, rollout: &Rollout, targets: &[Target], now: Timestamp) -> Result<()> {
+        let traits = self.traits_of(rollout, targets, now).await?;
+        for (i, wave) in rollout.waves.iter().enumerate().filter(|(_, w)| w.select.is_some()) {
+            if !traits.selected.values().any(|bits| bits >> i & 1 == 1) {
+                let message = format!("chooses none of the job's {} hosts; wave {} would be empty", targets.len(), wave.name);
+                return Err(Error::invalid(&format!("rollout.waves[{i}].select"), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does everything exist that a filter, which came in as `field`, names for certain?
+    pub(super) async fn check_filter(&self, field: &str, filter: &InstanceFilter) -> Result<()> {
         if let Some(text) = &filter.query {
-            self.read_query("instanceFilter.query", text)?;
+            self.read_query(&format!("{field}.query"), text)?;
         }
         let mut c = self.read().await?;
         for name in &filter.groups {
             if groups::find_by_name(&mut c, name).await?.is_none() {
                 let message = format!("there is no group {}; see `drydock group list`", cut(name, 255));
-                return Err(Error::invalid("instanceFilter.groups", message));
+                return Err(Error::invalid(&format!("{field}.groups"), message));
             }
         }
         Ok(())
@@ -146,13 +167,16 @@ impl Control {
     /// One patch job.
     pub async fn get_patch_job(&self, ctx: &OpCtx, id: JobId) -> Result<JobView> {
         self.may_read(ctx, "patch-job.show", Permission::PatchRead).await?;
-        self.job_view(&mut self.read().await?, id).await
+        self.job_view(id).await
     }
 
     /// Asks a patch job to stop: hosts that have not begun are out at once, the others finish their step; with `kill`
     /// the running command is ended.
     pub async fn cancel_patch_job(&self, ctx: &OpCtx, id: JobId, kill: bool) -> Result<JobView> {
-        let operation = if kill { "patch-job.kill" } else { "patch-job.cancel" };
+        self.cancel_as(ctx, id, if kill { "patch-job.kill" } else { "patch-job.cancel" }, kill).await
+    }
+
+    pub(super) async fn cancel_as(&self, ctx: &OpCtx, id: JobId, operation: &'static str, kill: bool) -> Result<JobView> {
         let act = self.act(ctx, operation, format!("patch-job {id}"), Permission::PatchManage).await?;
         let asked = self.ask_to_stop(id, kill, &act).await;
         let view = act.settle(asked).await?;
@@ -168,22 +192,20 @@ impl Control {
 
     async fn ask_to_stop(&self, id: JobId, kill: bool, act: &Act<'_>) -> Result<JobView> {
         for _ in 0..RACE_RETRIES {
-            let mut c = self.read().await?;
-            let mut job = patch_jobs::find(&mut c, id).await?.ok_or_else(|| no_job(id))?;
+            let mut job = patch_jobs::find(&mut *self.read().await?, id).await?.ok_or_else(|| no_job(id))?;
             if job.state.is_final() {
                 return Err(Error::conflict(format!("patch job {id} is {} and cannot be cancelled", job.state.as_str())));
             }
             if job.cancel_requested && (job.kill_requested || !kill) {
-                return self.job_view(&mut c, id).await;
+                return self.job_view(id).await;
             }
-            drop(c);
             job.cancel_requested = true;
             job.kill_requested |= kill;
             let mut tx = self.begin().await?;
             if patch_jobs::update(&mut tx, &job).await? {
                 act.allowed(&mut tx).await?;
                 commit(tx).await?;
-                return self.job_view(&mut self.read().await?, id).await;
+                return self.job_view(id).await;
             }
         }
         Err(Error::Unavailable { message: "the patch job changes too often at once", source: None })
@@ -206,17 +228,21 @@ impl Control {
         Ok(TaskDetail { report: patch_tasks::report(&mut c, task).await?, task: record })
     }
 
-    async fn job_view(&self, c: &mut Reader, id: JobId) -> Result<JobView> {
-        let job = patch_jobs::find(c, id).await?.ok_or_else(|| no_job(id))?;
-        let counts = patch_tasks::counts(c, &[id]).await?.remove(&id).unwrap_or_default();
-        Ok(view(job, counts))
+    /// A job with its tasks counted and its rollout as it stands.
+    pub(super) async fn job_view(&self, id: JobId) -> Result<JobView> {
+        let mut c = self.read().await?;
+        let job = patch_jobs::find(&mut c, id).await?.ok_or_else(|| no_job(id))?;
+        let counts = patch_tasks::counts(&mut c, &[id]).await?.remove(&id).unwrap_or_default();
+        drop(c);
+        let rollout = self.rollout_view(&job, self.now()).await?;
+        Ok(JobView { rollout, ..view(job, counts) })
     }
 }
 
 pub(super) fn view(record: JobRecord, counts: StateCounts) -> JobView {
     // Before the lookup there is nothing that could be complete.
     let percent_complete = if counts.is_empty() && !record.state.is_final() { 0.0 } else { percent_complete(&counts) };
-    JobView { record, counts, percent_complete }
+    JobView { record, counts, percent_complete, rollout: None }
 }
 
 pub(super) fn no_job(id: JobId) -> Error {

@@ -102,7 +102,7 @@ impl Control {
     pub async fn match_instances(&self, ctx: &OpCtx, filter: &InstanceFilter) -> Result<MatchView> {
         self.may_read(ctx, "instance.match", Permission::PatchManage).await?;
         filter.validate("instanceFilter")?;
-        self.check_filter(filter).await?;
+        self.check_filter("instanceFilter", filter).await?;
         let found = self.targets_of(filter, ctx.now).await?;
         let total = count(found.len());
         let hosts = found.into_iter().take(NAMED_MAX).map(|t| NamedHost { id: t.id, name: t.name }).collect();

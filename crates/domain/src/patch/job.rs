@@ -90,6 +90,15 @@ pub enum JobOrigin {
         /// Also on hosts where it succeeded.
         all_hosts: bool,
     },
+    /// It takes back what another job did. Its hosts are those that its filter names by id.
+    Undo {
+        /// That job.
+        job: JobId,
+        /// The wave whose failure halted that job; `None`: somebody asked for the undo.
+        wave: Option<String>,
+        /// When it halted; each halt is taken back once.
+        halted_at: Option<Timestamp>,
+    },
 }
 
 /// Tasks per state; states without tasks are absent.

@@ -36,6 +36,7 @@ for f in /etc/du-*.cfg; do echo $f; cat $f; done";
 const PREPARE_RPM: &str = "
 mkdir -p REPOS && rm -f REPOS/*
 printf '[lab]\\nname=lab\\nbaseurl=file:///cases/rpm-old\\nenabled=1\\ngpgcheck=0\\n' >REPOS/lab.repo
+if [ -d /etc/zypp ]; then printf '[main]\\nmultiversion = provides:multiversion(kernel)\\n' >/etc/zypp/zypp.conf; fi
 INSTALL du-app du-conf du-gone du-old du-down kernel-du
 echo mine >/etc/du-kept.cfg";
 const NEW_RPM: &str = "sed -i s/rpm-old/rpm-new/ REPOS/lab.repo";
@@ -59,7 +60,7 @@ impl Host {
         let backend = detect(Path::new("/"), &runner).into_iter().next().context("a package manager")?;
         let rpm = |text: &str| {
             let (repos, install, reasons) = match root {
-                "zypper" => ("/etc/zypp/repos.d", "zypper -n --no-gpg-checks install", "sort /var/lib/zypp/AutoInstalled"),
+                "zypper" => ("/etc/zypp/repos.d", "zypper -n --no-gpg-checks install", "grep -v '^#' /var/lib/zypp/AutoInstalled | sort"),
                 "dnf5" => (
                     "/etc/yum.repos.d",
                     "dnf5 -y install",
@@ -130,7 +131,7 @@ impl Host {
     fn order(&self, report: &TaskReport) -> Result<UndoOrder> {
         let installed = self.backend.installed(&self.runner)?;
         let mut order = inverse(report, &installed).map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
-        for a in order.actions.iter().filter(|a| a.name == "du-lib" && a.before.is_some()) {
+        for a in order.actions.iter().filter(|a| a.name == "du-lib" && a.before.as_deref() == Some("1.0-1")) {
             let (name, arch) =
                 if self.is_apt() { ("du-lib_1.0-1_all.deb", "all") } else { ("du-lib-1.0-1.noarch.rpm", "noarch") };
             order.files.push(UndoFile {
@@ -197,6 +198,8 @@ pub fn run(root: &str) -> Result<()> {
     let general = host.change(all.clone()).context("the general update")?;
     let third = host.show()?;
     ensure!(third.contains("du-repl") && third.contains("two\n"), "the update came:\n{third}");
+    let kernels = ["kernel-du-5.0", "kernel-du-6.0"].iter().all(|k| third.contains(k));
+    ensure!(host.is_apt() || kernels, "kernels live side by side:\n{third}");
 
     inexact(&host, &general).context("what is not exact")?;
     let (order, undone) = host.take_back(&general, &second).context("taking back the general update")?;

@@ -3,75 +3,32 @@
 
 mod common;
 
+use common::alma::{osv, report};
 use common::*;
 use drydock_control::records::PageQuery;
-use drydock_control::{ErrorKind, ImportAsk, InstanceEdit, OpCtx, SectionBodyIn, SectionIn, VulnerabilityQuery};
+use drydock_control::{ErrorKind, ImportAsk, InstanceEdit, OpCtx, VulnerabilityQuery};
 use drydock_domain::access::Role;
 use drydock_domain::advisory::Severity;
 use drydock_domain::advisory::exception::{ExceptionEdit, ExceptionSpec, ScopeSpec};
 use drydock_domain::advisory::open::VulnerabilitySummary;
 use drydock_domain::advisory::sla::Sla;
 use drydock_domain::group::GroupSpec;
-use drydock_domain::inventory::{ManagerKind, OsFacts, Package, PackageSet, SectionKind, fingerprint};
 use drydock_domain::patch::task::TaskState;
 use jiff::SignedDuration;
-use serde::Serialize;
 use serde_json::json;
 
 const DAY: i64 = 86_400;
-
-fn full<T: Serialize>(kind: SectionKind, value: &T) -> SectionIn {
-    let body = serde_json::to_vec(value).expect("JSON");
-    SectionIn { kind: kind.as_str().into(), fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) }
-}
-
-/// AlmaLinux 8 with an old bash and an old zlib.
-async fn report(w: &World, host: &Host) {
-    let os = OsFacts {
-        hostname: host.name.clone(),
-        short_name: "almalinux".into(),
-        version: "8.10".into(),
-        long_name: "AlmaLinux 8.10".into(),
-        architecture: "x86_64".into(),
-        managers: vec![ManagerKind::Dnf],
-        ..OsFacts::default()
-    };
-    let package = |(name, version): (&str, &str)| Package {
-        name: name.into(),
-        arch: "x86_64".into(),
-        version: version.into(),
-        ..Package::default()
-    };
-    let set = PackageSet::new([("bash", "4.4.20-4.el8"), ("zlib", "1.2.11-25.el8")].into_iter().map(package).collect());
-    let sections = vec![full(SectionKind::Os, &os), full(SectionKind::Packages, &set)];
-    w.control.report_inventory(&host.ctx(w).await, sections).await.expect("taken");
-}
-
-fn osv(id: &str, severity: &str, package: &str, fixed: &str, cve: &str) -> String {
-    let document = json!({
-        "id": id, "summary": format!("{severity}: {package} security update"), "details": "text",
-        "published": "2026-11-01T00:00:00Z", "modified": "2026-11-02T00:00:00Z", "related": [cve],
-        "affected": [{
-            "package": {"ecosystem": "AlmaLinux:8", "name": package},
-            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": fixed}]}],
-        }],
-    });
-    format!("{document}\n")
-}
 
 /// Three hosts with two open CVEs each: CVE-2026-0001 is critical, CVE-2026-0002 important.
 async fn world() -> (World, Vec<Host>) {
     let w = World::new().await;
     let hosts = w.hosts(3).await;
     for host in &hosts {
-        report(&w, host).await;
+        report(&w, host, &[("bash", "4.4.20-4.el8"), ("zlib", "1.2.11-25.el8")]).await;
     }
     let feed = osv("ALSA-2026:0001", "Critical", "bash", "0:4.4.20-5.el8", "CVE-2026-0001")
         + &osv("ALSA-2026:0002", "Important", "zlib", "0:1.2.11-26.el8", "CVE-2026-0002");
-    let file = w.dir.path().join("feed.jsonl");
-    std::fs::write(&file, feed).expect("written");
-    w.control.import_feed(&w.server(), "alma8", &ImportAsk::default(), &file).await.expect("imported");
-    w.settle().await;
+    w.import("alma8", &feed).await;
     (w, hosts)
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use drydock_domain::advisory::{Advisory, AdvisoryKind, Severity};
 use drydock_domain::ids::FeedId;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Who says something.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Voice {
     /// An imported feed.
     Feed(FeedId),
@@ -18,7 +19,7 @@ pub(crate) enum Voice {
 }
 
 /// What one voice says of one advisory, without its text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Words {
     pub(crate) kind: AdvisoryKind,
     pub(crate) severity: Severity,
@@ -75,6 +76,9 @@ impl Entry {
     }
 }
 
+/// An entry as it is kept: the id, and who says which words.
+pub(crate) type SavedEntry = (String, Vec<(Vec<Voice>, Words)>);
+
 /// All of them by id.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
@@ -89,6 +93,40 @@ impl Catalogue {
         // Two snapshots of one source say the same of almost everything.
         let shared = entry.voices.values().find(|w| ***w == words).cloned();
         entry.voices.insert(voice.clone(), shared.unwrap_or_else(|| Arc::new(words)));
+    }
+
+    /// A voice says what another says, as far as that says anything.
+    pub(crate) fn copy(&mut self, from: &Voice, to: &Voice) {
+        for entry in self.entries.values_mut() {
+            if let Some(words) = entry.voices.get(from).cloned() {
+                entry.voices.insert(to.clone(), words);
+            }
+        }
+    }
+
+    /// As it is kept; equal words once.
+    pub(crate) fn save(&self) -> Vec<SavedEntry> {
+        let entry = |(id, entry): (&String, &Entry)| {
+            let mut said: Vec<(Vec<Voice>, Words)> = Vec::new();
+            for (voice, words) in &entry.voices {
+                match said.iter_mut().find(|(_, known)| known == words.as_ref()) {
+                    Some((voices, _)) => voices.push(voice.clone()),
+                    None => said.push((vec![voice.clone()], Words::clone(words))),
+                }
+            }
+            (id.clone(), said)
+        };
+        self.entries.iter().map(entry).collect()
+    }
+
+    /// As it was kept.
+    pub(crate) fn restore(saved: Vec<SavedEntry>) -> Self {
+        let entry = |(id, said): SavedEntry| {
+            let shared = said.into_iter().map(|(voices, words)| (voices, Arc::new(words)));
+            let voices = shared.flat_map(|(voices, words)| voices.into_iter().map(move |v| (v, Arc::clone(&words)))).collect();
+            (id, Entry { voices })
+        };
+        Catalogue { entries: saved.into_iter().map(entry).collect() }
     }
 
     /// A voice says nothing of it any more.

@@ -1,6 +1,6 @@
 //! Hosts as the picture takes them: what decides about each, and the bodies of those that changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use drydock_domain::applicability::HostInput;
@@ -32,6 +32,30 @@ impl HostChange {
     pub(crate) fn roots(&self) -> impl Iterator<Item = &str> {
         self.seen.views.iter().map(|view| view.root.as_str())
     }
+}
+
+/// Snapshots that nobody will see any more, each with the one that its hosts see instead: what a promotion does. `changes`
+/// are the hosts to be put in; a snapshot that another host goes on seeing is not in it.
+pub(crate) fn promoted(model: &Model, changes: &[HostChange]) -> Vec<(String, String)> {
+    let mut moves: BTreeMap<&str, &str> = BTreeMap::new();
+    for change in changes {
+        let Some(before) = model.hosts.get(&change.id) else { continue };
+        for (old, new) in before.views.iter().zip(&change.seen.views) {
+            if old.source == new.source && old.root != new.root {
+                moves.entry(&old.root).or_insert(&new.root);
+            }
+        }
+    }
+    if moves.is_empty() {
+        return Vec::new();
+    }
+    let changing: HashSet<InstanceId> = changes.iter().map(|change| change.id).collect();
+    for (_, seen) in model.hosts.iter().filter(|(id, _)| !changing.contains(id)) {
+        for view in &seen.views {
+            moves.remove(view.root.as_str());
+        }
+    }
+    moves.into_iter().map(|(old, new)| (old.to_owned(), new.to_owned())).collect()
 }
 
 /// Bodies that were read, for hosts that share them.

@@ -1,6 +1,6 @@
 //! The fleet in memory: which updates, advisories and vulnerabilities touch which host, as room `applicability` decides it
 //! from what the store and the content hold. [`crate::reconcile`] keeps it up to date; operations read it. Nothing here is
-//! lost with the process.
+//! lost with the process: [`state`] keeps a copy, and without one all of it is read and computed again.
 
 pub(crate) mod catalogue;
 pub(crate) mod feeds;
@@ -10,6 +10,7 @@ pub(crate) mod roots;
 mod severity;
 pub(crate) mod since;
 pub(crate) mod standing;
+pub(crate) mod state;
 pub(crate) mod vulnerabilities;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,12 +22,14 @@ use drydock_domain::applicability::Fleet;
 use drydock_domain::applicability::facts::View;
 use drydock_domain::ids::{EnvironmentId, FeedId, InstanceId};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::Control;
 use crate::error::{Error, Result};
 use catalogue::{Catalogue, Voice};
 use since::Since;
+pub use state::PictureFile;
 use vulnerabilities::Vulnerabilities;
 
 /// What this process holds of the fleet.
@@ -43,11 +46,52 @@ pub(crate) struct FleetPart {
     /// What was last looked at; held while the picture is brought up to date.
     pub(crate) looked_at: tokio::sync::Mutex<LookedAt>,
     wake: Notify,
+    /// Where the picture is kept.
+    pub(crate) file: OnceLock<PictureFile>,
+    /// What was done for it by this process.
+    pub(crate) work: Work,
+}
+
+/// Counts of [`FleetWork`].
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) classes_computed: AtomicU64,
+    pub(crate) hosts_read: AtomicU64,
+    pub(crate) feeds_read: AtomicU64,
+    pub(crate) snapshots_read: AtomicU64,
+    pub(crate) snapshots_compared: AtomicU64,
+}
+
+/// What was done to know which updates and vulnerabilities touch which host, by this process so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FleetWork {
+    /// Results computed: one for all hosts that are alike.
+    pub classes_computed: u64,
+    /// Hosts whose inventory was read.
+    pub hosts_read: u64,
+    /// Feeds of which something was read.
+    pub feeds_read: u64,
+    /// Snapshots that were read whole.
+    pub snapshots_read: u64,
+    /// Snapshots of which only what differs from another was read.
+    pub snapshots_compared: u64,
+}
+
+impl Work {
+    pub(crate) fn add(count: &AtomicU64, n: usize) {
+        count.fetch_add(n as u64, Ordering::Relaxed);
+    }
 }
 
 /// Which changes are in the picture.
 #[derive(Debug, Default)]
 pub(crate) struct LookedAt {
+    /// The kept picture was looked for.
+    pub(crate) begun: bool,
+    /// The picture is another one than the kept one.
+    pub(crate) unsaved: bool,
+    /// When it was last kept.
+    pub(crate) saved_at: Option<Timestamp>,
     /// Of feeds and of sources, counted by this process; `None`: nothing was looked at yet.
     pub(crate) changes: Option<(u64, u64)>,
     /// When everything was last looked at.
@@ -71,12 +115,14 @@ pub(crate) struct Model {
     pub(crate) feeds: BTreeMap<FeedId, FeedSeen>,
     /// Snapshots that hosts look at: by root, where they come from.
     pub(crate) roots: BTreeMap<String, RootSeen>,
+    /// All inputs were looked at: before that a restored picture answers nothing.
+    pub(crate) complete: bool,
     /// See [`Model::severities`]; emptied with every change.
     severities: OnceLock<HashMap<String, Severity>>,
 }
 
 /// A host as it was put in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HostSeen {
     /// Its name.
     pub(crate) name: String,
@@ -89,7 +135,7 @@ pub(crate) struct HostSeen {
 }
 
 /// A feed as it was put in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FeedSeen {
     /// Its name.
     pub(crate) name: String,
@@ -104,7 +150,7 @@ pub(crate) struct FeedSeen {
 }
 
 /// A snapshot that is looked at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RootSeen {
     /// The source it is of.
     pub(crate) source: String,
@@ -164,14 +210,14 @@ impl FleetPart {
         self.wake.notified().await;
     }
 
-    /// The picture, once it is complete.
+    /// The picture, complete or not: for who makes it.
     pub(crate) async fn model(&self) -> RwLockReadGuard<'_, Option<Model>> {
         self.model.read().await
     }
 
-    /// Is there a picture? For threads that may wait.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.model.blocking_read().is_some()
+    /// The picture as it is. For threads that may wait.
+    pub(crate) fn model_to_read(&self) -> RwLockReadGuard<'_, Option<Model>> {
+        self.model.blocking_read()
     }
 
     /// The picture, to be changed. For threads that may wait.
@@ -181,6 +227,26 @@ impl FleetPart {
 }
 
 impl Control {
+    /// Keeps the picture of the fleet in a file, so that the next process goes on from it. One that was given before stays.
+    #[must_use]
+    pub fn with_picture_file(self, file: PictureFile) -> Self {
+        self.fleet().file.get_or_init(|| file);
+        self
+    }
+
+    /// What this process did to know the fleet.
+    pub fn fleet_work(&self) -> FleetWork {
+        let work = &self.fleet().work;
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        FleetWork {
+            classes_computed: of(&work.classes_computed),
+            hosts_read: of(&work.hosts_read),
+            feeds_read: of(&work.feeds_read),
+            snapshots_read: of(&work.snapshots_read),
+            snapshots_compared: of(&work.snapshots_compared),
+        }
+    }
+
     /// Feeds, sources or what hosts see of them changed: the fleet is looked at again.
     pub(crate) fn fleet_moved(&self) {
         self.fleet().changed();
@@ -195,7 +261,7 @@ impl Control {
     /// The picture, for an operation that needs it.
     pub(crate) async fn fleet_model(&self) -> Result<RwLockReadGuard<'_, Model>> {
         let guard = self.fleet().model().await;
-        RwLockReadGuard::try_map(guard, Option::as_ref).map_err(|_| Error::Unavailable {
+        RwLockReadGuard::try_map(guard, |model| model.as_ref().filter(|m| m.complete)).map_err(|_| Error::Unavailable {
             message: "the server has just begun and is still reading advisories and inventories",
             source: None,
         })

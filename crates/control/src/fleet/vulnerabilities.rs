@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use drydock_domain::advisory::{Cvss, Epss, Kev, Severity, Vulnerability};
 use drydock_domain::ids::FeedId;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What one feed says of a CVE besides EPSS, without its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Said {
     severity: Severity,
     /// The score by the newest edition, the worst of that.
     cvss: Option<Cvss>,
@@ -40,6 +41,13 @@ struct Part {
     epss: HashMap<String, BTreeMap<u64, Epss>>,
 }
 
+/// One feed's part as it is kept; of EPSS (number, score, percentile), as there are 300,000 of them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedFeed {
+    said: HashMap<String, BTreeMap<String, Said>>,
+    epss: HashMap<String, Vec<(u64, u32, u32)>>,
+}
+
 /// All feeds.
 #[derive(Debug, Default)]
 pub(crate) struct Vulnerabilities {
@@ -64,6 +72,28 @@ impl Vulnerabilities {
         }
         replace(&mut part.said, bucket, said);
         replace(&mut part.epss, bucket, epss);
+    }
+
+    /// As it is kept.
+    pub(crate) fn save(&self) -> BTreeMap<FeedId, SavedFeed> {
+        let flat = |scores: &BTreeMap<u64, Epss>| {
+            scores.iter().map(|(number, e)| (*number, e.millionths, e.percentile_millionths)).collect()
+        };
+        let part = |part: &Part| SavedFeed {
+            said: part.said.clone(),
+            epss: part.epss.iter().map(|(bucket, scores)| (bucket.clone(), flat(scores))).collect(),
+        };
+        self.feeds.iter().map(|(feed, p)| (*feed, part(p))).collect()
+    }
+
+    /// As it was kept.
+    pub(crate) fn restore(saved: BTreeMap<FeedId, SavedFeed>) -> Self {
+        let score = |(number, millionths, percentile_millionths)| (number, Epss { millionths, percentile_millionths });
+        let part = |saved: SavedFeed| Part {
+            said: saved.said,
+            epss: saved.epss.into_iter().map(|(bucket, list)| (bucket, list.into_iter().map(score).collect())).collect(),
+        };
+        Vulnerabilities { feeds: saved.into_iter().map(|(feed, s)| (feed, part(s))).collect() }
     }
 
     /// A chunk is gone.

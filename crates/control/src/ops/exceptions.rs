@@ -160,8 +160,8 @@ impl Control {
             let scope = scope_of(&record)?;
             let until = record.expires_at.unwrap_or(Timestamp::MAX);
             let expired = !in_force(until, now);
-            let covered = match self.fleet().model().await.as_ref() {
-                Some(model) if !expired => {
+            let covered = match self.fleet_model().await {
+                Ok(model) if !expired => {
                     let open = model.engine.hosts_of_vulnerability(&record.cve);
                     let open: std::collections::HashSet<InstanceId> = open.into_iter().map(|(host, _)| host).collect();
                     hosts.iter().filter(|h| open.contains(&h.instance) && scope.covers(h.facts())).count()

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod alma;
 pub mod sources;
 
 use std::path::Path;
@@ -35,6 +36,9 @@ impl Clock for TestClock {
         Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).expect("in range")
     }
 }
+
+/// Where the picture of the fleet is kept in a world's directory.
+pub const PICTURE: &str = "fleet-picture";
 
 pub struct World {
     pub control: Control,
@@ -147,7 +151,9 @@ async fn open(dir: &Path, clock: &TestClock, pkcs8: &[u8]) -> Control {
     let key = WorkKey::from_pkcs8(pkcs8).expect("a key");
     let content = Content::open(&dir.join("content")).expect("content");
     let keys = RepositoryKeys::load_or_create(&dir.join("repository-keys"), clock.now()).expect("repository keys");
-    Control::new(store, Config::default(), key, Arc::new(clock.clone())).with_content(content, keys)
+    Control::new(store, Config::default(), key, Arc::new(clock.clone()))
+        .with_content(content, keys)
+        .with_picture_file(PictureFile { path: dir.join(PICTURE), build: "test".to_owned() })
 }
 
 pub fn auto_accept() -> ProfileSpec {

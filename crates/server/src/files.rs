@@ -60,6 +60,11 @@ impl DataDir {
         self.0.join("drydock.sqlite")
     }
 
+    /// What the server last knew of the whole fleet: a cache, which it makes again when it is not there.
+    pub fn fleet_picture(&self) -> PathBuf {
+        self.0.join("fleet-picture")
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.0.join("lock")
     }

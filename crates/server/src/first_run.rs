@@ -5,7 +5,7 @@ use drydock_control::content::Content;
 use drydock_control::content::openpgp::RepositoryKeys;
 use drydock_control::records::PageQuery;
 use drydock_control::store::{Location, Store};
-use drydock_control::{Config, Control, Principal, Secret, SystemClock, WorkKey};
+use drydock_control::{Config, Control, PictureFile, Principal, Secret, SystemClock, WorkKey};
 use drydock_domain::access::Role;
 use jiff::Timestamp;
 
@@ -90,9 +90,20 @@ pub async fn open(settings: &Settings) -> Result<Opened, OpenError> {
     let identity = ensure_server_cert(&dir, &ca, &certificate_names(settings), now)?;
     let control = open_control(settings, work_key).await?;
     let (content, repository_keys) = open_content(settings, &dir, now)?;
-    let control = control.with_content(content, repository_keys);
+    let picture = PictureFile { path: dir.fleet_picture(), build: build() };
+    let control = control.with_content(content, repository_keys).with_picture_file(picture);
     let admin_token = first_token(&control).await.map_err(OpenError::Token)?;
     Ok(Opened { lock, ca, identity, control, admin_token })
+}
+
+/// Which program this is: another one may decide otherwise, and then takes up nothing that this one kept.
+fn build() -> String {
+    let file = std::env::current_exe().and_then(std::fs::metadata);
+    let file = file.and_then(|file| Ok((file.len(), file.modified()?)));
+    match file {
+        Ok((bytes, modified)) => format!("{} {bytes} {modified:?}", crate::VERSION),
+        Err(_) => crate::VERSION.to_owned(),
+    }
 }
 
 /// The operations over the data directory's database, without the port: for local commands.

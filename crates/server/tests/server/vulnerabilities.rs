@@ -91,6 +91,14 @@ async fn a_vulnerability_is_accepted_on_a_host_and_taken_back() {
         let refused = admin.post("/vulnerability-exceptions", wrong).await;
         assert_eq!(refused.status, 400, "{field}: {refused:?}");
     }
+    let path = format!("/vulnerability-exceptions/{id}");
+    let edited = answer(admin.request("PATCH", &path).json(&json!({"owner": "pat", "reason": "longer"}))).await;
+    assert_eq!((edited.status, &edited.body["owner"], &edited.body["reason"]), (200, &json!("pat"), &json!("longer")));
+    assert_eq!(admin.get(&path).await.body["owner"], "pat");
+    for wrong in [json!({}), json!({"until": "2020-01-01T00:00:00Z"}), json!({"cve": "CVE-2026-9"})] {
+        let refused = answer(admin.request("PATCH", &path).json(&wrong)).await;
+        assert_eq!(refused.status, 400, "{wrong}: {refused:?}");
+    }
     assert_eq!(answer(admin.request("DELETE", &format!("/vulnerability-exceptions/{id}"))).await.status, 204);
     assert_eq!(admin.get("/vulnerabilities").await.body["items"][0]["hosts"], 2, "at once");
     assert_eq!(admin.get(&format!("/vulnerability-exceptions/{id}")).await.status, 404);

@@ -20,6 +20,7 @@ pub mod inventory;
 pub mod inventory_history;
 pub mod limits;
 pub mod patch;
+pub mod policy;
 pub mod query;
 pub mod rollout;
 pub mod schedule;

@@ -33,7 +33,10 @@ pub use instance::{
 };
 pub use module::ModuleList;
 pub use package::{InstalledPackage, PackageChanges, PackageHolding};
-pub use patch::{CancelPatchJob, InstanceDetailsSummary, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob};
+pub use patch::{
+    ApprovePatchJob, CancelPatchJob, HaltPatchJob, InstanceDetailsSummary, PatchJob, PatchRollout, PatchTask, PatchTaskDetail,
+    PatchZone, RerunPatchJob, ResumePatchJob,
+};
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,
     SnapshotDetail, SnapshotDiff, SnapshotRef, Source, UnitPage,

@@ -6,6 +6,7 @@ use drydock_domain::patch::job::{JobState, StateCounts};
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::rollout::{Control, PlannedZone, Rollout, RolloutPlan, WaveStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -47,8 +48,53 @@ pub struct PatchJob {
     /// The ended job that it is a rerun of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<JobId>,
+    /// The job that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_of: Option<JobId>,
+    /// How its rollout stands; not in lists, and not before its hosts are looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<PatchRollout>,
     /// Changes with every edit.
     pub etag: String,
+}
+
+/// How the rollout of a patch job stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PatchRollout {
+    /// The newest plan.
+    pub plan: RolloutPlan,
+    /// Its waves, in order.
+    pub waves: Vec<WaveStatus>,
+    /// Its zones.
+    pub zones: Vec<PatchZone>,
+    /// Pauses, halts, approvals, answers of gates.
+    pub control: Control,
+    /// Why the job halted, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted_because: Option<String>,
+    /// Jobs that take this one back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undone_by: Vec<JobId>,
+}
+
+/// A zone of a patch job, and its disruption budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PatchZone {
+    /// The zone as planned.
+    #[serde(flatten)]
+    pub zone: PlannedZone,
+    /// Places of the budget that are taken: at work, failed, and by other jobs.
+    pub in_use: u32,
+    /// The job's hosts at work.
+    pub running: u32,
+    /// The job's hosts that failed and keep their place.
+    pub failed: u32,
+    /// Hosts that other jobs are at work on.
+    pub others: u32,
 }
 
 /// One host's part of a patch job, as lists show it.
@@ -68,6 +114,12 @@ pub struct PatchTask {
     pub instance: InstanceId,
     /// The host's name.
     pub instance_name: String,
+    /// Its wave: place in the newest plan, from 0.
+    #[serde(default)]
+    pub wave: u16,
+    /// The host's zone when the job looked it up; empty = none.
+    #[serde(default)]
+    pub zone: String,
     /// PENDING … SUCCEEDED.
     pub state: TaskState,
     /// Why it is held; only when PENDING.
@@ -116,4 +168,33 @@ pub struct CancelPatchJob {
 pub struct RerunPatchJob {
     /// `true`: on every host of the job. `false`: on those where it did not succeed.
     pub all_hosts: bool,
+}
+
+/// How to go on after a pause or a halt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ResumePatchJob {
+    /// Another rollout for the hosts that have not begun; absent = as before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+}
+
+/// Why a job is halted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HaltPatchJob {
+    /// For people.
+    pub reason: String,
+}
+
+/// What is approved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApprovePatchJob {
+    /// What follows this wave; absent = the job's start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wave: Option<String>,
 }

@@ -74,6 +74,8 @@ pub fn instance(n: u128, name: &str) -> Instance {
 
 pub fn task(n: u128, host: &str, state: TaskState) -> PatchTask {
     PatchTask {
+        wave: 0,
+        zone: String::new(),
         id: TaskId(uuid(100 + n)),
         job: JobId(uuid(1)),
         job_display_name: "Thursday night".into(),
@@ -99,6 +101,8 @@ pub fn job(state: JobState, tasks: &[PatchTask]) -> PatchJob {
         *counts.entry(task.state).or_insert(0) += 1;
     }
     PatchJob {
+        undo_of: None,
+        rollout: None,
         id: JobId(uuid(1)),
         spec: PatchJobSpec {
             display_name: "Thursday night".into(),

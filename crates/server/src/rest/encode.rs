@@ -4,7 +4,9 @@ use drydock_api::rest;
 use drydock_control::records::{
     AccessTokenRecord, AuditRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
 };
-use drydock_control::{InstanceView, JobView, NamedHost, PackagesView, RulesView, TaskDetail, UpdatesView};
+use drydock_control::{
+    InstanceView, JobView, NamedHost, PackagesView, RolloutView, RulesView, TaskDetail, UpdatesView, ZoneView,
+};
 use drydock_domain::patch::job::JobOrigin;
 
 /// A page, row by row.
@@ -120,11 +122,13 @@ pub fn access_token(r: AccessTokenRecord) -> rest::AccessToken {
 pub fn job(view: JobView) -> rest::PatchJob {
     let etag = view.etag();
     let r = view.record;
-    let (patch_deployment, rerun_of) = match r.origin {
-        JobOrigin::Asked => (None, None),
-        JobOrigin::Deployment { name, .. } => (Some(name), None),
-        JobOrigin::Rerun { job, .. } => (None, Some(job)),
-    };
+    let (mut patch_deployment, mut rerun_of, mut undo_of) = (None, None, None);
+    match r.origin {
+        JobOrigin::Asked => {}
+        JobOrigin::Deployment { name, .. } => patch_deployment = Some(name),
+        JobOrigin::Rerun { job, .. } => rerun_of = Some(job),
+        JobOrigin::Undo { job, .. } => undo_of = Some(job),
+    }
     rest::PatchJob {
         id: r.id,
         spec: r.spec,
@@ -139,7 +143,27 @@ pub fn job(view: JobView) -> rest::PatchJob {
         error_message: r.error_message,
         patch_deployment,
         rerun_of,
+        undo_of,
+        rollout: view.rollout.map(rollout),
         etag,
+    }
+}
+
+fn rollout(view: RolloutView) -> rest::PatchRollout {
+    let zone = |z: ZoneView| rest::PatchZone {
+        in_use: z.running.saturating_add(z.failed).saturating_add(z.others),
+        zone: z.zone,
+        running: z.running,
+        failed: z.failed,
+        others: z.others,
+    };
+    rest::PatchRollout {
+        plan: view.plan,
+        waves: view.waves,
+        zones: view.zones.into_iter().map(zone).collect(),
+        halted_because: view.control.halted.as_ref().map(|h| h.cause.describe()),
+        control: view.control,
+        undone_by: view.undone_by,
     }
 }
 
@@ -152,6 +176,8 @@ pub fn task(r: TaskRecord) -> rest::PatchTask {
         dry_run: r.dry_run,
         instance: r.instance,
         instance_name: r.instance_name,
+        wave: r.wave,
+        zone: r.zone,
         state: r.state,
         waiting_on: r.waiting_on,
         message: r.message,

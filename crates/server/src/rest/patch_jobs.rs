@@ -3,18 +3,22 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{ApiError, CancelPatchJob, Page, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob};
+use drydock_api::rest::{
+    ApiError, ApprovePatchJob, CancelPatchJob, HaltPatchJob, Page, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob,
+    ResumePatchJob,
+};
 use drydock_control::JobView;
 use drydock_control::records::{JobQuery, TaskQuery};
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::rollout::RolloutPlan;
 use http::{HeaderMap, StatusCode};
 
 use super::error::{Failure, Result};
 use super::extract::{Caller, Params, StrictJson, idempotency_key, parse_json, read_body};
-use super::{encode, split_verb, with_etag};
+use super::{encode, no_body, split_verb, with_etag};
 use crate::state::AppState;
 
 fn answer(status: StatusCode, view: JobView) -> Response {
@@ -78,7 +82,7 @@ pub async fn get(State(state): State<AppState>, Path(id): Path<String>, caller: 
     Ok(answer(StatusCode::OK, state.control.get_patch_job(&caller.ctx, id.parse::<JobId>()?).await?))
 }
 
-/// `:cancel` and `:rerun`.
+/// `:cancel`, `:rerun` and what steers a rollout.
 pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
@@ -89,22 +93,41 @@ pub async fn verb(
 ) -> Result<Response> {
     params.finish()?;
     let (id, verb) = split_verb(&target)?;
-    match verb {
-        "cancel" => {
-            let id = id.parse::<JobId>()?;
-            let body = read_body(request).await?;
-            let ask: CancelPatchJob = if body.is_empty() { CancelPatchJob::default() } else { parse_json(&body)? };
-            Ok(answer(StatusCode::OK, state.control.cancel_patch_job(&caller.ctx, id, ask.kill).await?))
-        }
-        "rerun" => {
-            let id = id.parse::<JobId>()?;
-            let key = idempotency_key(&headers)?;
-            let body = read_body(request).await?;
-            let ask: RerunPatchJob = if body.is_empty() { RerunPatchJob::default() } else { parse_json(&body)? };
-            Ok(created(state.control.rerun_patch_job(&caller.ctx, id, ask.all_hosts, key.as_deref()).await?))
-        }
-        _ => Err(Failure::not_found(format!("patch jobs have no {verb:?}; there are :cancel and :rerun"))),
+    let control = &state.control;
+    let ctx = &caller.ctx;
+    if !VERBS.contains(&verb) {
+        let known = VERBS.join(", :");
+        return Err(Failure::not_found(format!("patch jobs have no {verb:?}; there are :{known}")));
     }
+    let id = id.parse::<JobId>()?;
+    let body = read_body(request).await?;
+    let view = match verb {
+        "cancel" => control.cancel_patch_job(ctx, id, or_default::<CancelPatchJob>(&body)?.kill).await?,
+        "rerun" => {
+            let key = idempotency_key(&headers)?;
+            let ask: RerunPatchJob = or_default(&body)?;
+            return Ok(created(control.rerun_patch_job(ctx, id, ask.all_hosts, key.as_deref()).await?));
+        }
+        "pause" => {
+            no_body(&body)?;
+            control.pause_patch_job(ctx, id).await?
+        }
+        "resume" => control.resume_patch_job(ctx, id, or_default::<ResumePatchJob>(&body)?.rollout).await?,
+        "halt" => control.halt_patch_job(ctx, id, &or_default::<HaltPatchJob>(&body)?.reason).await?,
+        "abort" => {
+            no_body(&body)?;
+            control.abort_patch_job(ctx, id).await?
+        }
+        _ => control.approve_patch_job(ctx, id, or_default::<ApprovePatchJob>(&body)?.wave.as_deref()).await?,
+    };
+    Ok(answer(StatusCode::OK, view))
+}
+
+/// What may be done to a patch job.
+const VERBS: [&str; 7] = ["cancel", "rerun", "pause", "resume", "halt", "abort", "approve"];
+
+fn or_default<T: serde::de::DeserializeOwned + Default>(body: &[u8]) -> Result<T> {
+    if body.is_empty() { Ok(T::default()) } else { parse_json(body) }
 }
 
 /// Cancels a patch job: hosts stop before their next step, with `kill` at once.
@@ -123,6 +146,53 @@ async fn cancel() {}
     responses((status = 201, body = PatchJob, headers(("ETag" = String))), (status = "default", body = ApiError)))]
 #[allow(dead_code)]
 async fn rerun() {}
+
+/// Pauses a patch job: hosts at work go on, no other is let go.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:pause", tag = "patch", operation_id = "pausePatchJob",
+    params(("id" = JobId, Path)), responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn pause() {}
+
+/// Ends a pause or a halt; failures up to now count no more. With `rollout`, hosts that have not begun are laid out anew.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:resume", tag = "patch", operation_id = "resumePatchJob",
+    params(("id" = JobId, Path)), request_body = Option<ResumePatchJob>,
+    responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn resume() {}
+
+/// Halts a patch job as a failed wave would, until somebody resumes or aborts it.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:halt", tag = "patch", operation_id = "haltPatchJob",
+    params(("id" = JobId, Path)), request_body = Option<HaltPatchJob>,
+    responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn halt() {}
+
+/// Ends a patch job: hosts that have not begun are out, the others finish their step.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:abort", tag = "patch", operation_id = "abortPatchJob",
+    params(("id" = JobId, Path)), responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn abort() {}
+
+/// Approves the start of a patch job (by another person than the one who asked for it), or what follows a wave.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:approve", tag = "patch", operation_id = "approvePatchJob",
+    params(("id" = JobId, Path)), request_body = Option<ApprovePatchJob>,
+    responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn approve() {}
+
+/// Every rollout plan that a patch job had, oldest first.
+#[utoipa::path(get, path = "/api/v1/patch-jobs/{id}/plans", tag = "patch", operation_id = "listPatchJobPlans",
+    params(("id" = JobId, Path)),
+    responses((status = 200, body = Vec<RolloutPlan>), (status = "default", body = ApiError)))]
+pub async fn plans(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<Vec<RolloutPlan>>> {
+    params.finish()?;
+    Ok(Json(state.control.patch_job_plans(&caller.ctx, id.parse::<JobId>()?).await?))
+}
 
 /// Tasks of a patch job, by instance name.
 #[utoipa::path(get, path = "/api/v1/patch-jobs/{id}/tasks", tag = "patch", operation_id = "listPatchTasks",

@@ -24,6 +24,7 @@ use crate::platform;
 use crate::socket::{self, Status};
 use crate::sources;
 use crate::task::control::Control;
+use crate::task::slots::Slots;
 use crate::task::worker::{TaskWorker, start as start_tasks};
 
 /// How often systemd is told what we are doing when it does not want a watchdog.
@@ -58,12 +59,14 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
     let patching = Arc::new(AtomicBool::new(false));
     let asks = start_inventory(&config, &board, &patching)?;
     let control = Control::default();
+    let slots = Slots::default();
     let reports = Arc::new(Notify::new());
     let sources = start_sources(&paths, &config, &patching, &reports, &asks, &status)?;
     let tasks = TaskWorker {
         paths: paths.clone(),
         ledger: Arc::clone(&ledger),
         control: control.clone(),
+        slots: slots.clone(),
         reports: Arc::clone(&reports),
         patching,
         inventory: asks,
@@ -77,6 +80,7 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
         control,
         reports,
         sources,
+        slots,
         orders,
         read_only: config.read_only,
         status: Arc::clone(&status),

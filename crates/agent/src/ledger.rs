@@ -52,6 +52,12 @@ pub struct Entry {
     /// Broken repositories seen when this round read them; the round's first plan tells them.
     #[serde(default)]
     pub refresh_findings: Vec<Finding>,
+    /// A plan's transaction was begun, in any round.
+    #[serde(default)]
+    pub applied: bool,
+    /// Units that were failed before the task changed anything, where a health check needs to know.
+    #[serde(default)]
+    pub failed_units: Option<Vec<String>>,
     /// The tool itself suggested a reboot since the last one.
     #[serde(default)]
     pub reboot_suggested: bool,
@@ -223,10 +229,11 @@ impl Ledger {
         self.entries.get(&task)
     }
 
-    /// The unfinished task with the lowest order number.
-    pub fn next_unfinished(&self) -> Option<TaskId> {
-        let open = self.entries.values().filter(|e| !e.state.is_finished());
-        open.min_by_key(|e| e.order.number).map(Entry::id)
+    /// The unfinished tasks, lowest order number first.
+    pub fn unfinished(&self) -> Vec<TaskId> {
+        let mut open: Vec<&Entry> = self.entries.values().filter(|e| !e.state.is_finished()).collect();
+        open.sort_unstable_by_key(|e| e.order.number);
+        open.into_iter().map(Entry::id).collect()
     }
 
     /// Takes a new order: entry and number are on the disk when this returns.

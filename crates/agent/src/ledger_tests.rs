@@ -30,7 +30,7 @@ fn what_was_saved_is_there_after_a_restart_and_the_number_stays_for_ever() {
     ledger.save(moved.clone()).expect("saved");
     let mut again = open(&dir);
     assert_eq!(again.get(moved.id()), Some(&moved));
-    assert_eq!(again.next_unfinished(), Some(moved.id()));
+    assert_eq!(again.unfinished(), [moved.id()]);
     again.forget(moved.id()).expect("forgotten");
     let empty = open(&dir);
     assert_eq!((empty.entries().count(), empty.number()), (0, 7));

@@ -78,7 +78,7 @@ fn is_standard(paths: &Paths) -> bool {
 }
 
 fn task_under_way(paths: &Paths) -> bool {
-    paths.ledger().is_dir() && Ledger::open(&paths.ledger()).is_ok_and(|l| l.next_unfinished().is_some())
+    paths.ledger().is_dir() && Ledger::open(&paths.ledger()).is_ok_and(|l| !l.unfinished().is_empty())
 }
 
 /// Tells the server; `Some` = it does not accept this instance any more, in its words.

@@ -187,7 +187,8 @@ fn encode<T: Serialize>(value: &T) -> anyhow::Result<Vec<u8>> {
     Ok(serde_json::to_vec(value)?)
 }
 
-fn failed_units(text: &str) -> Vec<String> {
+/// The units in what `systemctl list-units` prints without legend; sorted.
+pub(crate) fn failed_units(text: &str) -> Vec<String> {
     let mut units: Vec<String> = text
         .lines()
         .filter_map(|l| l.trim_start_matches(['●', '*', ' ']).split_ascii_whitespace().next())

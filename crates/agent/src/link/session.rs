@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use drydock_api::agent::v1::agent_link_client::AgentLinkClient;
 use drydock_api::agent::v1::{
-    AttachRequest, HeldTask, Hint, PullWorkRequest, RefuseOrderRequest, RenewRequest, ReportInventoryRequest, ReportTaskRequest,
-    SignedOrder,
+    AcquireRebootSlotRequest, AttachRequest, HeldTask, Hint, PullWorkRequest, RefuseOrderRequest, RenewRequest,
+    ReportInventoryRequest, ReportTaskRequest, SignedOrder,
 };
 use drydock_domain::ids::TaskId;
 use drydock_domain::inventory::SectionKind;
@@ -33,7 +33,9 @@ use crate::platform;
 use crate::socket::Status;
 use crate::sources::pull::Pull;
 use crate::task::control::Control;
+use crate::task::machine::State;
 use crate::task::order::{self, NotTaken, Taker};
+use crate::task::slots::Slots;
 
 /// Orders are looked for this often without a hint: the net under lost hints.
 const PULL_INTERVAL: Duration = Duration::from_secs(60);
@@ -52,6 +54,9 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// The server refuses our certificate: asked again at this pace, because a person may undo it.
 const REFUSED_PAUSE: Duration = Duration::from_secs(300);
 
+/// A slot is asked for again after this when the server cannot answer, seconds.
+const SLOT_RETRY_SECS: u32 = 60;
+
 type Client = AgentLinkClient<Channel>;
 
 /// What the session shares with the rest of the agent.
@@ -69,7 +74,9 @@ pub struct Shared {
     pub reports: Arc<Notify>,
     /// Wakes the thread that keeps the host's sources.
     pub sources: std::sync::mpsc::Sender<crate::sources::worker::Ask>,
-    /// Wakes the task worker: an order was taken.
+    /// Reboot slots that tasks wait for.
+    pub slots: Slots,
+    /// Wakes the task worker: an order was taken, a wish was heard, a slot was given.
     pub orders: std::sync::mpsc::Sender<()>,
     /// Only dry runs are taken.
     pub read_only: bool,
@@ -216,6 +223,17 @@ fn judged(call: &'static str, status: &tonic::Status) -> Ended {
     }
 }
 
+/// The server understood the question and says no.
+fn is_answer(status: &tonic::Status) -> bool {
+    use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound, Unimplemented};
+    matches!(status.code(), FailedPrecondition | InvalidArgument | NotFound | Unimplemented)
+}
+
+/// When the next reboot slot is to be asked for; far away when nobody waits.
+fn slot_due(slots: &Slots) -> Instant {
+    slots.next_due().map_or_else(|| Instant::now() + PULL_INTERVAL, Instant::from_std)
+}
+
 struct Session {
     shared: Shared,
     client: Client,
@@ -243,7 +261,7 @@ impl Session {
                     Ok(Some(hint)) => {
                         allowed = silence(hint.heartbeat_secs);
                         heard_by = Instant::now() + allowed;
-                        if hint.look { self.look().await } else { Ok(()) }
+                        if hint.look { self.hinted().await } else { Ok(()) }
                     }
                     Ok(None) => Err(Ended::Closed),
                     Err(status) => Err(judged("the session", &status)),
@@ -258,6 +276,8 @@ impl Session {
                     pull_at = Instant::now() + PULL_INTERVAL;
                     match self.flush().await { Ok(()) => self.look().await, e => e }
                 }
+                () = shared.slots.changed() => self.slots().await,
+                () = sleep_until(slot_due(&shared.slots)) => self.slots().await,
                 () = sleep_until(renew_at) => match self.renew().await {
                     Ok(()) => Err(Ended::Renewed),
                     Err(why) => {
@@ -277,7 +297,38 @@ impl Session {
     async fn catch_up(&mut self) -> Result<(), Ended> {
         self.flush().await?;
         self.inventory().await?;
-        self.look().await
+        self.look().await?;
+        self.slots().await
+    }
+
+    /// What the server hints at may be work, sources or a slot that is free now.
+    async fn hinted(&mut self) -> Result<(), Ended> {
+        self.look().await?;
+        self.shared.slots.hurry(std::time::Instant::now());
+        self.slots().await
+    }
+
+    /// Asks for the reboot slots that tasks wait for.
+    async fn slots(&mut self) -> Result<(), Ended> {
+        for task in self.shared.slots.due(std::time::Instant::now()) {
+            let request = AcquireRebootSlotRequest { task_id: task.to_string() };
+            let (granted, message, retry) = match self.client.acquire_reboot_slot(timed(request)).await {
+                Ok(answer) => {
+                    let answer = answer.into_inner();
+                    (answer.granted, answer.message, answer.retry_after_secs)
+                }
+                // An older server, or one that does not know the task: nothing is granted.
+                Err(status) if is_answer(&status) => {
+                    let why = told(&status);
+                    (false, format!("waits for a reboot slot; the server gives none: {why}"), SLOT_RETRY_SECS)
+                }
+                Err(status) => return Err(judged("asking for a reboot slot", &status)),
+            };
+            self.shared.slots.answered(task, granted, &message, retry, std::time::Instant::now());
+            // The worker is gone only when the agent ends.
+            let _ = self.shared.orders.send(());
+        }
+        Ok(())
     }
 
     /// What a hint asks for.
@@ -386,10 +437,16 @@ impl Session {
             return;
         }
         match directive {
-            "STOP" => self.shared.control.tell(task, Directive::Stop),
-            "KILL" => self.shared.control.tell(task, Directive::Kill),
+            "STOP" => self.wish(task, Directive::Stop),
+            "KILL" => self.wish(task, Directive::Kill),
             _ => {}
         }
+    }
+
+    fn wish(&self, task: TaskId, directive: Directive) {
+        self.shared.control.tell(task, directive);
+        // A task that waits hears it, too.
+        let _ = self.shared.orders.send(());
     }
 
     /// Takes orders and hears what the held tasks are to do.
@@ -415,11 +472,14 @@ impl Session {
     /// half a transaction helps nobody.
     fn forget(&self, task: TaskId) {
         let mut ledger = lock(&self.shared.ledger);
-        if ledger.get(task).is_some_and(|e| e.state.is_finished()) {
+        let state = ledger.get(task).map(|e| e.state.clone());
+        if state.as_ref().is_some_and(State::is_finished) {
             tracing::warn!("task {task}: the server does not know it; its report is dropped");
             if let Err(e) = ledger.forget(task) {
                 tracing::warn!("{e}");
             }
+        } else if matches!(state, Some(State::Wait { .. })) {
+            self.wish(task, Directive::Stop);
         }
     }
 

@@ -5,15 +5,19 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use drydock_domain::ids::TaskId;
-use drydock_domain::inventory::{Finding, PackageSet};
-use drydock_domain::patch::report::{Output, Plan, StepKind, StepOutcome};
+use drydock_domain::inventory::PackageSet;
+use drydock_domain::patch::report::{Output, StepKind, StepOutcome};
 use drydock_domain::patch::spec::{ExecStep, ExecStepConfig};
+use drydock_domain::patch::undo::UndoOrder;
 use drydock_domain::work::Directive;
 
 use super::control::Control;
+use super::frozen::told;
 use super::host::{Host, ScriptEnd, Trouble};
 use super::machine::{self, AfterRepair, Ending, Event, Rules, State, StopReason, step};
 use super::report::{self, StepEnd};
+use super::slots::Slots;
+use super::wait::Looked;
 use crate::ledger::{Entry, Ledger, LedgerError};
 use crate::link::session::lock;
 
@@ -42,31 +46,47 @@ pub struct Executor<'a, H: Host> {
     pub ledger: &'a Mutex<Ledger>,
     /// The server's wishes.
     pub control: &'a Control,
+    /// Reboot slots.
+    pub slots: &'a Slots,
     /// Wakes the link.
     pub told: &'a dyn Fn(),
     /// Waiting times.
     pub limits: Limits,
 }
 
+/// How far a task came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// To its end.
+    Finished,
+    /// It waits.
+    Waits {
+        /// To be run again after this, or when something was heard.
+        again: Duration,
+        /// Something was done before it began to wait.
+        acted: bool,
+    },
+}
+
 /// What a step brought, beside its event.
-struct Acted {
-    event: Event,
-    outcome: StepOutcome,
-    end: StepEnd,
+pub(super) struct Acted {
+    pub(super) event: Event,
+    pub(super) outcome: StepOutcome,
+    pub(super) end: StepEnd,
     /// There was nothing to do: the step is not told.
-    silent: bool,
+    pub(super) silent: bool,
 }
 
 impl Acted {
-    fn done(message: impl Into<String>) -> Self {
+    pub(super) fn done(message: impl Into<String>) -> Self {
         Acted::with(Event::Done, StepOutcome::Succeeded, message)
     }
 
-    fn with(event: Event, outcome: StepOutcome, message: impl Into<String>) -> Self {
+    pub(super) fn with(event: Event, outcome: StepOutcome, message: impl Into<String>) -> Self {
         Acted { event, outcome, end: StepEnd { message: message.into(), ..Default::default() }, silent: false }
     }
 
-    fn trouble(trouble: Trouble) -> Self {
+    pub(super) fn trouble(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Failed(why) => Acted::with(Event::Failed(why.clone()), StepOutcome::Failed, why),
             Trouble::TimedOut(why) => Acted::with(Event::Failed(why.clone()), StepOutcome::TimedOut, why),
@@ -75,7 +95,7 @@ impl Acted {
         }
     }
 
-    fn output(mut self, output: Output, exit_code: Option<i32>) -> Self {
+    pub(super) fn output(mut self, output: Output, exit_code: Option<i32>) -> Self {
         self.end.output = output;
         self.end.exit_code = exit_code;
         self
@@ -83,15 +103,17 @@ impl Acted {
 }
 
 impl<H: Host> Executor<'_, H> {
-    /// Runs `task` to its end.
-    pub fn run(&mut self, task: TaskId) -> Result<(), LedgerError> {
+    /// Runs `task` to its end, or until it has to wait.
+    pub fn run(&mut self, task: TaskId) -> Result<Ran, LedgerError> {
         let Some(mut entry) = lock(self.ledger).get(task).cloned() else { return Err(LedgerError::Unknown(task)) };
         // The state in the ledger may have been begun before this executor existed.
         let mut resumed = entry.state != State::Accepted;
-        if resumed && !entry.state.is_finished() {
+        let waits = matches!(entry.state, State::Wait { .. });
+        if resumed && !waits && !entry.state.is_finished() {
             tracing::info!("task {task}: taken up again at {}", entry.state.label());
         }
         let mut cannot_save = None;
+        let mut did = false;
         while !entry.state.is_finished() {
             let acted = match (&cannot_save, self.stop_reason(&entry)) {
                 // Reading the truth changes nothing, and the report is worth it.
@@ -100,11 +122,21 @@ impl<H: Host> Executor<'_, H> {
                 _ => None,
             };
             let acted = acted.filter(|e| step(entry.state.clone(), e.clone(), rules(&entry)).is_ok());
-            let acted = match acted {
-                Some(event) => Acted { silent: true, ..Acted::with(event, StepOutcome::Succeeded, "") },
-                None => self.act(&mut entry, resumed),
+            let acted = match (acted, entry.state.clone()) {
+                (Some(event), _) => Acted { silent: true, ..Acted::with(event, StepOutcome::Succeeded, "") },
+                (None, State::Wait { before }) => match self.look(&mut entry, &before, resumed) {
+                    Looked::On(acted) => acted,
+                    Looked::Holds { message, again } => {
+                        if entry.report.message != report::cut(message.clone()) {
+                            tracing::info!("task {task}: {message}");
+                            self.tell(&mut entry, message);
+                        }
+                        return Ok(Ran::Waits { again, acted: did });
+                    }
+                },
+                (None, _) => self.act(&mut entry, resumed),
             };
-            resumed = false;
+            (resumed, did) = (false, true);
             self.advance(&mut entry, acted);
             // Not in the match: its guard would still be held in the arms.
             let saved = lock(self.ledger).save(entry.clone());
@@ -122,10 +154,27 @@ impl<H: Host> Executor<'_, H> {
         }
         tracing::info!("task {task}: {} ({})", entry.report.state.as_str(), entry.report.message);
         self.host.clean();
-        Ok(())
+        self.slots.forget(task);
+        Ok(Ran::Finished)
     }
 
-    fn stop_reason(&self, entry: &Entry) -> Option<StopReason> {
+    /// Tells the server how the step goes on.
+    pub(super) fn tell(&mut self, entry: &mut Entry, message: String) {
+        let report = &mut entry.report;
+        report.message = report::cut(message);
+        report.seq += 1;
+        report.at = self.host.now();
+        report::fit(report);
+        let saved = lock(self.ledger).save(entry.clone());
+        if let Err(e) = saved {
+            // The next step's save says so, too, and ends the task.
+            tracing::warn!("task {}: {e}", entry.id());
+            lock(self.ledger).keep_unsaved(entry.clone());
+        }
+        (self.told)();
+    }
+
+    pub(super) fn stop_reason(&self, entry: &Entry) -> Option<StopReason> {
         if self.control.wish(entry.id()) >= Directive::Stop {
             return Some(StopReason::Request);
         }
@@ -160,6 +209,9 @@ impl<H: Host> Executor<'_, H> {
         }
         report.state = entry.state.task_state();
         report.message = report::cut(match &entry.state {
+            State::Finished { state, message } if state.is_success() && !report.differs.is_empty() => {
+                format!("{message}; {}", told(&report.differs))
+            }
             State::Finished { message, .. } => message.clone(),
             other => doing(other).to_owned(),
         });
@@ -172,7 +224,8 @@ impl<H: Host> Executor<'_, H> {
     fn act(&mut self, entry: &mut Entry, resumed: bool) -> Acted {
         let place = place(entry);
         match entry.state.clone() {
-            State::Accepted => Acted { silent: true, ..Acted::with(Event::Begin, StepOutcome::Succeeded, "") },
+            // A wait is looked at in front of this.
+            State::Accepted | State::Wait { .. } => self.accepted(entry),
             State::PreStep => self.script(&place, StepKind::PreStep, entry.order.task.config.pre_step.clone()),
             State::PostStep { .. } => self.script(&place, StepKind::PostStep, entry.order.task.config.post_step.clone()),
             State::Check { .. } => self.check(entry),
@@ -183,8 +236,19 @@ impl<H: Host> Executor<'_, H> {
             State::Download => self.download(entry, &place, resumed),
             State::Apply { .. } => self.apply(entry, &place, resumed),
             State::Verify { ending } => self.verify(entry, &ending),
+            State::Health { .. } => self.health(entry),
             State::Finished { .. } => Acted { silent: true, ..Acted::done("") },
         }
+    }
+
+    fn accepted(&mut self, entry: &mut Entry) -> Acted {
+        // With a window, what was failed before the task is what was failed before it may begin.
+        if entry.order.task.windows.is_none()
+            && let Err(acted) = self.prepare(entry)
+        {
+            return acted;
+        }
+        Acted { silent: true, ..Acted::with(Event::Begin, StepOutcome::Succeeded, "") }
     }
 
     fn script(&mut self, place: &str, kind: StepKind, step: Option<ExecStep>) -> Acted {
@@ -289,35 +353,6 @@ impl<H: Host> Executor<'_, H> {
         }
     }
 
-    fn plan(&mut self, entry: &mut Entry) -> Acted {
-        let config = entry.order.task.config.clone();
-        let mut plans = match self.host.plan(&config) {
-            Ok(plans) => plans,
-            Err(Trouble::Interrupted(why)) => return Acted::trouble(Trouble::Failed(why)),
-            Err(trouble) => return Acted::trouble(trouble),
-        };
-        let changes: usize = plans.iter().map(Plan::changes).sum();
-        let skipped: usize = plans.iter().map(|p| p.skipped.len()).sum();
-        entry.round_from = entry.report.plans.len();
-        entry.failed_packages.clear();
-        if let Some(why) = plans.iter().find_map(Plan::refusal) {
-            return refused(entry, plans, why);
-        }
-        if changes > 0 && !entry.order.task.dry_run && !entry.order.task.config.download_only {
-            let kept = match self.host.installed() {
-                Ok(before) => self.host.keep_before(entry.round_from, &before),
-                Err(trouble) => return Acted::trouble(trouble),
-            };
-            if let Err(why) = kept {
-                return Acted::trouble(Trouble::Failed(format!("the state before patching cannot be kept: {why}")));
-            }
-        }
-        tell_broken(&mut plans, &std::mem::take(&mut entry.refresh_findings));
-        entry.report.plans.extend(plans);
-        let message = format!("planned {}, skipped {}", plural(changes, "change"), plural(skipped, "update"));
-        Acted::with(Event::Planned(changes), StepOutcome::Succeeded, message)
-    }
-
     fn download(&mut self, entry: &mut Entry, place: &str, resumed: bool) -> Acted {
         if resumed && let Err(trouble) = self.host.settle(place) {
             return Acted::trouble(trouble);
@@ -349,6 +384,7 @@ impl<H: Host> Executor<'_, H> {
                 Err(trouble) => return Acted::trouble(trouble),
             }
         }
+        entry.applied = true;
         let plans = entry.report.plans.get(entry.round_from..).unwrap_or_default().to_vec();
         let mut last = Acted::done("nothing to apply");
         for (i, plan) in plans.iter().enumerate().filter(|(_, p)| p.changes() > 0) {
@@ -382,9 +418,13 @@ impl<H: Host> Executor<'_, H> {
         let failed = entry.failed_packages.clone();
         let modules = plans.iter().filter(|p| !p.modules.is_empty()).map(|p| self.host.verify_modules(p));
         let modules: Result<Vec<_>, Trouble> = modules.collect();
-        let both = modules.and_then(|m| Ok((self.host.verify(&plan, &before, &failed)?, m.concat())));
+        let undo = entry.order.task.config.undo.clone();
+        let both = modules.and_then(|m| {
+            let results = self.host.verify(&plan, &before, &failed)?;
+            Ok((results, m.concat(), self.not_as_before(undo.as_ref())?))
+        });
         match both {
-            Ok((results, modules)) => {
+            Ok((results, modules, not_back)) => {
                 let results: Vec<_> = if before.as_slice().is_empty() {
                     results
                         .into_iter()
@@ -393,7 +433,7 @@ impl<H: Host> Executor<'_, H> {
                 } else {
                     results
                 };
-                let found = report::shortfall(&results, &modules);
+                let found = report::shortfall(&results, &modules).or(not_back);
                 let tally = report::tally(&results, &modules);
                 entry.report.packages.extend(results);
                 entry.report.modules.extend(modules);
@@ -411,14 +451,13 @@ impl<H: Host> Executor<'_, H> {
     }
 }
 
-/// The host says no to a part of the plan, so to all of it. A dry run tells what the rest would have done.
-fn refused(entry: &mut Entry, mut plans: Vec<Plan>, why: String) -> Acted {
-    if !entry.order.task.dry_run {
-        plans.iter_mut().for_each(|plan| plan.actions.clear());
+impl<H: Host> Executor<'_, H> {
+    /// What of an undo the package database does not show.
+    fn not_as_before(&mut self, undo: Option<&UndoOrder>) -> Result<Option<String>, Trouble> {
+        let Some(order) = undo else { return Ok(None) };
+        let wrong = order.shortfall(self.host.installed()?.as_slice());
+        Ok((!wrong.is_empty()).then(|| format!("not taken back: {}", wrong.join("; "))))
     }
-    tell_broken(&mut plans, &std::mem::take(&mut entry.refresh_findings));
-    entry.report.plans.extend(plans);
-    Acted::trouble(Trouble::Failed(why))
 }
 
 fn rules(entry: &Entry) -> Rules {
@@ -432,6 +471,10 @@ fn rules(entry: &Entry) -> Rules {
         reboot: task.config.reboot_config,
         reboots: entry.report.reboots,
         rebooted_after: entry.rebooted_after,
+        windows: task.windows.is_some(),
+        reboot_slot: task.reboot_slot,
+        health: task.config.health_checks.is_some(),
+        changed: entry.applied || entry.report.reboots > 0,
     }
 }
 
@@ -443,23 +486,6 @@ fn place(entry: &Entry) -> String {
         State::PreStep | State::PostStep { .. } => name,
         _ => format!("{name}-{}", entry.report.seq),
     }
-}
-
-/// Puts the broken repositories of a refresh into its round's plans. Which package manager found one is not known, so
-/// the first plan tells them, unless a plan already does.
-fn tell_broken(plans: &mut [Plan], findings: &[Finding]) {
-    let new: Vec<Finding> = findings
-        .iter()
-        .filter(|f| !plans.iter().flat_map(|p| &p.findings).any(|known| known.subject == f.subject))
-        .cloned()
-        .collect();
-    if let Some(first) = plans.first_mut() {
-        first.findings.extend(new);
-    }
-}
-
-fn plural(n: usize, one: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 /// A transaction outlived the agent. Whatever its exit code says, the rest of the plan is looked for: that costs
@@ -493,6 +519,8 @@ fn doing(state: &State) -> &'static str {
         State::Apply { .. } => "applying the plan",
         State::Verify { .. } => "verifying",
         State::PostStep { .. } => "running the post-step",
+        State::Health { .. } => "checking the host's health",
+        State::Wait { .. } => "asking whether it may go on",
         State::Finished { .. } => "finished",
     }
 }

@@ -7,6 +7,7 @@ use drydock_domain::inventory::{Finding, PackageSet, RebootReason};
 use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{Output, PackageResult, Plan, StepKind};
 use drydock_domain::patch::spec::{ExecStepConfig, PatchConfig};
+use drydock_domain::rollout::health::HealthCheck;
 use drydock_pkgmgr::{ApplyOutcome, RepairReport};
 use jiff::Timestamp;
 
@@ -41,10 +42,37 @@ pub struct Settled {
     pub output: Output,
 }
 
+/// A health check, made once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// It holds.
+    pub healthy: bool,
+    /// What was found, for people.
+    pub detail: String,
+    /// What its command printed.
+    pub output: Output,
+    /// Its command's exit code.
+    pub exit_code: Option<i32>,
+}
+
+impl Probe {
+    /// It holds.
+    pub fn well(detail: impl Into<String>) -> Self {
+        Probe { healthy: true, detail: detail.into(), ..Probe::default() }
+    }
+
+    /// It does not.
+    pub fn ill(detail: impl Into<String>) -> Self {
+        Probe { detail: detail.into(), ..Probe::default() }
+    }
+}
+
 /// The host.
 pub trait Host {
     /// The clock.
     fn now(&self) -> Timestamp;
+    /// A clock that nobody sets: time since some moment of this process.
+    fn monotonic(&self) -> Duration;
     /// This boot.
     fn boot_id(&self) -> String;
     /// Pauses.
@@ -69,6 +97,10 @@ pub trait Host {
     fn verify(&mut self, plan: &Plan, before: &PackageSet, failed: &[(String, String)]) -> Result<Vec<PackageResult>, Trouble>;
     /// What became of the module changes of `plan`, by reading the host's module states again.
     fn verify_modules(&mut self, plan: &Plan) -> Result<Vec<ModuleResult>, Trouble>;
+    /// Makes a health check that needs no comparison; `place` is its own. It ends within `limit`.
+    fn probe(&mut self, place: &str, check: &HealthCheck, limit: Duration) -> Result<Probe, Trouble>;
+    /// Units of the init system that are failed now, sorted; or why that cannot be told.
+    fn failed_units(&mut self) -> Result<Vec<String>, String>;
     /// Why the host asks for a reboot.
     fn reboot_reasons(&mut self) -> Vec<RebootReason>;
     /// Asks the host to go down and come up again.

@@ -1,13 +1,16 @@
 //! One patch task on this host as a machine: states carry their data, [`step`] is pure, the last arm refuses.
 //!
 //! ```text
-//! ACCEPTED ─> PRE_STEP ─> CHECK(before) ─> REPAIR ─> REFRESH ─> PLAN ─> APPLY ─> VERIFY ─> CHECK(after) ─> POST_STEP ─> FINISHED
+//! ACCEPTED ─> PRE_STEP ─> CHECK(before) ─> REPAIR ─> REFRESH ─> PLAN ─> APPLY ─> VERIFY ─> CHECK(after) ─> POST_STEP ─> HEALTH ─> FINISHED
 //!                           │   ▲                      ▲  │                │ ▲               │
 //!                           ▼   │                      │  └─dry run─> FIN. ▼ │ (interrupted) ▼
 //!                          REBOOT(before)              │                  REPAIR          REBOOT(after)
 //!                                                      └────────────────────────────────────┘
 //! ```
-//! A task that only downloads goes ACCEPTED ─> REFRESH ─> PLAN ─> DOWNLOAD ─> FINISHED. Absent: clocks, processes, the ledger. The executor saves the state it gets from here before it acts on it.
+//! A task that only downloads goes ACCEPTED ─> REFRESH ─> PLAN ─> DOWNLOAD ─> FINISHED. A task with a maintenance window
+//! WAITs in front of PRE_STEP (or CHECK), APPLY and REBOOT, one with reboot slots in front of REBOOT; after a wait in front
+//! of APPLY it plans anew. Absent: clocks, processes, the ledger. The executor saves the state it gets from here before it
+//! acts on it.
 
 use drydock_domain::limits::REBOOTS_MAX;
 use drydock_domain::patch::report::StepKind;
@@ -61,12 +64,34 @@ pub enum Ending {
     Killed,
 }
 
+/// What waits for the host's maintenance window, or for a reboot slot, before it is begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Held {
+    /// The first step that changes the host.
+    Begin,
+    /// Installing the newest plans for the first time. A transaction that was begun is brought to its end.
+    Apply,
+    /// Going down.
+    Reboot {
+        /// Before or after patching.
+        phase: Phase,
+        /// The boot that is to end.
+        boot: String,
+    },
+}
+
 /// Where the task stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "name")]
 pub enum State {
     /// In the ledger, nothing begun.
     Accepted,
+    /// Nothing runs; the task may begin something later.
+    Wait {
+        /// What.
+        before: Held,
+    },
     /// The operator's first script.
     PreStep,
     /// Does the host ask for a reboot?
@@ -107,6 +132,11 @@ pub enum State {
         /// The host asks for a reboot that it will not get.
         reboot_wanted: bool,
     },
+    /// The job's health checks.
+    Health {
+        /// The host asks for a reboot that it will not get.
+        reboot_wanted: bool,
+    },
     /// Over.
     Finished {
         /// SUCCEEDED, FAILED …
@@ -142,6 +172,11 @@ pub enum Event {
     },
     /// The host is up again.
     Booted,
+    /// What waited may be begun.
+    Admitted {
+        /// Time has passed since the wait began.
+        waited: bool,
+    },
     /// Asked to stop before the next step, and by what.
     Stop(StopReason),
     /// The ledger cannot be written.
@@ -155,6 +190,8 @@ pub enum StopReason {
     Request,
     /// The job's duration ended.
     Deadline,
+    /// The host's maintenance window does not open again.
+    WindowOver,
 }
 
 /// What of the order and of the past decides.
@@ -174,6 +211,14 @@ pub struct Rules {
     pub reboots: u32,
     /// One of them was after patching.
     pub rebooted_after: bool,
+    /// The host may be changed in its maintenance window only.
+    pub windows: bool,
+    /// A reboot needs a slot.
+    pub reboot_slot: bool,
+    /// There are health checks.
+    pub health: bool,
+    /// Something was applied, or the host was rebooted.
+    pub changed: bool,
 }
 
 /// An event the state does not know: a fault of the executor.
@@ -190,7 +235,7 @@ impl State {
     /// The step that runs in this state, if one does.
     pub fn step_kind(&self) -> Option<StepKind> {
         match self {
-            State::Accepted | State::Check { .. } | State::Finished { .. } => None,
+            State::Accepted | State::Wait { .. } | State::Check { .. } | State::Finished { .. } => None,
             State::PreStep => Some(StepKind::PreStep),
             State::Reboot { .. } => Some(StepKind::Reboot),
             State::Repair { .. } => Some(StepKind::Repair),
@@ -200,6 +245,7 @@ impl State {
             State::Apply { .. } => Some(StepKind::Apply),
             State::Verify { .. } => Some(StepKind::Verify),
             State::PostStep { .. } => Some(StepKind::PostStep),
+            State::Health { .. } => Some(StepKind::Health),
         }
     }
 
@@ -207,6 +253,9 @@ impl State {
     pub fn label(&self) -> &'static str {
         match self {
             State::Accepted => "ACCEPTED",
+            State::Wait { before: Held::Begin } => "WAIT",
+            State::Wait { before: Held::Apply } => "WAIT_APPLY",
+            State::Wait { before: Held::Reboot { .. } } => "WAIT_REBOOT",
             State::PreStep => "PRE_STEP",
             State::Check { .. } => "REBOOT_CHECK",
             State::Reboot { .. } => "REBOOT",
@@ -217,6 +266,7 @@ impl State {
             State::Apply { .. } => "APPLY",
             State::Verify { .. } => "VERIFY",
             State::PostStep { .. } => "POST_STEP",
+            State::Health { .. } => "HEALTH",
             State::Finished { .. } => "FINISHED",
         }
     }
@@ -229,10 +279,12 @@ impl State {
             State::Apply { .. }
             | State::Verify { .. }
             | State::Repair { then: AfterRepair::Apply { .. } | AfterRepair::Verify { .. } } => TaskState::ApplyingPatches,
-            State::PostStep { .. } => TaskState::RunningPostPatchStep,
+            State::PostStep { .. } | State::Health { .. } => TaskState::RunningPostPatchStep,
             State::Download => TaskState::DownloadingPatches,
             State::Finished { state, .. } => *state,
-            State::Accepted | State::Check { .. } | State::Repair { .. } | State::Refresh | State::Plan => TaskState::Started,
+            State::Accepted | State::Wait { .. } | State::Check { .. } | State::Repair { .. } | State::Refresh | State::Plan => {
+                TaskState::Started
+            }
         }
     }
 
@@ -268,8 +320,12 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         (s, E::Stop(reason)) if s.may_stop() => stopped(&s, reason),
         (s, E::CannotSave(why)) if !s.is_finished() => cannot_save(&s, &why),
         (S::Accepted, E::Begin) if rules.dry_run || rules.download_only => S::Refresh,
-        (S::Accepted, E::Begin) if rules.pre_step => S::PreStep,
-        (S::Accepted, E::Begin) | (S::PreStep, E::Done) => S::Check { phase: Phase::Before },
+        (S::Accepted, E::Begin) => held(Held::Begin, rules),
+        (S::Accepted | S::Wait { before: Held::Begin }, E::Failed(why)) => failed(format!("{why}; nothing was patched")),
+        // What was planned before the wait may not be there any more.
+        (S::Wait { before: Held::Apply }, E::Admitted { waited: true }) => S::Refresh,
+        (S::Wait { before }, E::Admitted { .. }) => begun(before, rules),
+        (S::PreStep, E::Done) => S::Check { phase: Phase::Before },
         (S::PreStep, E::Failed(why)) => failed(format!("the pre-step failed: {why}; nothing was patched")),
         (s @ (S::PreStep | S::Repair { then: AfterRepair::Refresh } | S::Refresh | S::Plan | S::Download), E::Killed) => {
             finished(TaskState::Canceled, format!("killed on request during {}", s.label()))
@@ -319,7 +375,7 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         (S::Verify { ending: Ending::Good }, E::Verified(Some(found))) => failed(found),
         (S::Verify { ending: Ending::Good }, E::Verified(None)) => S::Check { phase: Phase::After },
         (S::Verify { .. }, E::Failed(why)) => failed(format!("the package database could not be read afterwards: {why}")),
-        (S::PostStep { reboot_wanted }, E::Done) => success(reboot_wanted),
+        (S::PostStep { reboot_wanted }, E::Done) => last_look(reboot_wanted, rules),
         (S::PostStep { .. }, E::Failed(why)) => failed(format!("the post-step failed: {why}; the updates are installed")),
         (S::PostStep { .. }, E::Killed) => {
             finished(TaskState::Canceled, "killed on request during POST_STEP; the updates are installed")
@@ -327,8 +383,32 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         (S::PostStep { .. }, E::Interrupted) => {
             failed("the post-step was interrupted and is never run twice; the updates are installed")
         }
+        (S::Health { reboot_wanted }, E::Done) => success(reboot_wanted, rules),
+        (S::Health { .. }, E::Failed(why)) => failed(format!("health gate failed: {why}; the updates are installed")),
+        (S::Health { .. }, E::Killed) => {
+            finished(TaskState::Canceled, "killed on request during HEALTH; the updates are installed")
+        }
         (state, event) => return Err(Refused { state, event }),
     })
+}
+
+/// Waits, where this kind of beginning has to.
+fn held(before: Held, rules: Rules) -> State {
+    let waits = rules.windows || (rules.reboot_slot && matches!(before, Held::Reboot { .. }));
+    if waits { State::Wait { before } } else { begun(before, rules) }
+}
+
+fn begun(what: Held, rules: Rules) -> State {
+    match what {
+        Held::Begin if rules.pre_step => State::PreStep,
+        Held::Begin => State::Check { phase: Phase::Before },
+        Held::Apply => State::Apply { tries: 1 },
+        Held::Reboot { phase, boot } => State::Reboot { phase, boot },
+    }
+}
+
+fn last_look(reboot_wanted: bool, rules: Rules) -> State {
+    if rules.health && rules.changed { State::Health { reboot_wanted } } else { success(reboot_wanted, rules) }
 }
 
 fn cannot_save(before: &State, why: &str) -> State {
@@ -344,14 +424,24 @@ fn stopped(before: &State, reason: StopReason) -> State {
     let why = match reason {
         StopReason::Request => "stopped on request",
         StopReason::Deadline => "stopped because the job's duration ended",
+        StopReason::WindowOver => "stopped because the host's maintenance window does not open again",
     };
     let patched = match before {
-        State::Check { phase: Phase::After } | State::Reboot { phase: Phase::After, .. } | State::PostStep { .. } => {
-            "; the updates are installed"
-        }
+        State::Check { phase: Phase::After }
+        | State::Wait { before: Held::Reboot { phase: Phase::After, .. } }
+        | State::Reboot { phase: Phase::After, .. }
+        | State::PostStep { .. }
+        | State::Health { .. } => "; the updates are installed",
         _ => "",
     };
-    finished(TaskState::Canceled, format!("{why} before {}{patched}", before.label()))
+    let next = match before {
+        State::Wait { before: Held::Begin } => "anything was begun",
+        State::Wait { before: Held::Apply } => "APPLY",
+        State::Wait { before: Held::Reboot { .. } } => "REBOOT",
+        State::Health { .. } => "its health was known",
+        other => other.label(),
+    };
+    finished(TaskState::Canceled, format!("{why} before {next}{patched}"))
 }
 
 fn checked(phase: Phase, asks: bool, boot: String, rules: Rules) -> State {
@@ -361,12 +451,12 @@ fn checked(phase: Phase, asks: bool, boot: String, rules: Rules) -> State {
         if rules.reboots >= REBOOTS_MAX {
             return failed(format!("{REBOOTS_MAX} reboots did not satisfy the host; its reboot reasons are in the report"));
         }
-        return State::Reboot { phase, boot };
+        return held(Held::Reboot { phase, boot }, rules);
     }
     match phase {
         Phase::Before => State::Repair { then: AfterRepair::Refresh },
         Phase::After if rules.post_step => State::PostStep { reboot_wanted: asks },
-        Phase::After => success(asks),
+        Phase::After => last_look(asks, rules),
     }
 }
 
@@ -376,16 +466,22 @@ fn planned(changes: usize, rules: Rules) -> State {
         0 if rules.download_only => finished(TaskState::Succeeded, "nothing to download"),
         _ if rules.download_only => State::Download,
         0 => State::Check { phase: Phase::After },
-        _ => State::Apply { tries: 1 },
+        _ => held(Held::Apply, rules),
     }
 }
 
-fn success(reboot_wanted: bool) -> State {
-    if reboot_wanted {
-        finished(TaskState::SucceededRebootRequired, "patched; the host asks for a reboot, which this job does not allow")
+fn success(reboot_wanted: bool, rules: Rules) -> State {
+    let (state, message) = if reboot_wanted {
+        (TaskState::SucceededRebootRequired, "patched; the host asks for a reboot, which this job does not allow")
     } else {
-        finished(TaskState::Succeeded, "patched and verified")
-    }
+        (TaskState::Succeeded, "patched and verified")
+    };
+    let health = match (rules.health, rules.changed) {
+        (false, _) => "",
+        (true, true) => "; the host is healthy",
+        (true, false) => "; nothing was changed, so its health was not checked",
+    };
+    finished(state, format!("{message}{health}"))
 }
 
 fn updates(n: usize) -> String {
@@ -405,6 +501,10 @@ mod tests {
             reboot: RebootConfig::Default,
             reboots: 0,
             rebooted_after: false,
+            windows: false,
+            reboot_slot: false,
+            health: false,
+            changed: true,
         }
     }
 
@@ -419,6 +519,9 @@ mod tests {
         all.extend([1, APPLY_TRIES_MAX].map(|tries| State::Apply { tries }));
         all.extend(endings.map(|ending| State::Verify { ending }));
         all.push(State::PostStep { reboot_wanted: false });
+        all.push(State::Health { reboot_wanted: true });
+        let reboot = Held::Reboot { phase: Phase::After, boot: "b".into() };
+        all.extend([Held::Begin, Held::Apply, reboot].map(|before| State::Wait { before }));
         all.push(finished(TaskState::Succeeded, "x"));
         all
     }
@@ -439,6 +542,8 @@ mod tests {
             Event::Booted,
             Event::Stop(StopReason::Request),
             Event::CannotSave("full".into()),
+            Event::Admitted { waited: false },
+            Event::Admitted { waited: true },
         ]
     }
 
@@ -479,7 +584,7 @@ mod tests {
             })
             .collect();
         let expected = "\
-ACCEPTED: 0>PRE_STEP 12>CANC 13>FAIL
+ACCEPTED: 0>PRE_STEP 2>FAIL 12>CANC 13>FAIL
 PRE_STEP: 1>CHECK.Before 2>FAIL 3>FAIL 4>CANC 12>CANC 13>FAIL
 REFRESH: 1>PLAN 2>FAIL 4>CANC 12>CANC 13>FAIL
 PLAN: 2>FAIL 4>CANC 5>CHECK.After 6>APPLY1 12>CANC 13>FAIL
@@ -499,6 +604,10 @@ VERIFY.good: 2>FAIL 7>CHECK.After 8>FAIL 13>FAIL
 VERIFY.bad: 2>FAIL 7>FAIL 8>FAIL 13>FAIL
 VERIFY.killed: 2>FAIL 7>CANC 8>CANC 13>FAIL
 POST_STEP: 1>SUCC 2>FAIL 3>FAIL 4>CANC 12>CANC 13>FAIL
+HEALTH: 1>SUCC 2>FAIL 4>CANC 12>CANC 13>FAIL
+WAIT: 2>FAIL 12>CANC 13>FAIL 14>PRE_STEP 15>PRE_STEP
+WAIT_APPLY: 12>CANC 13>FAIL 14>APPLY1 15>REFRESH
+WAIT_REBOOT: 12>CANC 13>FAIL 14>REBOOT.After 15>REBOOT.After
 SUCC: ";
         assert_eq!(table.join("\n"), expected);
     }
@@ -551,5 +660,51 @@ SUCC: ";
         assert_eq!(after, "stopped because the job's duration ended before POST_STEP; the updates are installed");
         assert!(!message(State::Check { phase: Phase::Before }).contains("installed"));
         assert!(!message(State::Apply { tries: 1 }).contains("installed"));
+    }
+
+    #[test]
+    fn what_changes_the_host_waits_for_its_window_and_what_was_begun_does_not() {
+        let rules = Rules { windows: true, ..rules() };
+        let next = |state, event| step(state, event, rules).expect("known");
+        assert_eq!(next(State::Accepted, Event::Begin), State::Wait { before: Held::Begin });
+        assert_eq!(next(State::Plan, Event::Planned(1)), State::Wait { before: Held::Apply });
+        assert_eq!(next(State::Plan, Event::Planned(0)), State::Check { phase: Phase::After });
+        let asks = |phase| next(State::Check { phase }, Event::HostAsks { reboot: true, boot: "b".into() });
+        for phase in [Phase::Before, Phase::After] {
+            assert_eq!(asks(phase), State::Wait { before: Held::Reboot { phase, boot: "b".into() } });
+        }
+        assert_eq!(next(State::Apply { tries: 1 }, Event::Interrupted), State::Repair { then: AfterRepair::Apply { tries: 2 } });
+        assert_eq!(next(State::Repair { then: AfterRepair::Apply { tries: 2 } }, Event::Done), State::Apply { tries: 2 });
+        for rules in [Rules { dry_run: true, ..rules }, Rules { download_only: true, ..rules }] {
+            assert_eq!(step(State::Accepted, Event::Begin, rules), Ok(State::Refresh), "changes nothing on the host");
+        }
+        let slot = Rules { windows: false, reboot_slot: true, ..rules };
+        assert_eq!(step(State::Accepted, Event::Begin, slot), Ok(State::PreStep));
+        assert_eq!(step(State::Plan, Event::Planned(1), slot), Ok(State::Apply { tries: 1 }));
+        let reboot = step(State::Check { phase: Phase::After }, Event::HostAsks { reboot: true, boot: "b".into() }, slot);
+        assert!(matches!(reboot, Ok(State::Wait { before: Held::Reboot { .. } })), "{reboot:?}");
+    }
+
+    #[test]
+    fn health_is_looked_at_last_and_only_after_a_change() {
+        let with = |health, changed, post_step| Rules { health, changed, post_step, ..rules() };
+        let checked = Event::HostAsks { reboot: false, boot: "b".into() };
+        let after = State::Check { phase: Phase::After };
+        let health = State::Health { reboot_wanted: false };
+        assert_eq!(step(State::PostStep { reboot_wanted: false }, Event::Done, with(true, true, true)), Ok(health.clone()));
+        assert_eq!(step(after.clone(), checked.clone(), with(true, true, false)), Ok(health.clone()));
+        let said = |state, event, rules| match step(state, event, rules) {
+            Ok(State::Finished { message, .. }) => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(said(after.clone(), checked.clone(), with(true, false, false)).contains("health was not checked"));
+        assert_eq!(said(after, checked, with(false, true, false)), "patched and verified");
+        assert_eq!(
+            said(health.clone(), Event::Failed("unit a: is failed".into()), with(true, true, true)),
+            "health gate failed: unit a: is failed; the updates are installed"
+        );
+        assert_eq!(health.task_state(), TaskState::RunningPostPatchStep);
+        let stopped = said(health, Event::Stop(StopReason::Deadline), with(true, true, true));
+        assert!(stopped.ends_with("before its health was known; the updates are installed"), "{stopped}");
     }
 }

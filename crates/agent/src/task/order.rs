@@ -118,6 +118,8 @@ pub fn new_entry(order: WorkOrder, boot: &str, now: Timestamp) -> Entry {
         round_from: 0,
         failed_packages: Vec::new(),
         refresh_findings: Vec::new(),
+        applied: false,
+        failed_units: None,
         reboot_suggested: false,
         report,
         stored_seq: 0,

@@ -1,23 +1,30 @@
 //! The host as it is: package managers through [`DetachedRunner`], scripts, systemd.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drydock_domain::ids::{JobId, TaskId};
 use drydock_domain::inventory::{Finding, PackageSet, RebootReason};
+use drydock_domain::limits::STEP_TIME_LIMIT_MAX_SECS;
 use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{Output, PackageResult, Plan, StepKind};
 use drydock_domain::patch::spec::{ExecStepConfig, PatchConfig};
+use drydock_domain::patch::undo::UndoOrder;
+use drydock_domain::rollout::health::{EXEC_LIMIT_DEFAULT_SECS, HealthCheck};
+use drydock_domain::work::Directive;
 use drydock_pkgmgr::run::{CommandSpec, End, Finished, RunError, Runner, SystemRunner};
 use drydock_pkgmgr::{ApplyOutcome, Backend, PackageManager, PkgError, RepairReport, detect, verify_with};
 use jiff::Timestamp;
 
 use super::control::Control;
-use super::host::{Host, ScriptEnd, Settled, Trouble};
-use super::script;
+use super::fetch::{FetchError, Source};
+use super::host::{Host, Probe, ScriptEnd, Settled, Trouble};
+use super::{probe, script};
 use crate::detached::{DetachedRunner, Fate, own_program};
 use crate::inventory::collect::installed;
 use crate::link::channel::chain;
+use crate::paths::Paths;
 use crate::platform;
 
 /// A reboot command answers at once; a hung process 1 must not hang us.
@@ -28,17 +35,47 @@ pub struct RealHost {
     dir: PathBuf,
     job: JobId,
     task: TaskId,
-    backends: Vec<Backend>,
+    /// Found when they are first needed: a task that waits is looked at often.
+    backends: OnceCell<Vec<Backend>>,
     runner: DetachedRunner,
+    control: Control,
+    began: Instant,
     read_only: bool,
+    /// Where the server and the own certificate are found, for package files.
+    paths: Option<Paths>,
 }
 
 impl RealHost {
     /// For `task`; `runs` is where the directories of running commands are.
     pub fn new(runs: &Path, job: JobId, task: TaskId, control: Control, read_only: bool) -> Self {
         let dir = runs.join(task.to_string());
-        let runner = DetachedRunner::new(own_program(), control, task, dir.clone());
-        RealHost { dir, job, task, backends: detect(Path::new("/"), &SystemRunner::new()), runner, read_only }
+        let runner = DetachedRunner::new(own_program(), control.clone(), task, dir.clone());
+        RealHost { dir, job, task, backends: OnceCell::new(), runner, control, began: Instant::now(), read_only, paths: None }
+    }
+
+    /// With the places of the agent, so that package files of an undo can be fetched.
+    pub fn with_paths(mut self, paths: &Paths) -> Self {
+        self.paths = Some(paths.clone());
+        self
+    }
+
+    /// The settings with the package files of an undo on this host.
+    fn with_files(&self, config: &PatchConfig) -> Result<PatchConfig, Trouble> {
+        let mut config = config.clone();
+        let Some(order) = config.undo.as_mut().filter(|o| !o.files.is_empty()) else { return Ok(config) };
+        let fetched = || -> Result<UndoOrder, FetchError> {
+            let paths = self.paths.as_ref().ok_or_else(|| FetchError::Setup("this agent has no place for them".to_owned()))?;
+            let stop = || self.control.wish(self.task) >= Directive::Stop;
+            Source::of(paths)?.fetch(order, &self.dir.join("files"), &stop)
+        };
+        match fetched() {
+            Ok(fetched) => {
+                *order = fetched;
+                Ok(config)
+            }
+            Err(FetchError::Stopped { .. }) => Err(Trouble::Killed),
+            Err(e) => Err(Trouble::Failed(chain(&e))),
+        }
     }
 
     fn enter(&self, place: &str, armed: bool) -> PathBuf {
@@ -80,18 +117,47 @@ impl RealHost {
         backend.ok_or_else(|| Trouble::Failed(format!("{} is not on this host any more", plan.manager.as_str())))
     }
 
+    fn backends(&self) -> &[Backend] {
+        self.backends.get_or_init(|| detect(Path::new("/"), &SystemRunner::new()))
+    }
+
     /// A host without a known manager must not succeed with an empty plan.
     fn managers(&self) -> Result<&[Backend], Trouble> {
-        if self.backends.is_empty() {
+        if self.backends().is_empty() {
             return Err(Trouble::Failed("no package manager this agent knows was found on this host".to_owned()));
         }
-        Ok(&self.backends)
+        Ok(self.backends())
+    }
+
+    /// A check's command ends with this agent: made again, it does no harm.
+    fn probe_command(&self, place: &str, config: &ExecStepConfig, limit: Duration) -> Result<Probe, Trouble> {
+        let own = config.time_limit_secs.unwrap_or(EXEC_LIMIT_DEFAULT_SECS);
+        let left = u32::try_from(limit.as_secs().max(1)).unwrap_or(STEP_TIME_LIMIT_MAX_SECS);
+        let config = ExecStepConfig { time_limit_secs: Some(own.min(left)), ..config.clone() };
+        let command = match script::command(&self.dir.join(place), StepKind::Health, &config, self.job, self.task) {
+            Ok(command) => CommandSpec { mutates: false, ..command },
+            Err(why) => return Ok(Probe::ill(why)),
+        };
+        self.armed(|runner| probe::command(runner, &command, |code| config.is_success(code)))
+    }
+
+    /// Runs with a runner whose command a KILL ends.
+    fn armed<T>(&self, run: impl FnOnce(&SystemRunner) -> T) -> T {
+        let runner = SystemRunner::new();
+        self.control.arm(self.task, Some(runner.kill_switch()));
+        let done = run(&runner);
+        self.control.arm(self.task, None);
+        done
     }
 }
 
 impl Host for RealHost {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed()
     }
 
     fn boot_id(&self) -> String {
@@ -151,8 +217,13 @@ impl Host for RealHost {
     }
 
     fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble> {
+        let config = self.with_files(config)?;
+        if config.undo.is_some() {
+            // dnf5 tries an undo by a command that outlives the agent: an earlier try's answer must not stand for this one.
+            self.enter_anew("plan").map_err(|e| Trouble::Failed(format!("what an earlier plan left cannot be removed: {e}")))?;
+        }
         self.enter("plan", true);
-        let plans = self.managers()?.iter().map(|b| b.plan(&self.runner, config).map_err(|e| self.trouble(&e))).collect();
+        let plans = self.managers()?.iter().map(|b| b.plan(&self.runner, &config).map_err(|e| self.trouble(&e))).collect();
         self.runner.arm(false);
         plans
     }
@@ -183,13 +254,13 @@ impl Host for RealHost {
 
     fn installed(&mut self) -> Result<PackageSet, Trouble> {
         self.enter("read", false);
-        installed(&self.backends, &self.runner).map_err(|e| Trouble::Failed(format!("{e:#}")))
+        installed(self.backends(), &self.runner).map_err(|e| Trouble::Failed(format!("{e:#}")))
     }
 
     fn verify(&mut self, plan: &Plan, before: &PackageSet, failed: &[(String, String)]) -> Result<Vec<PackageResult>, Trouble> {
         let after = self.installed()?;
         let mut broken = Vec::new();
-        for backend in &self.backends {
+        for backend in self.backends() {
             broken.extend(backend.broken(&self.runner).map_err(|e| self.trouble(&e))?);
         }
         Ok(verify_with(plan, before, &after, &broken, failed))
@@ -199,11 +270,25 @@ impl Host for RealHost {
         self.backend_of(plan)?.verify_modules(plan).map_err(|e| self.trouble(&e))
     }
 
+    fn probe(&mut self, place: &str, check: &HealthCheck, limit: Duration) -> Result<Probe, Trouble> {
+        match check {
+            HealthCheck::Exec(config) => self.probe_command(place, config, limit),
+            HealthCheck::UnitActive(check) => self.armed(|runner| probe::unit(runner, check, limit)),
+            HealthCheck::Tcp(check) => Ok(probe::tcp(check, limit)),
+            HealthCheck::Http(check) => Ok(probe::http(check, limit)),
+            HealthCheck::NoNewFailedUnits(_) => Err(Trouble::Failed("it needs the units of before".to_owned())),
+        }
+    }
+
+    fn failed_units(&mut self) -> Result<Vec<String>, String> {
+        probe::failed_units(&SystemRunner::new())
+    }
+
     fn reboot_reasons(&mut self) -> Vec<RebootReason> {
         self.enter("read", false);
         let booted_at = platform::booted_at().unwrap_or(Timestamp::UNIX_EPOCH);
         let mut all = Vec::new();
-        for backend in &self.backends {
+        for backend in self.backends() {
             match backend.reboot_hint(&self.runner, booted_at) {
                 Ok(reasons) => all.extend(reasons),
                 Err(e) => tracing::warn!("cannot tell whether {} asks for a reboot: {}", backend.kind().as_str(), chain(&e)),
@@ -291,7 +376,7 @@ mod tests {
         let (job, task) = (JobId(Uuid::nil()), TaskId(Uuid::nil()));
         let mut host = RealHost::new(runs.path(), job, task, Control::default(), false);
         // Nothing of this machine is touched.
-        host.backends.clear();
+        host.backends = OnceCell::from(Vec::new());
         let left = runs.path().join(task.to_string()).join("repair-3/command-1");
         std::fs::create_dir_all(&left).expect("made");
         std::fs::write(left.join("result.json"), r#"{"how":"of another command"}"#).expect("written");

@@ -57,7 +57,11 @@ pub fn command(dir: &Path, step: StepKind, config: &ExecStepConfig, job: JobId, 
 }
 
 fn label(step: StepKind) -> &'static str {
-    if step == StepKind::PreStep { "pre-step" } else { "post-step" }
+    match step {
+        StepKind::PreStep => "pre-step",
+        StepKind::Health => "health-check",
+        _ => "post-step",
+    }
 }
 
 fn text(path: &Path) -> String {

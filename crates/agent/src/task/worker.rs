@@ -1,17 +1,19 @@
 //! The thread that executes tasks, one after the other, in the order of their numbers.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drydock_domain::ids::TaskId;
 use tokio::sync::Notify;
 
 use super::control::Control;
-use super::executor::{Executor, Limits};
+use super::executor::{Executor, Limits, Ran};
 use super::real::RealHost;
+use super::slots::Slots;
 use crate::inventory::worker::{Ask, Patching};
 use crate::ledger::Ledger;
 use crate::link::session::lock;
@@ -32,6 +34,8 @@ pub struct TaskWorker {
     pub ledger: Arc<Mutex<Ledger>>,
     /// The server's wishes.
     pub control: Control,
+    /// Reboot slots.
+    pub slots: Slots,
     /// Wakes the link.
     pub reports: Arc<Notify>,
     /// True while the package manager belongs to a task.
@@ -52,33 +56,58 @@ pub fn start(worker: TaskWorker) -> std::io::Result<Sender<()>> {
 impl TaskWorker {
     fn run(&self, wake: &Receiver<()>) {
         self.remove_orphans();
+        // Tasks that wait, and when to look at them again: the others go first.
+        let mut waiting: HashMap<TaskId, Instant> = HashMap::new();
         loop {
-            let next = lock(&self.ledger).next_unfinished();
+            let now = Instant::now();
+            let due = |task: &TaskId| waiting.get(task).is_none_or(|again| *again <= now);
+            let next = lock(&self.ledger).unfinished().into_iter().find(due);
             let Some(task) = next else {
-                match wake.recv_timeout(LOOK_INTERVAL) {
-                    Ok(()) | Err(RecvTimeoutError::Timeout) => continue,
+                let rest = waiting.values().min().map_or(LOOK_INTERVAL, |again| again.saturating_duration_since(now));
+                match wake.recv_timeout(rest.min(LOOK_INTERVAL)) {
+                    // An order, a wish of the server or an answer: whoever waits may go on.
+                    Ok(()) => waiting.clear(),
+                    Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
+                continue;
             };
             let patching = Patching::begin(&self.patching);
-            self.execute(task);
+            let ran = self.execute(task);
             drop(patching);
-            // Gone only when the agent ends.
-            let _ = self.inventory.send(Ask::Full);
+            waiting.remove(&task);
+            if let Ran::Waits { again, .. } = ran {
+                waiting.insert(task, Instant::now() + again);
+            }
+            if !matches!(ran, Ran::Waits { acted: false, .. }) {
+                // Gone only when the agent ends.
+                let _ = self.inventory.send(Ask::Full);
+            }
         }
     }
 
-    fn execute(&self, task: TaskId) {
-        let Some(job) = lock(&self.ledger).get(task).map(|e| e.order.task.job) else { return };
-        let mut host = RealHost::new(&self.paths.runs(), job, task, self.control.clone(), self.read_only);
+    fn execute(&self, task: TaskId) -> Ran {
+        let Some(job) = lock(&self.ledger).get(task).map(|e| e.order.task.job) else { return Ran::Finished };
+        let host = RealHost::new(&self.paths.runs(), job, task, self.control.clone(), self.read_only);
+        let mut host = host.with_paths(&self.paths);
         let told = || self.reports.notify_one();
-        let mut executor =
-            Executor { host: &mut host, ledger: &self.ledger, control: &self.control, told: &told, limits: Limits::default() };
-        if let Err(e) = executor.run(task) {
+        let mut executor = Executor {
+            host: &mut host,
+            ledger: &self.ledger,
+            control: &self.control,
+            slots: &self.slots,
+            told: &told,
+            limits: Limits::default(),
+        };
+        let ran = executor.run(task).unwrap_or_else(|e| {
             tracing::error!("task {task}: {e}");
             std::thread::sleep(ERROR_PAUSE);
+            Ran::Finished
+        });
+        if ran == Ran::Finished {
+            self.control.forget(task);
         }
-        self.control.forget(task);
+        ran
     }
 
     /// Directories of tasks that the ledger does not know (any more).

@@ -51,6 +51,9 @@ pub struct Seen {
     pub sources: Option<(u64, PullSourcesResponse)>,
     pub source_reports: Vec<HostSourcesReport>,
     pub content_certificates: u32,
+    /// Reboot slots are refused so often, then given.
+    pub slot_refusals: u32,
+    pub slot_asks: Vec<String>,
     /// A person has revoked the instance.
     pub revoked: bool,
 }
@@ -268,6 +271,18 @@ impl AgentLink for Service {
         seen.orders.clear();
         seen.refused.push(request.into_inner().reason);
         Ok(Response::new(RefuseOrderResponse {}))
+    }
+
+    async fn acquire_reboot_slot(
+        &self,
+        request: Request<AcquireRebootSlotRequest>,
+    ) -> Result<Response<AcquireRebootSlotResponse>, Status> {
+        let mut seen = self.lock();
+        seen.slot_asks.push(request.into_inner().task_id);
+        let granted = seen.slot_refusals == 0;
+        seen.slot_refusals = seen.slot_refusals.saturating_sub(1);
+        let message = if granted { "" } else { "waits for a reboot slot of group db: held by db1" };
+        Ok(Response::new(AcquireRebootSlotResponse { granted, message: message.to_owned(), retry_after_secs: 300 }))
     }
 
     async fn pull_sources(&self, request: Request<PullSourcesRequest>) -> Result<Response<PullSourcesResponse>, Status> {

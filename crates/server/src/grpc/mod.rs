@@ -15,10 +15,11 @@ use drydock_api::agent::v1::agent_link_server::{AgentLink, AgentLinkServer};
 use drydock_api::agent::v1::enrol_response::State as EnrolState;
 use drydock_api::agent::v1::section_report::Body;
 use drydock_api::agent::v1::{
-    AttachRequest, EnrolRequest, EnrolResponse, IssueContentCertificateRequest, IssueContentCertificateResponse,
-    PullSourcesRequest, PullSourcesResponse, PullWorkRequest, PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse,
-    RenewRequest, RenewResponse, ReportInventoryRequest, ReportInventoryResponse, ReportSourcesRequest, ReportSourcesResponse,
-    ReportTaskRequest, ReportTaskResponse, SectionReport, SignedOrder, TaskDirective, UnregisterRequest, UnregisterResponse,
+    AcquireRebootSlotRequest, AcquireRebootSlotResponse, AttachRequest, EnrolRequest, EnrolResponse,
+    IssueContentCertificateRequest, IssueContentCertificateResponse, PullSourcesRequest, PullSourcesResponse, PullWorkRequest,
+    PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse, RenewRequest, RenewResponse, ReportInventoryRequest,
+    ReportInventoryResponse, ReportSourcesRequest, ReportSourcesResponse, ReportTaskRequest, ReportTaskResponse, SectionReport,
+    SignedOrder, TaskDirective, UnregisterRequest, UnregisterResponse,
 };
 use drydock_control::{EnrolAsk, ErrorKind, Secret, SectionBodyIn, SectionIn};
 use drydock_domain::ids::{InstanceId, TaskId};
@@ -249,6 +250,21 @@ impl AgentLink for Link {
         let noted = self.state.control.refuse_order(&session.ctx, task, &refused.reason).await;
         noted.map_err(|e| status_of(&e, &session.ctx.request_id))?;
         Ok(Response::new(RefuseOrderResponse {}))
+    }
+
+    async fn acquire_reboot_slot(
+        &self,
+        request: Request<AcquireRebootSlotRequest>,
+    ) -> Result<Response<AcquireRebootSlotResponse>, Status> {
+        let session = self.session(&request).await?;
+        let task = request.into_inner().task_id.parse::<TaskId>().map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let answer = self.state.control.acquire_reboot_slot(&session.ctx, task).await;
+        let answer = answer.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+        Ok(Response::new(AcquireRebootSlotResponse {
+            granted: answer.granted,
+            message: answer.message,
+            retry_after_secs: answer.retry_after_secs,
+        }))
     }
 
     async fn pull_sources(&self, request: Request<PullSourcesRequest>) -> Result<Response<PullSourcesResponse>, Status> {

@@ -1,6 +1,7 @@
 //! A task from its beginning to its end, undisturbed or stopped.
 
 use super::*;
+use crate::task::planning::{plural, tell_broken};
 
 #[test]
 fn the_whole_flow() {
@@ -144,10 +145,14 @@ fn a_full_disk_stops_before_the_next_step_with_a_true_report() {
     let mut ledger = Ledger::open(case.dir.path()).expect("opened");
     ledger.disk_full = true;
     let ledger = Mutex::new(ledger);
-    case.execute(&ledger).expect("ends");
+    assert_eq!(case.execute(&ledger).expect("ends"), Ran::Finished);
     let mut ledger = ledger.into_inner().expect("whole");
     let report = ledger.outbox().pop().expect("a report that can be sent from memory");
     assert_eq!(report.state, TaskState::Failed);
     assert!(report.message.contains("stopped before PRE_STEP") && report.message.contains("ledger"), "{}", report.message);
     assert!(case.world().scripts.is_empty(), "nothing was begun that was not saved");
     ledger.disk_full = false;
+    ledger.retry_unsaved();
+    let saved = Ledger::open(case.dir.path()).expect("opened");
+    assert!(saved.get(report.task).is_some_and(|e| e.state.is_finished()));
+}

@@ -11,17 +11,23 @@ use drydock_domain::patch::modules::{ModuleResult, ModuleState, ModuleStatus, Pl
 use drydock_domain::patch::report::{ActionKind, PackageOutcome, Plan, PlannedAction, TaskReport};
 use drydock_domain::patch::spec::{PatchConfig, RebootConfig};
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::rollout::health::HealthCheck;
 use drydock_pkgmgr::run::End;
 use drydock_pkgmgr::{ApplyOutcome, ExitSummary, RepairReport, verify};
 use jiff::Timestamp;
 
 use super::*;
+use crate::task::host::Probe;
 use crate::task::order::{new_entry, tests::order};
 
 mod flow;
+mod frozen;
+mod health;
 mod kills;
 mod modules;
 mod reboots;
+mod undo;
+mod waits;
 
 /// Everything that survives the agent's death.
 #[derive(Debug, Default)]
@@ -54,6 +60,21 @@ struct World {
     stream: &'static str,
     /// Times that the stream was written.
     enabled: u32,
+    /// The clock, milliseconds; every action takes `act_ms`.
+    now_ms: i64,
+    act_ms: i64,
+    /// When something changed the host: scripts, transactions and reboots as they begin.
+    changed_at: Vec<(&'static str, i64)>,
+    /// Moments between which the health checks do not hold, seconds.
+    ill: Vec<(i64, i64)>,
+    probes: u32,
+    kill_in_probe: Option<Control>,
+    failed_units: Vec<&'static str>,
+    /// A unit that fails when something is installed.
+    breaks: Option<&'static str>,
+    /// Versions that the repositories offer of a package, instead of the one in `available`.
+    offers: BTreeMap<&'static str, Vec<u32>>,
+    plans: u32,
 }
 
 impl World {
@@ -61,6 +82,7 @@ impl World {
         World {
             installed: [("kernel", 1), ("libc", 1)].into(),
             available: [("kernel", 2), ("libc", 2)].into(),
+            now_ms: 150_000,
             ..Default::default()
         }
     }
@@ -81,6 +103,7 @@ impl World {
     /// One more action; the process may die here.
     fn act(&mut self) {
         self.acts += 1;
+        self.now_ms += self.act_ms;
         if self.die_at == Some(self.acts) {
             self.die_at = None;
             if self.power_loss {
@@ -93,7 +116,14 @@ impl World {
     fn install(&mut self, name: &'static str) {
         self.installed.insert(name, 2);
         self.installs.push(name);
+        self.failed_units.extend(self.breaks.take());
         self.asks_reboot |= name == "kernel";
+    }
+}
+
+impl World {
+    fn changes(&mut self, what: &'static str) {
+        self.changed_at.push((what, self.now_ms));
     }
 }
 
@@ -124,14 +154,20 @@ fn action(name: &str) -> PlannedAction {
 
 impl Host for Paper {
     fn now(&self) -> Timestamp {
-        Timestamp::from_second(150).expect("in range")
+        Timestamp::from_millisecond(self.world().now_ms).expect("in range")
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.world().now_ms as u64)
     }
 
     fn boot_id(&self) -> String {
         self.world().boot.to_string()
     }
 
-    fn pause(&mut self, _: Duration) {}
+    fn pause(&mut self, time: Duration) {
+        self.world().now_ms += time.as_millis() as i64;
+    }
 
     fn settle(&mut self, place: &str) -> Result<Option<super::super::host::Settled>, Trouble> {
         let mut world = self.world();
@@ -154,6 +190,7 @@ impl Host for Paper {
             Some(None) => return end(Ok(world.script_code)),
             None => {}
         }
+        world.changes("script");
         world.act();
         world.scripts.push(step);
         world.script_ends.insert(place.to_owned(), None);
@@ -182,6 +219,7 @@ impl Host for Paper {
 
     fn plan(&mut self, config: &PatchConfig) -> Result<Vec<Plan>, Trouble> {
         let mut world = self.world();
+        world.plans += 1;
         world.act();
         let planned = |change: &drydock_domain::patch::modules::ModuleChange| {
             let stream = change.stream.as_deref().unwrap_or_default();
@@ -197,7 +235,13 @@ impl Host for Paper {
         };
         let modules = config.modules.iter().map(planned).collect();
         let due = world.available.iter().filter(|(n, v)| world.installed.get(*n) != Some(v));
-        let actions = due.map(|(n, _)| action(n)).collect();
+        let newest = |name: &str, otherwise: u32| {
+            let offered = world.offers.get(name).cloned().unwrap_or_else(|| vec![otherwise]);
+            let barred = |v: &u32| config.barred.iter().any(|b| b.name == name && b.version == v.to_string());
+            offered.into_iter().filter(|v| !barred(v)).max()
+        };
+        let actions =
+            due.filter_map(|(n, v)| Some(PlannedAction { to: Some(newest(n, *v)?.to_string()), ..action(n) })).collect();
         Ok(vec![Plan {
             manager: ManagerKind::Apt,
             actions,
@@ -241,6 +285,7 @@ impl Host for Paper {
             reboot_suggested: false,
         };
         assert!(!world.half, "a half-done transaction is repaired first");
+        world.changes("apply");
         world.act();
         let due: Vec<&'static str> = world
             .installed
@@ -307,8 +352,30 @@ impl Host for Paper {
         asks.then(|| RebootReason { source: "kernel".into(), detail: "kernel 2 is installed".into() }).into_iter().collect()
     }
 
+    fn probe(&mut self, _: &str, check: &HealthCheck, limit: Duration) -> Result<Probe, Trouble> {
+        let mut world = self.world();
+        assert!(limit >= Duration::from_secs(1) && !world.half);
+        world.act();
+        world.probes += 1;
+        if let Some(control) = world.kill_in_probe.take() {
+            control.tell(order(1).task.task, Directive::Kill);
+            return Err(Trouble::Killed);
+        }
+        let now = world.now_ms;
+        let ill = world.ill.iter().any(|(from, to)| (from * 1000..to * 1000).contains(&now));
+        let output = Output { head: format!("{check:?}"), ..Default::default() };
+        Ok(if ill { Probe { output, ..Probe::ill("is failed") } } else { Probe::well("is active") })
+    }
+
+    fn failed_units(&mut self) -> Result<Vec<String>, String> {
+        let mut units: Vec<String> = self.world().failed_units.iter().map(|u| (*u).to_owned()).collect();
+        units.sort_unstable();
+        if units.iter().any(|u| u == "systemd") { Err("there is no systemd".to_owned()) } else { Ok(units) }
+    }
+
     fn reboot(&mut self) -> Result<(), String> {
         let mut world = self.world();
+        world.changes("reboot");
         world.act();
         world.reboots += 1;
         if world.reboot_does_nothing {
@@ -335,6 +402,11 @@ struct Case {
     world: Arc<Mutex<World>>,
     dir: tempfile::TempDir,
     control: Control,
+    slots: Slots,
+    /// The server refuses a reboot slot so often.
+    refusals: std::cell::Cell<u32>,
+    /// What the server was told while the task waited.
+    waited_for: std::cell::RefCell<Vec<String>>,
 }
 
 fn both_steps(config: &mut PatchConfig) {
@@ -353,7 +425,14 @@ impl Case {
         let mut entry = new_entry(order, "0", Timestamp::UNIX_EPOCH);
         change(&mut entry);
         Ledger::open(dir.path()).expect("opened").take(entry).expect("taken");
-        Case { world: Arc::new(Mutex::new(world)), dir, control: Control::default() }
+        Case {
+            world: Arc::new(Mutex::new(world)),
+            dir,
+            control: Control::default(),
+            slots: Slots::default(),
+            refusals: Default::default(),
+            waited_for: Default::default(),
+        }
     }
 
     /// Runs to the end, through as many deaths as come; the first life ends at the save with this number.
@@ -364,8 +443,8 @@ impl Case {
             let mut ledger = Ledger::open(self.dir.path()).expect("opened");
             ledger.saves_left = saves.take();
             let ledger = Mutex::new(ledger);
-            let ended = catch_unwind(AssertUnwindSafe(|| self.execute(&ledger)));
-            if let Ok(Ok(())) = ended {
+            let ended = catch_unwind(AssertUnwindSafe(|| self.execute_on(&ledger)));
+            if let Ok(Ok(Ran::Finished)) = ended {
                 let report = lock(&ledger).get(task).expect("kept until stored").report.clone();
                 report.validate().expect("the server takes it");
                 return report;
@@ -374,11 +453,36 @@ impl Case {
         panic!("the task never ends");
     }
 
-    fn execute(&self, ledger: &Mutex<Ledger>) -> Result<(), LedgerError> {
+    /// As the worker does, with a server that answers at once.
+    fn execute_on(&self, ledger: &Mutex<Ledger>) -> Result<Ran, LedgerError> {
+        for _look in 0..100_000 {
+            let Ran::Waits { again, .. } = self.execute(ledger)? else { return Ok(Ran::Finished) };
+            let message = lock(ledger).get(order(1).task.task).expect("held").report.message.clone();
+            if self.waited_for.borrow().last() != Some(&message) {
+                self.waited_for.borrow_mut().push(message);
+            }
+            self.world().now_ms += again.as_millis() as i64;
+            self.answer_slots();
+        }
+        panic!("the task waits for ever");
+    }
+
+    fn answer_slots(&self) {
+        let now = std::time::Instant::now();
+        self.slots.hurry(now);
+        for task in self.slots.due(now) {
+            let left = self.refusals.get();
+            self.refusals.set(left.saturating_sub(1));
+            self.slots.answered(task, left == 0, "waits for a reboot slot of group db: held by db1", 30, now);
+        }
+    }
+
+    fn execute(&self, ledger: &Mutex<Ledger>) -> Result<Ran, LedgerError> {
         let mut host = Paper(Arc::clone(&self.world));
         let limits =
             Limits { reboot: Duration::from_secs(1), announce: Duration::from_secs(1), look: Duration::from_millis(500) };
-        Executor { host: &mut host, ledger, control: &self.control, told: &|| (), limits }.run(order(1).task.task)
+        let (control, slots) = (&self.control, &self.slots);
+        Executor { host: &mut host, ledger, control, slots, told: &|| (), limits }.run(order(1).task.task)
     }
 
     fn world(&self) -> std::sync::MutexGuard<'_, World> {
@@ -393,6 +497,14 @@ fn essence(report: &TaskReport) -> (TaskState, String, Vec<(String, PackageOutco
     (report.state, report.message.clone(), packages, told.map(|s| s.step).collect())
 }
 
+/// Deaths that a test plans are not told; what it finds wrong is.
 fn quiet_panics() {
-    std::panic::set_hook(Box::new(|_| {}));
+    const PLANNED: [&str; 2] = ["the process dies here", "the host goes down"];
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let words = info.payload().downcast_ref::<&str>();
+        if !words.is_some_and(|w| PLANNED.contains(w)) {
+            loud(info);
+        }
+    }));
 }

@@ -60,7 +60,9 @@ impl Host {
         let backend = detect(Path::new("/"), &runner).into_iter().next().context("a package manager")?;
         let rpm = |text: &str| {
             let (repos, install, reasons) = match root {
-                "zypper" => ("/etc/zypp/repos.d", "zypper -n --no-gpg-checks install", "grep -v '^#' /var/lib/zypp/AutoInstalled | sort"),
+                "zypper" => {
+                    ("/etc/zypp/repos.d", "zypper -n --no-gpg-checks install", "grep -v '^#' /var/lib/zypp/AutoInstalled | sort")
+                }
                 "dnf5" => (
                     "/etc/yum.repos.d",
                     "dnf5 -y install",

@@ -11,10 +11,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{INSTANCE, Seen, Server};
+use drydock_agent::inventory::Board;
+use drydock_agent::ledger::Ledger;
+use drydock_agent::link::address::ServerAddress;
+use drydock_agent::link::session::{self, Shared};
+use drydock_agent::paths::Paths;
+use drydock_agent::socket::Status;
+use drydock_agent::task::control::Control;
+use drydock_agent::task::slots::{Slot, Slots};
 use drydock_domain::ids::{JobId, TaskId};
 use drydock_domain::inventory::{OsFacts, PackageSet};
+use drydock_domain::patch::spec::{ExecStep, ExecStepConfig, Interpreter};
 use drydock_domain::patch::task::TaskState;
-use drydock_domain::work::{PatchOrder, WorkOrder};
+use drydock_domain::work::{Interval, OrderWindows, PatchOrder, WorkOrder};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -245,6 +254,85 @@ fn a_revoked_host_that_was_off_too_long_is_told_what_to_do_and_can_enrol_again()
     assert!(keys.len() == 2 && keys[0] == keys[1], "the same key, so the same instance");
     let _daemon = Daemon::start(root.path());
     until(&server, "a session", |s| s.attached >= 1);
+}
+
+#[test]
+fn a_task_that_waits_lets_others_go_first_and_hears_a_stop() {
+    let (server, root) = (Server::start(), tempfile::tempdir().expect("a directory"));
+    ok(&enrol(root.path(), &server, &[]));
+    let config = walk(root.path()).into_iter().find(|p| p.ends_with("agent.toml")).expect("a configuration");
+    let text = std::fs::read_to_string(&config).expect("read");
+    std::fs::write(&config, text.replace("read_only = true", "read_only = false")).expect("written");
+    let daemon = Daemon::start(root.path());
+    until(&server, "a session", |s| s.attached >= 1);
+
+    let day = |n: i64| Timestamp::now().checked_add(SignedDuration::from_secs(n * 86_400)).expect("in range");
+    let mut waits = order(2, false);
+    let intervals = vec![Interval { from: day(1), to: day(2) }];
+    waits.task.windows = Some(OrderWindows { name: "nights".into(), intervals });
+    // Were it begun all the same, it would fail here, and nothing of this machine would be changed.
+    let guard = ExecStepConfig { script: Some("exit 1".into()), interpreter: Interpreter::Shell, ..Default::default() };
+    waits.task.config.pre_step = Some(ExecStep { linux_exec_step_config: Some(guard), ..Default::default() });
+    server.order(&waits);
+    let task = waits.task.task;
+    let held =
+        |s: &Seen| s.reports.iter().any(|r| r.task == task && r.message.starts_with("waits for its maintenance window nights"));
+    until(&server, "the task waits and says so", held);
+    server.order(&order(3, true));
+    let done = |s: &Seen| s.reports.iter().any(|r| r.task == order(3, true).task.task && r.state == TaskState::Succeeded);
+    until(&server, "another task is done meanwhile", done);
+
+    drop(daemon);
+    let attached = server.seen().attached;
+    let _daemon = Daemon::start(root.path());
+    until(&server, "the next agent's session", |s| s.attached > attached);
+    server.seen().stop = true;
+    server.seen().hint();
+    let last = |s: &Seen| s.reports.iter().rfind(|r| r.task == task).cloned().expect("told");
+    until(&server, "the task is over", |s| last(s).state.is_final());
+    let last = last(&server.seen());
+    assert_eq!((last.state, last.message.as_str()), (TaskState::Canceled, "stopped on request before anything was begun"));
+    assert!(last.steps.is_empty(), "{:?}", last.steps);
+}
+
+#[test]
+fn a_reboot_slot_is_asked_for_until_it_is_given() {
+    let (server, root) = (Server::start(), tempfile::tempdir().expect("a directory"));
+    ok(&enrol(root.path(), &server, &[]));
+    server.seen().slot_refusals = 2;
+    let paths = Paths::below(root.path());
+    let (orders, woken) = std::sync::mpsc::channel();
+    let (slots, ledger) = (Slots::default(), Ledger::open(&paths.ledger()).expect("opened"));
+    let shared = Shared {
+        paths,
+        board: Arc::new(Board::default()),
+        ledger: Arc::new(std::sync::Mutex::new(ledger)),
+        control: Control::default(),
+        reports: Arc::default(),
+        sources: std::sync::mpsc::channel().0,
+        slots: slots.clone(),
+        orders,
+        read_only: true,
+        status: Arc::new(std::sync::Mutex::new(Status::default())),
+    };
+    let address = ServerAddress::parse(&server.url()).expect("an address");
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(session::run(shared, address, None));
+    });
+    let task = TaskId(Uuid::from_u128(7));
+    assert!(matches!(slots.look(task, Instant::now()), Slot::Waits(_)));
+    for _refusal in 0..2 {
+        woken.recv_timeout(PATIENCE).expect("the worker is woken by the answer");
+        let refused = Slot::Waits("waits for a reboot slot of group db: held by db1".into());
+        assert_eq!(slots.look(task, Instant::now()), refused);
+        // It would ask again in five minutes; a hint makes it ask at once.
+        server.seen().hint();
+    }
+    woken.recv_timeout(PATIENCE).expect("the worker is woken by the answer");
+    assert_eq!(slots.look(task, Instant::now()), Slot::Granted);
+    server.seen().hint();
+    assert_eq!(server.seen().slot_asks, vec![task.to_string(); 3]);
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub struct Seen {
     /// Reboot slots are refused so often, then given.
     pub slot_refusals: u32,
     pub slot_asks: Vec<String>,
+    /// Every task that an agent holds is told to stop.
+    pub stop: bool,
     /// A person has revoked the instance.
     pub revoked: bool,
 }
@@ -251,8 +253,9 @@ impl AgentLink for Service {
 
     async fn pull_work(&self, request: Request<PullWorkRequest>) -> Result<Response<PullWorkResponse>, Status> {
         let held = request.into_inner().held;
+        let directive = if self.lock().stop { "STOP" } else { "CONTINUE" };
         let directives =
-            held.into_iter().map(|h| TaskDirective { task_id: h.task_id, directive: "CONTINUE".to_owned() }).collect();
+            held.into_iter().map(|h| TaskDirective { task_id: h.task_id, directive: directive.to_owned() }).collect();
         let orders = self.lock().orders.clone();
         Ok(Response::new(PullWorkResponse { orders, directives }))
     }

@@ -113,13 +113,10 @@ impl Source {
 
     /// Brings every file of `order` into `dir`; the order says where they are then. `stop`: somebody asked to.
     pub fn fetch(&self, order: &UndoOrder, dir: &Path, stop: &dyn Fn() -> bool) -> Result<UndoOrder, FetchError> {
+        order.validate().map_err(|bad| FetchError::Setup(bad.to_string()))?;
         let mut order = order.clone();
-        let all = order.clone();
         for (i, file) in order.files.iter_mut().enumerate() {
             let wrong = |why: &str| FetchError::Wrong { name: file.file_name.clone(), why: why.to_owned() };
-            if all.validate().is_err() {
-                return Err(wrong("the order's words for it are not usable"));
-            }
             // A directory for each: two architectures may have files of one name.
             let place = dir.join(i.to_string());
             let disk = |source| FetchError::Disk { name: file.file_name.clone(), path: place.clone(), source };

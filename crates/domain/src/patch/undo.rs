@@ -434,16 +434,13 @@ impl UndoOrder {
         if total > UNDO_FILES_MAX_BYTES {
             problems.add("undo.files", format!("are {total} bytes together; at most {UNDO_FILES_MAX_BYTES} are allowed"));
         }
-        let comes_back = |f: &UndoFile| {
-            let fits = |a: &UndoAction| a.name == f.name && a.arch == f.arch && a.before.as_ref() == Some(&f.version);
-            self.actions.iter().any(fits)
-        };
+        let arriving = self.arriving();
         for f in &self.files {
             let digest = f.sha256.len() == 64 && f.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
             if !is_file_name(&f.file_name) || !digest || !is_url_path(&f.url_path) || f.size > UNDO_FILE_MAX_BYTES {
                 problems.add("undo.files", format!("{:?} has an unusable name, digest, path or size", f.file_name));
             }
-            if !comes_back(f) {
+            if !arriving.contains(&(f.name.as_str(), f.arch.as_str(), f.version.as_str())) {
                 problems.add("undo.files", format!("{:?} belongs to no package that comes back", f.file_name));
             }
         }
@@ -461,21 +458,16 @@ impl UndoOrder {
 
     /// (name, arch, version) of what comes back.
     pub fn arriving(&self) -> BTreeSet<(&str, &str, &str)> {
-        let some = |a: &'_ UndoAction| a.before.is_some();
-        let line = |a| -> (&str, &str, &str) {
-            let a: &UndoAction = a;
-            (&a.name, &a.arch, a.before.as_deref().unwrap_or_default())
-        };
-        self.actions.iter().filter(|a| some(a)).map(line).collect()
+        self.side(|a| a.before.as_deref())
     }
 
     /// (name, arch, version) of what goes.
     pub fn leaving(&self) -> BTreeSet<(&str, &str, &str)> {
-        let line = |a| -> (&str, &str, &str) {
-            let a: &UndoAction = a;
-            (&a.name, &a.arch, a.now.as_deref().unwrap_or_default())
-        };
-        self.actions.iter().filter(|a| a.now.is_some()).map(line).collect()
+        self.side(|a| a.now.as_deref())
+    }
+
+    fn side(&self, pick: fn(&UndoAction) -> Option<&str>) -> BTreeSet<(&str, &str, &str)> {
+        self.actions.iter().filter_map(|a| Some((a.name.as_str(), a.arch.as_str(), pick(a)?))).collect()
     }
 
     /// What of it is not yet true in `installed`; `half` = packages that the database holds half-way.

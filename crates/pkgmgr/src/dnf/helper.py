@@ -522,7 +522,10 @@ def ask_for(base, rows, requested, everything):
             continue
         found = exact(base, row, 'to')
         if not found:
-            lost.append('%s-%s.%s is not offered any more' % (row['name'], row['to'], row['arch']))
+            hidden = base.sack.query(flags=hawkey.IGNORE_REGULAR_EXCLUDES).available()
+            hidden = [p for p in hidden.filter(name=row['name'], arch=row['arch']) if evr(p) == row['to']]
+            why = 'is offered, but hidden from dnf: ' + why_hidden(base, hidden[0]) if hidden else 'is not offered any more'
+            lost.append('%s-%s.%s %s' % (row['name'], row['to'], row['arch'], why))
             continue
         pkg = ([p for p in found if p.reponame in (row.get('repository'), hawkey.CMDLINE_REPO_NAME)] or found)[0]
         if everything or row['from'] is not None or row['name'] in requested or pkg.obsoletes or is_install_only(base, pkg):

@@ -59,22 +59,9 @@ pub(super) fn plan(
     for package in &world.packages {
         let taken =
             actions.iter().any(|a| a.name == package.name && a.arch == package.arch && a.to.as_ref() == Some(&package.edition));
-        if taken {
-            continue;
+        if !taken {
+            skipped.push(skip(package, why_not(package, &excludes, bars, &world, &dropped)));
         }
-        let word = format!("{}.{}={}", package.name, package.arch, package.edition);
-        let reason = if world.locks.matching(&package.name).is_some() {
-            LOCKED.to_owned()
-        } else if let Some(why) = bars.why(&package.name, &package.arch, &package.edition) {
-            why
-        } else if let Some(pattern) = excludes.matching(&package.name) {
-            format!("excluded by {pattern}")
-        } else if let Some(why) = dropped.get(&word) {
-            why.clone()
-        } else {
-            "no selected patch brings it".to_owned()
-        };
-        skipped.push(skip(package, reason));
     }
     let missing = settings.exclusive_patches.iter().filter(|n| !world.patches.iter().any(|p| p.name == **n));
     skipped.extend(missing.map(|name| SkippedUpdate {
@@ -99,6 +86,21 @@ pub(super) fn plan(
         before: Some(before),
         undo: None,
     })
+}
+
+/// Why an available package is not in the plan. `dropped`: words that spoilt the transaction.
+fn why_not(package: &Listed, excludes: &Excludes, bars: Bars<'_>, world: &World, dropped: &BTreeMap<String, String>) -> String {
+    if world.locks.matching(&package.name).is_some() {
+        return LOCKED.to_owned();
+    }
+    if let Some(why) = bars.why(&package.name, &package.arch, &package.edition) {
+        return why;
+    }
+    if let Some(pattern) = excludes.matching(&package.name) {
+        return format!("excluded by {pattern}");
+    }
+    let word = format!("{}.{}={}", package.name, package.arch, package.edition);
+    dropped.get(&word).cloned().unwrap_or_else(|| "no selected patch brings it".to_owned())
 }
 
 /// Packages asked for beside patches: every newer one, or those that no needed patch names (OTHER).

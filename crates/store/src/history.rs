@@ -1,6 +1,9 @@
 //! What happened to an instance: written once, never edited, gone with the instance.
 
+use std::sync::Arc;
+
 use drydock_domain::ids::InstanceId;
+use drydock_domain::inventory::PackageChange;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -34,15 +37,33 @@ pub async fn insert(c: &mut AnyConnection, id: Uuid, instance: InstanceId, entry
 /// Rows written by one statement, count.
 const CHUNK_ROWS: usize = 16;
 
+/// An entry whose package changes are written already: hosts that changed alike share them.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Its id.
+    pub id: Uuid,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The entry; its own changes are not looked at.
+    pub entry: HistoryRecord,
+    /// By [`changes`].
+    pub changes: Arc<str>,
+}
+
+/// Package changes as they are stored.
+pub fn changes(changes: &[PackageChange]) -> StoreResult<Arc<str>> {
+    to_json("package changes", &changes).map(Arc::from)
+}
+
 /// Adds entries.
-pub async fn insert_all(c: &mut AnyConnection, entries: &[(Uuid, InstanceId, HistoryRecord)]) -> StoreResult<()> {
+pub async fn insert_all(c: &mut AnyConnection, entries: &[Ready]) -> StoreResult<()> {
     for chunk in entries.chunks(CHUNK_ROWS) {
         let mut sql =
             Sql::new("INSERT INTO history (id, instance_id, at, kind, message, changes, changes_total, task_id) VALUES ");
-        for (n, (id, instance, entry)) in chunk.iter().enumerate() {
+        for (n, Ready { id, instance, entry, changes }) in chunk.iter().enumerate() {
             sql.push(if n == 0 { "(" } else { ", (" }).bind(id.to_string()).push(", ").bind(instance.to_string());
             sql.push(", ").bind(micros(entry.at)).push(", ").bind(storable(&entry.kind)).push(", ");
-            sql.bind(storable(&entry.message)).push(", ").bind(to_json("package changes", &entry.changes)?);
+            sql.bind(storable(&entry.message)).push(", ").bind(changes.to_string());
             sql.push(", ").bind(i64::from(entry.changes_total)).push(", ");
             sql.bind(entry.task.map(|t| t.to_string())).push(")");
         }

@@ -1,10 +1,10 @@
 //! Package sets as classes: equal hosts share one, and a class is stored as its difference to an older one where that is
 //! shorter, over at most [`CHAIN_MAX`] steps.
 //!
-//! To read in bulk: [`present`] gives every active host with its class and each class once, decoded; [`decode`] gives
-//! some classes. A class is never edited and its number never given to another set.
+//! To read in bulk: [`hosts`] gives every active host with its class; [`decode`] gives some classes. A class is never edited and its number never given to another set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory_history::{CHAIN_MAX, ClassId, Damaged, PackageId, class};
@@ -37,13 +37,13 @@ const ROWS: Packed = Packed {
                FROM history_classes",
 };
 
-/// The fleet as it is now.
+/// The fleet at a time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fleet {
-    /// Every active host that reported its packages, by id.
+    /// Hosts by id.
     pub hosts: Vec<(InstanceId, ClassId)>,
     /// Each class that one of them has: ascending ids.
-    pub classes: BTreeMap<ClassId, Vec<PackageId>>,
+    pub classes: BTreeMap<ClassId, Arc<Vec<PackageId>>>,
 }
 
 /// A class as it is stored.
@@ -57,20 +57,18 @@ pub struct ClassRow {
     pub ids: Vec<u8>,
 }
 
-/// Every active host with its class, and each class once.
-pub async fn present(c: &mut AnyConnection) -> StoreResult<Fleet> {
+/// Every active host that reported its packages, by id.
+pub async fn hosts(c: &mut AnyConnection) -> StoreResult<Vec<(InstanceId, ClassId)>> {
     let mut sql = HOSTS.sql(c);
     sql.push(" JOIN instances i ON i.id = t.instance_id WHERE i.state = 'ACTIVE'");
     let text = history_packed::fetch(sql, c, "read the package classes of the fleet").await?;
     let mut hosts: Vec<(InstanceId, ClassId)> = Vec::new();
     for entry in history_packed::entries(&text) {
         let [instance, class] = history_packed::fields(entry)?;
-        let instance = instance.parse().map_err(|_| StoreError::Row { column: "instance_id", problem: "no id".to_owned() })?;
-        hosts.push((instance, ClassId(history_packed::number(class)?)));
+        hosts.push((history_packed::id(instance)?, ClassId(history_packed::number(class)?)));
     }
     hosts.sort_unstable();
-    let wanted = hosts.iter().map(|(_, class)| *class).collect();
-    Ok(Fleet { classes: decode(c, &wanted).await?, hosts })
+    Ok(hosts)
 }
 
 /// What a host has now; `None`: it never reported its packages.

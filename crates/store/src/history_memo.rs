@@ -2,20 +2,23 @@
 //! at the database. Rows never change, so a memory is right until rows are forgotten: every transaction that writes
 //! history compares [`Memo`]'s count of sweeps with the stored one first.
 //!
-//! Bounded: [`PACKAGES_MAX`] packages (some 80 MB), twice [`CLASSES_MAX`] classes (some 30 MB). Absent: anything that is not
+//! Bounded: [`PACKAGES_MAX`] packages (some 80 MB), twice [`CLASSES_MAX`] classes (some 30 MB), one short row a host. Absent: anything that is not
 //! committed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory::{Package, PackageSet, SectionKind, check_body};
+use drydock_domain::inventory_history::timeline::class_at;
 use drydock_domain::inventory_history::{ClassId, PackageId, class};
 use drydock_domain::limits::PACKAGES_MAX as PACKAGES_PER_HOST;
+use jiff::Timestamp;
 use sqlx::AnyConnection;
 
 use crate::error::{StoreError, StoreResult};
-use crate::{history_classes, history_packages};
+use crate::{history_classes, history_packages, history_timelines};
 
 /// Packages remembered, count; at more, all are forgotten and learnt anew.
 pub const PACKAGES_MAX: usize = 200_000;
@@ -65,7 +68,17 @@ impl Recognised {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {
     pub(crate) depth: u32,
-    pub(crate) ids: Vec<PackageId>,
+    pub(crate) ids: Arc<Vec<PackageId>>,
+}
+
+/// The histories of all hosts as they are stored, one after the other.
+#[derive(Debug, Default)]
+struct Lines {
+    /// As of this state of the histories.
+    stamp: (i64, i64),
+    /// Each host, and where its history ends in `bytes`; it begins where the one before ends.
+    hosts: Vec<(InstanceId, usize)>,
+    bytes: Vec<u8>,
 }
 
 /// The memory. Cheap to clone.
@@ -76,6 +89,7 @@ pub struct Memo(Arc<Inner>);
 struct Inner {
     packages: RwLock<Packages>,
     classes: Mutex<Classes>,
+    lines: Mutex<Option<Arc<Lines>>>,
 }
 
 /// Packages by number and by JSON. The JSON of all of them is one text, in which what was learnt together stands together:
@@ -228,7 +242,7 @@ impl Memo {
         &self,
         c: &mut AnyConnection,
         wanted: &BTreeSet<ClassId>,
-    ) -> StoreResult<BTreeMap<ClassId, Vec<PackageId>>> {
+    ) -> StoreResult<BTreeMap<ClassId, Arc<Vec<PackageId>>>> {
         let mut found: BTreeMap<ClassId, Arc<Decoded>> = BTreeMap::new();
         {
             let mut known = self.classes();
@@ -248,22 +262,56 @@ impl Memo {
             for (id, row) in rows {
                 let base = row.base.and_then(|base| learnt.get(&base).or_else(|| found.get(&base)));
                 let ids = class::decode(&row.ids, base.map(|base| &base.ids[..])).map_err(history_classes::damaged)?;
-                learnt.insert(id, Arc::new(Decoded { depth: row.depth, ids }));
+                learnt.insert(id, Arc::new(Decoded { depth: row.depth, ids: Arc::new(ids) }));
             }
             found.extend(learnt.iter().filter(|(id, _)| missing.contains(id)).map(|(id, class)| (*id, Arc::clone(class))));
             self.add_classes(sweeps, learnt);
         }
-        Ok(found.into_iter().map(|(id, class)| (id, class.ids.clone())).collect())
+        Ok(found.into_iter().map(|(id, class)| (id, Arc::clone(&class.ids))).collect())
     }
 
     /// The packages of a class. Not for a connection that is writing.
     pub async fn set(&self, c: &mut AnyConnection, class: ClassId) -> StoreResult<PackageSet> {
         let ids = match self.class(class) {
-            Some(known) => known.ids.clone(),
-            None => history_classes::decode(c, &[class].into()).await?.remove(&class).unwrap_or_default(),
+            Some(known) => Arc::clone(&known.ids),
+            None => Arc::new(history_classes::decode(c, &[class].into()).await?.remove(&class).unwrap_or_default()),
         };
         let packages = self.packages(c, &ids).await?;
         Ok(PackageSet::new(packages.iter().map(|p| p.package.clone()).collect()))
+    }
+
+    /// What every host had at a time: hosts whose history begins later are left out. The histories are read when one
+    /// changed since the last time, some 4 MB of a year of 10,000 hosts.
+    pub async fn fleet_at(&self, c: &mut AnyConnection, at: Timestamp) -> StoreResult<Vec<(InstanceId, ClassId)>> {
+        // Taken first: what changes while they are read is found the next time.
+        let stamp = history_timelines::stamp(c).await?;
+        let known = self.lines().clone().filter(|lines| lines.stamp == stamp);
+        let lines = match known {
+            Some(lines) => lines,
+            None => {
+                let mut lines = Lines { stamp, ..Lines::default() };
+                for (host, spans) in history_timelines::stored(c).await? {
+                    lines.bytes.extend_from_slice(&spans);
+                    lines.hosts.push((host, lines.bytes.len()));
+                }
+                let lines = Arc::new(lines);
+                *self.lines() = Some(Arc::clone(&lines));
+                lines
+            }
+        };
+        let mut out = Vec::with_capacity(lines.hosts.len());
+        let mut begin = 0;
+        for (host, end) in &lines.hosts {
+            let spans = lines.bytes.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            let class = class_at(spans, at.as_second()).map_err(history_timelines::damaged)?;
+            out.extend(class.map(|class| (*host, class)));
+        }
+        Ok(out)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Option<Arc<Lines>>> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The package with this canonical JSON.

@@ -43,6 +43,11 @@ pub(crate) fn fields<const N: usize>(entry: &str) -> StoreResult<[&str; N]> {
     Ok(out)
 }
 
+/// An id.
+pub(crate) fn id<T: std::str::FromStr>(text: &str) -> StoreResult<T> {
+    text.parse().map_err(|_| bad("an id cannot be read"))
+}
+
 /// A number.
 pub(crate) fn number(text: &str) -> StoreResult<u32> {
     text.parse().map_err(|_| bad("a number cannot be read"))

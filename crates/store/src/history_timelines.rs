@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory::SectionKind;
-use drydock_domain::inventory_history::timeline::class_at;
 use drydock_domain::inventory_history::{ClassId, Damaged, Timeline};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
@@ -12,7 +11,7 @@ use sqlx::any::AnyRow;
 
 use crate::error::{StoreError, StoreResult};
 use crate::history_packed::{self, Packed};
-use crate::row::{bytes, id, text, time};
+use crate::row::{bytes, id, int, text, time};
 use crate::sql::Sql;
 
 /// Names in one list, count.
@@ -34,10 +33,13 @@ pub async fn of_host(c: &mut AnyConnection, instance: InstanceId) -> StoreResult
 pub async fn of_hosts(c: &mut AnyConnection, instances: &[InstanceId]) -> StoreResult<BTreeMap<InstanceId, Timeline>> {
     let mut out = BTreeMap::new();
     for chunk in instances.chunks(CHUNK_NAMES) {
-        let mut sql = Sql::new("SELECT instance_id, spans FROM history_timelines WHERE instance_id IN ");
-        sql.bind_list(chunk.iter().map(ToString::to_string));
-        for row in &sql.fetch(c, "read the inventory history of instances").await? {
-            out.insert(id(row, "instance_id")?, read(row)?);
+        let mut sql = SPANS.sql(c);
+        sql.push(" WHERE instance_id IN ").bind_list(chunk.iter().map(ToString::to_string));
+        let text = history_packed::fetch(sql, c, "read the inventory history of instances").await?;
+        for entry in history_packed::entries(&text) {
+            let [instance, spans] = history_packed::fields(entry)?;
+            let line = Timeline::decode(&history_packed::bytes(spans)?).map_err(damaged)?;
+            out.insert(history_packed::id(instance)?, line);
         }
     }
     Ok(out)
@@ -51,20 +53,36 @@ pub async fn all(c: &mut AnyConnection) -> StoreResult<Vec<(String, Timeline)>> 
     rows.iter().map(|r| Ok((text(r, "name")?, read(r)?))).collect()
 }
 
-/// What every host had at a time: hosts whose history begins later are left out.
-pub async fn fleet_at(c: &mut AnyConnection, at: Timestamp) -> StoreResult<Vec<(InstanceId, ClassId)>> {
+/// The history of every host as it is stored, by host.
+pub(crate) async fn stored(c: &mut AnyConnection) -> StoreResult<Vec<(InstanceId, Vec<u8>)>> {
     let text = history_packed::fetch(SPANS.sql(c), c, "read the inventory history of the fleet").await?;
     let mut out = Vec::new();
     for entry in history_packed::entries(&text) {
         let [instance, spans] = history_packed::fields(entry)?;
-        if let Some(class) = class_at(&history_packed::bytes(spans)?, at.as_second()).map_err(damaged)? {
-            let instance =
-                instance.parse().map_err(|_| StoreError::Row { column: "instance_id", problem: "no id".to_owned() })?;
-            out.push((instance, class));
-        }
+        out.push((history_packed::id(instance)?, history_packed::bytes(spans)?));
     }
-    out.sort_unstable();
+    out.sort_unstable_by_key(|(instance, _)| *instance);
     Ok(out)
+}
+
+/// Another one after every change of any history: writers count in it ([`note`]), and a host that is deleted takes its own
+/// away.
+pub(crate) async fn stamp(c: &mut AnyConnection) -> StoreResult<(i64, i64)> {
+    let row = sqlx::query("SELECT swept_at, (SELECT count(*) FROM history_timelines) AS n FROM history_state WHERE id = 1")
+        .fetch_one(c)
+        .await
+        .map_err(StoreError::query("read the state of the inventory history"))?;
+    Ok((int(&row, "swept_at")?, int(&row, "n")?))
+}
+
+/// Says that histories change in this transaction, for who changes them without a [`crate::history_writer::Writer`]; before
+/// anything else. The time of the last sweep is counted up: a microsecond a write is nothing to a daily one.
+pub async fn note(c: &mut AnyConnection) -> StoreResult<()> {
+    sqlx::query("UPDATE history_state SET swept_at = swept_at + 1 WHERE id = 1")
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("hold the inventory history"))
 }
 
 /// Replaces histories.
@@ -128,6 +146,6 @@ fn read(row: &AnyRow) -> StoreResult<Timeline> {
     Timeline::decode(&bytes(row, "spans")?).map_err(damaged)
 }
 
-fn damaged(e: Damaged) -> StoreError {
+pub(crate) fn damaged(e: Damaged) -> StoreError {
     StoreError::Row { column: "spans", problem: e.to_string() }
 }

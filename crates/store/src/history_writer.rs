@@ -71,13 +71,14 @@ impl Learnt {
 }
 
 impl Writer {
-    /// Holds the history until the transaction ends.
+    /// Holds the history until the transaction ends, and says that it changes (as [`history_timelines::note`] does).
     pub async fn begin(c: &mut AnyConnection, memo: &Memo) -> StoreResult<Self> {
-        let row =
-            sqlx::query("UPDATE history_state SET swept_at = swept_at WHERE id = 1 RETURNING next_package, next_class, sweeps")
-                .fetch_one(c)
-                .await
-                .map_err(StoreError::query("hold the inventory history"))?;
+        let row = sqlx::query(
+            "UPDATE history_state SET swept_at = swept_at + 1 WHERE id = 1 RETURNING next_package, next_class, sweeps",
+        )
+        .fetch_one(c)
+        .await
+        .map_err(StoreError::query("hold the inventory history"))?;
         let sweeps = int(&row, "sweeps")?;
         memo.check(sweeps);
         Ok(Writer {
@@ -188,7 +189,7 @@ impl Writer {
             let depth = base.map_or(0, |(_, class)| class.depth + 1);
             let id = ClassId(take_number(&mut self.next_class, "class")?);
             added.push((id, digests[n], ClassRow { base: base.map(|(id, _)| id), depth, ids: coded.bytes }));
-            self.fresh_classes.insert(id, Arc::new(Decoded { depth, ids: ids.to_vec() }));
+            self.fresh_classes.insert(id, Arc::new(Decoded { depth, ids: Arc::new(ids.to_vec()) }));
             self.by_digest.entry(digests[n]).or_default().push((Arc::clone(ids), id));
         }
         history_classes::insert(c, &added).await?;
@@ -204,9 +205,9 @@ impl Writer {
         &mut self,
         c: &mut AnyConnection,
         wanted: BTreeSet<ClassId>,
-    ) -> StoreResult<BTreeMap<ClassId, Vec<PackageId>>> {
+    ) -> StoreResult<BTreeMap<ClassId, Arc<Vec<PackageId>>>> {
         let decoded = self.decoded(c, wanted).await?;
-        Ok(decoded.into_iter().map(|(id, class)| (id, class.ids.clone())).collect())
+        Ok(decoded.into_iter().map(|(id, class)| (id, Arc::clone(&class.ids))).collect())
     }
 
     async fn decoded(
@@ -229,7 +230,7 @@ impl Writer {
         for (id, row) in history_classes::rows(c, &missing).await? {
             let base = row.base.and_then(|base| all.get(&base)).map(|class| &class.ids[..]);
             let ids = class::decode(&row.ids, base).map_err(damaged)?;
-            all.insert(id, Arc::new(Decoded { depth: row.depth, ids }));
+            all.insert(id, Arc::new(Decoded { depth: row.depth, ids: Arc::new(ids) }));
         }
         for (id, class) in all {
             if missing.contains(&id) {

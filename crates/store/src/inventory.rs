@@ -3,7 +3,7 @@
 //! A body of packages is stored as the name of its class (a zero byte, which no JSON begins with, and the number); who
 //! reads it through [`section`] or [`body`] gets the JSON that was reported. Older databases hold some as JSON.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory::{Package, PackageSet, SectionKind};
@@ -13,8 +13,9 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use crate::error::{StoreError, StoreResult};
+use crate::history_packed::{self, Packed};
 use crate::records::SectionRecord;
-use crate::row::{bytes, id, int, micros, parsed, text, time};
+use crate::row::{bytes, int, micros, parsed, text, time};
 use crate::sql::Sql;
 use crate::{history_classes, history_packages};
 
@@ -24,6 +25,15 @@ const CLASS_MARK: u8 = 0;
 const CHUNK_NAMES: usize = 200;
 /// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
 const CHUNK_ROWS: usize = 32;
+
+const POINTERS: Packed = Packed {
+    sqlite: "SELECT group_concat(instance_id || ':' || kind || ':' || changed_at || ':' || fingerprint || ':' || \
+             CASE WHEN reported_fingerprint = fingerprint THEN '' ELSE reported_fingerprint END, ',') AS packed \
+             FROM instance_sections",
+    postgres: "SELECT string_agg(instance_id || ':' || kind || ':' || changed_at || ':' || fingerprint || ':' || \
+               CASE WHEN reported_fingerprint = fingerprint THEN '' ELSE reported_fingerprint END, ',') AS packed \
+               FROM instance_sections",
+};
 
 /// Where an instance's section points to, without the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,12 +63,20 @@ pub async fn pointers(c: &mut AnyConnection, instance: InstanceId) -> StoreResul
 pub async fn pointers_of(c: &mut AnyConnection, instances: &[InstanceId]) -> StoreResult<HashMap<InstanceId, Vec<Pointer>>> {
     let mut out: HashMap<InstanceId, Vec<Pointer>> = HashMap::new();
     for chunk in instances.chunks(CHUNK_NAMES) {
-        let mut sql = Sql::new(
-            "SELECT instance_id, kind, fingerprint, reported_fingerprint, changed_at FROM instance_sections WHERE instance_id IN ",
-        );
-        sql.bind_list(chunk.iter().map(ToString::to_string));
-        for row in &sql.fetch(c, "read the inventory of instances").await? {
-            out.entry(id(row, "instance_id")?).or_default().push(pointer(row)?);
+        let mut sql = POINTERS.sql(c);
+        sql.push(" WHERE instance_id IN ").bind_list(chunk.iter().map(ToString::to_string));
+        let text = history_packed::fetch(sql, c, "read the inventory of instances").await?;
+        for entry in history_packed::entries(&text) {
+            let [instance, kind, changed_at, fingerprint, reported] = history_packed::fields(entry)?;
+            let bad = |problem: &str| StoreError::Row { column: "packed", problem: problem.to_owned() };
+            let changed_at = changed_at.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok());
+            out.entry(history_packed::id(instance)?).or_default().push(Pointer {
+                kind: SectionKind::parse(kind).ok_or_else(|| bad("a kind of section is not known to this version"))?,
+                fingerprint: fingerprint.to_owned(),
+                // Nearly all are equal, and then are not sent twice.
+                reported_fingerprint: if reported.is_empty() { fingerprint } else { reported }.to_owned(),
+                changed_at: changed_at.ok_or_else(|| bad("a time cannot be read"))?,
+            });
         }
     }
     Ok(out)
@@ -129,12 +147,17 @@ pub async fn set_pointers(c: &mut AnyConnection, pointers: &[(InstanceId, Pointe
     Ok(())
 }
 
-/// Notes that sections of instances are still as they were.
-pub async fn confirm_all(c: &mut AnyConnection, kind: SectionKind, instances: &[InstanceId], now: Timestamp) -> StoreResult<()> {
+/// Notes that these sections of instances are still as they were.
+pub async fn confirm_all(
+    c: &mut AnyConnection,
+    kinds: &BTreeSet<SectionKind>,
+    instances: &[InstanceId],
+    now: Timestamp,
+) -> StoreResult<()> {
     for chunk in instances.chunks(CHUNK_NAMES) {
         let mut sql = Sql::new("UPDATE instance_sections SET reported_at = ");
-        sql.bind(micros(now)).push(" WHERE kind = ").bind(kind.as_str());
-        sql.push(" AND instance_id IN ").bind_list(chunk.iter().map(ToString::to_string));
+        sql.bind(micros(now)).push(" WHERE instance_id IN ").bind_list(chunk.iter().map(ToString::to_string));
+        sql.push(" AND kind IN ").bind_list(kinds.iter().map(|kind| kind.as_str().to_owned()));
         sql.execute(c, "note unchanged inventory sections").await?;
     }
     Ok(())

@@ -80,6 +80,7 @@ async fn read_back(store: &Store, class: ClassId) -> Vec<Package> {
 
 async fn put(store: &Store, host: u128, line: Timeline) {
     let mut tx = store.begin().await.expect("begins");
+    history_timelines::note(&mut tx).await.expect("noted");
     history_timelines::put(&mut tx, &BTreeMap::from([(instance(host).id, line)])).await.expect("stored");
     commit(tx).await.expect("committed");
 }
@@ -169,11 +170,14 @@ async fn the_fleet_is_read_now_and_as_of_a_time(a: Store, b: Store) {
     put(&a, 1, changed.clone()).await;
     put(&a, 2, Timeline::starting(second(50), old)).await;
     let mut c = b.read().await.expect("reads");
-    let fleet = history_classes::present(&mut c).await.expect("read");
-    assert_eq!(fleet.hosts, [(instance(1).id, new), (instance(2).id, old)]);
-    assert_eq!(fleet.classes.keys().copied().collect::<Vec<_>>(), [old, new]);
-    assert_eq!(fleet.classes[&new].len(), 10);
-    let then = async |c: &mut drydock_store::Connection, secs| history_timelines::fleet_at(c, at(secs)).await.expect("read");
+    let hosts = history_classes::hosts(&mut c).await.expect("read");
+    assert_eq!(hosts, [(instance(1).id, new), (instance(2).id, old)]);
+    let classes = memo.decode(&mut c, &[old, new].into()).await.expect("decoded");
+    assert_eq!(classes.keys().copied().collect::<Vec<_>>(), [old, new]);
+    assert_eq!(classes[&new].len(), 10);
+    // A memory that lives on, which must see what others change.
+    let elsewhere = Memo::default();
+    let then = async |c: &mut drydock_store::Connection, secs| elsewhere.fleet_at(c, at(secs)).await.expect("read");
     assert_eq!(then(&mut c, -1).await, []);
     assert_eq!(then(&mut c, 20).await, [(instance(1).id, old)]);
     assert_eq!(then(&mut c, 100).await, [(instance(1).id, new), (instance(2).id, old)]);
@@ -188,6 +192,15 @@ async fn the_fleet_is_read_now_and_as_of_a_time(a: Store, b: Store) {
     commit(tx).await.expect("committed");
     let mut c = b.read().await.expect("reads");
     assert_eq!(history_timelines::of_host(&mut c, instance(1).id).await.expect("read"), None, "gone with the instance");
+    assert_eq!(then(&mut c, 100).await, [(instance(2).id, old)], "the one that was remembered too");
+    drop(c);
+    let (_, newer) = intern(&a, &memo, set(10, &[(1, 2)]), Some(old)).await;
+    let mut moved = Timeline::starting(second(50), old);
+    moved.record(second(90), newer);
+    put(&a, 2, moved).await;
+    let mut c = b.read().await.expect("reads");
+    assert_eq!(then(&mut c, 100).await, [(instance(2).id, newer)]);
+    assert_eq!(then(&mut c, 60).await, [(instance(2).id, old)]);
 }
 
 async fn swept(store: &Store, unless_since: i64, now: i64) -> Option<Swept> {
@@ -283,11 +296,16 @@ async fn many_instances_are_written_at_once(a: Store, b: Store) {
         let pointers: Vec<_> = (1..=HOSTS).map(|n| (instance(n).id, pointer(n), at(2))).collect();
         inventory::set_pointers(&mut tx, &pointers).await.expect("stored");
     }
-    inventory::confirm_all(&mut tx, kind, &hosts[..2], at(5)).await.expect("noted");
+    inventory::confirm_all(&mut tx, &[kind].into(), &hosts[..2], at(5)).await.expect("noted");
     let os = |n: u128| (n == 3).then(|| r#"{"hostname":"new"}"#.to_owned());
     let summaries: Vec<_> = (1..=HOSTS).map(|n| (instance(n).id, summary(n), os(n))).collect();
     instances::set_inventories(&mut tx, &summaries).await.expect("stored");
-    let entries: Vec<_> = (1..=HOSTS).map(|n| (common::rows::id(90_000 + n), instance(n).id, entry(n))).collect();
+    let entries: Vec<_> = (1..=HOSTS)
+        .map(|n| {
+            let changes = history::changes(&[]).expect("JSON");
+            history::Ready { id: common::rows::id(90_000 + n), instance: instance(n).id, entry: entry(n), changes }
+        })
+        .collect();
     history::insert_all(&mut tx, &entries).await.expect("stored");
     commit(tx).await.expect("committed");
 

@@ -138,7 +138,7 @@ impl Control {
         let mut counts: HashMap<PackageId, u32> = HashMap::new();
         for (class, ids) in &fleet.classes {
             let hosts = hosts_of.get(class).copied().unwrap_or_default();
-            for id in ids {
+            for id in ids.iter() {
                 *counts.entry(*id).or_default() += hosts;
             }
         }
@@ -163,8 +163,10 @@ impl Control {
     /// The package sets of the fleet: of its active hosts now, or of every host there still is at a time.
     pub async fn fleet_packages(&self, at: Option<Timestamp>) -> Result<Fleet> {
         let mut c = self.read().await?;
-        let Some(at) = at else { return Ok(history_classes::present(&mut c).await?) };
-        let hosts: Vec<(InstanceId, ClassId)> = history_timelines::fleet_at(&mut c, at).await?;
+        let hosts: Vec<(InstanceId, ClassId)> = match at {
+            Some(at) => self.history().fleet_at(&mut c, at).await?,
+            None => history_classes::hosts(&mut c).await?,
+        };
         let wanted: BTreeSet<ClassId> = hosts.iter().map(|(_, class)| *class).collect();
         Ok(Fleet { classes: self.history().decode(&mut c, &wanted).await?, hosts })
     }

@@ -54,6 +54,7 @@ async fn history(control: &Control) -> Result<()> {
         for line in lines.values_mut() {
             line.cut(old.as_second());
         }
+        history_timelines::note(&mut tx).await?;
         history_timelines::put(&mut tx, &lines).await?;
         commit(tx).await?;
     }

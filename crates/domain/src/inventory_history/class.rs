@@ -39,30 +39,47 @@ pub fn decode(bytes: &[u8], base: Option<&[PackageId]>) -> Result<Vec<PackageId>
     match (parts(bytes)?, base) {
         (Parts::Full(ids), _) => Ok(ids),
         (Parts::Delta { .. }, None) => Err(damaged("it needs a base and has none")),
-        (Parts::Delta { removed, added }, Some(base)) => {
-            let mut out = Vec::with_capacity((base.len() + added.len()).saturating_sub(removed.len()));
-            let (mut gone, mut new) = (removed.into_iter().peekable(), added.into_iter().peekable());
-            for id in base {
-                while let Some(next) = new.next_if(|n| n < id) {
-                    out.push(next);
-                }
-                if gone.next_if_eq(id).is_none() {
-                    out.push(*id);
-                }
-                if new.peek() == Some(id) {
-                    return Err(damaged("it adds what its base has"));
-                }
+        (Parts::Delta { removed, added }, Some(base)) => apply(base, &removed, &added),
+    }
+}
+
+/// The base without what is removed and with what is added, all ascending: what lies between two changes is copied whole.
+fn apply(base: &[PackageId], removed: &[PackageId], added: &[PackageId]) -> Result<Vec<PackageId>, Damaged> {
+    let mut out = Vec::with_capacity((base.len() + added.len()).saturating_sub(removed.len()));
+    let (mut rest, mut removed, mut added) = (base, removed, added);
+    loop {
+        let (change, is_new) = match (removed.first(), added.first()) {
+            (None, None) => break,
+            (Some(gone), Some(new)) => (*gone.min(new), new < gone),
+            (gone, new) => match gone.or(new) {
+                Some(one) => (*one, gone.is_none()),
+                None => break,
+            },
+        };
+        let (before, after) = rest.split_at(rest.partition_point(|id| *id < change));
+        out.extend_from_slice(before);
+        let is_there = after.first() == Some(&change);
+        rest = match (is_new, is_there) {
+            (true, true) => return Err(damaged("it adds what its base has")),
+            (false, false) => return Err(damaged("it removes what its base has not")),
+            (true, false) => after,
+            (false, true) => &after[1..],
+        };
+        if is_new {
+            out.push(change);
+            added = &added[1..];
+        } else {
+            removed = &removed[1..];
+            if added.first() == Some(&change) {
+                return Err(damaged("it adds what its base has"));
             }
-            out.extend(new);
-            if gone.next().is_some() {
-                return Err(damaged("it removes what its base has not"));
-            }
-            if out.len() > PACKAGES_MAX {
-                return Err(damaged("it has more packages than a host may"));
-            }
-            Ok(out)
         }
     }
+    out.extend_from_slice(rest);
+    if out.len() > PACKAGES_MAX {
+        return Err(damaged("it has more packages than a host may"));
+    }
+    Ok(out)
 }
 
 /// Which of `wanted` (ascending) are in the set, without decoding it: `base` is the same answer for its base.

@@ -1,20 +1,20 @@
 //! One batch of reports as one transaction: every table once for all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory::{Health, OsFacts, SectionKind, UpdateKind, UpdateSet};
+use drydock_store::history::Ready;
 use drydock_store::inventory::Pointer;
 use drydock_store::records::{HistoryRecord, InventorySummary};
 use drydock_store::{Tx, commit, history, instances, inventory};
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::packages::{Change, PackageReport};
 use super::{Body, Checked, Intake};
 use crate::Control;
 use crate::error::{Error, Result};
-use crate::ops::inventory::{HISTORY_CHANGES_MAX, stored};
+use crate::ops::inventory::stored;
 
 /// Bodies by kind and fingerprint.
 type Bodies<'a> = HashMap<(SectionKind, &'a str), std::borrow::Cow<'a, [u8]>>;
@@ -43,9 +43,9 @@ impl Before {
 #[derive(Default)]
 struct Writes {
     pointers: Vec<(InstanceId, Pointer, Timestamp)>,
-    confirmed: BTreeMap<SectionKind, Vec<InstanceId>>,
+    confirmed: BTreeMap<InstanceId, BTreeSet<SectionKind>>,
     summaries: Vec<(InstanceId, InventorySummary, Option<String>)>,
-    history: Vec<(Uuid, InstanceId, HistoryRecord)>,
+    history: Vec<Ready>,
 }
 
 impl Control {
@@ -61,7 +61,7 @@ impl Control {
         let mut results = Vec::with_capacity(intakes.len());
         for intake in intakes {
             for kind in &intake.confirmed {
-                writes.confirmed.entry(*kind).or_default().push(intake.instance);
+                writes.confirmed.entry(intake.instance).or_default().insert(*kind);
             }
             let Some(before) = before.get(&intake.instance) else {
                 let gone = !intake.sections.is_empty();
@@ -74,8 +74,13 @@ impl Control {
         inventory::set_pointers(&mut tx, &writes.pointers).await?;
         instances::set_inventories(&mut tx, &writes.summaries).await?;
         history::insert_all(&mut tx, &writes.history).await?;
-        for (kind, hosts) in &writes.confirmed {
-            inventory::confirm_all(&mut tx, *kind, hosts, now).await?;
+        // Nearly all hosts confirm the same sections.
+        let mut alike: BTreeMap<BTreeSet<SectionKind>, Vec<InstanceId>> = BTreeMap::new();
+        for (host, kinds) in writes.confirmed {
+            alike.entry(kinds).or_default().push(host);
+        }
+        for (kinds, hosts) in &alike {
+            inventory::confirm_all(&mut tx, kinds, hosts, now).await?;
         }
         commit(tx).await?;
         if let Some(learnt) = learnt {
@@ -111,7 +116,7 @@ impl Control {
         for section in &intake.sections {
             let Checked { kind, fingerprint, reported, .. } = section;
             if before.has(section) {
-                writes.confirmed.entry(*kind).or_default().push(intake.instance);
+                writes.confirmed.entry(intake.instance).or_default().insert(*kind);
                 continue;
             }
             let body = bodies.get(&(*kind, fingerprint.as_str()));
@@ -168,18 +173,18 @@ impl Control {
     }
 
     fn note_packages(&self, intake: &Intake, change: Change, writes: &mut Writes) {
-        let Some(mut list) = change.changes else { return };
-        let total = count(list.len());
-        list.truncate(HISTORY_CHANGES_MAX);
+        let Some(changes) = change.changes else { return };
+        let total = changes.total;
         let entry = HistoryRecord {
             at: intake.now,
             kind: "packages-changed".to_owned(),
             message: if total == 1 { "1 package changed".to_owned() } else { format!("{total} packages changed") },
-            changes: list,
+            changes: Vec::new(),
             changes_total: total,
             task: None,
         };
-        writes.history.push((self.mint(intake.now), intake.instance, entry));
+        let id = self.mint(intake.now);
+        writes.history.push(Ready { id, instance: intake.instance, entry, changes: changes.json });
     }
 }
 

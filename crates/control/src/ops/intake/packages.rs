@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use drydock_domain::ids::InstanceId;
-use drydock_domain::inventory::{PackageChange, PackageDelta, PackageSet, SectionKind, changes};
+use drydock_domain::inventory::{PackageDelta, PackageSet, SectionKind, changes};
 use drydock_domain::inventory_history::{ClassId, IdDelta, PackageId, Timeline, diff};
 use drydock_store::history_memo::Interned;
 use drydock_store::history_writer::{Learnt, Reported, Writer};
 use drydock_store::inventory::Pointer;
-use drydock_store::{Tx, commit, history_timelines, inventory};
+use drydock_store::{Tx, commit, history, history_timelines, inventory};
 use jiff::Timestamp;
 
 use super::{Body, Checked};
 use crate::Control;
 use crate::error::Result;
-use crate::ops::inventory::stored;
+use crate::ops::inventory::{HISTORY_CHANGES_MAX, stored};
 
 const KIND: SectionKind = SectionKind::Packages;
 /// Hosts whose history begins in one transaction, count.
@@ -35,7 +35,15 @@ pub(super) struct Change {
     /// How many it has.
     pub(super) packages: usize,
     /// What changed; absent: nothing was known before, or nothing changed.
-    pub(super) changes: Option<Vec<PackageChange>>,
+    pub(super) changes: Option<Changes>,
+}
+
+/// What changed in the packages of a host: written once for all that went from one class to the same other one.
+#[derive(Clone)]
+pub(super) struct Changes {
+    pub(super) total: u32,
+    /// The first of them, as histories keep them.
+    pub(super) json: Arc<str>,
 }
 
 /// Package sets on their way to classes.
@@ -172,18 +180,21 @@ impl Control {
     ) -> Result<HashMap<InstanceId, Change>> {
         let wanted = steps.iter().flat_map(|(_, before, class)| before.iter().copied().chain([*class])).collect();
         let ids = writer.ids(tx, wanted).await?;
-        let of = |class: ClassId| ids.get(&class).map(Vec::as_slice).unwrap_or_default();
-        let deltas: HashMap<(ClassId, ClassId), IdDelta> = steps
-            .iter()
-            .filter_map(|(_, before, class)| Some(((*before)?, *class)))
-            .map(|s| (s, diff(of(s.0), of(s.1))))
-            .collect();
+        let of = |class: ClassId| ids.get(&class).map(|ids| ids.as_slice()).unwrap_or_default();
+        let pairs: BTreeSet<(ClassId, ClassId)> =
+            steps.iter().filter_map(|(_, before, class)| Some(((*before)?, *class))).collect();
+        let deltas: HashMap<(ClassId, ClassId), IdDelta> = pairs.into_iter().map(|s| (s, diff(of(s.0), of(s.1)))).collect();
         let named = deltas.values().flat_map(|d| d.removed.iter().chain(&d.added)).copied().collect();
         let packages = writer.packages(tx, &named).await?;
+        let mut told: HashMap<(ClassId, ClassId), Changes> = HashMap::with_capacity(deltas.len());
+        for (step, delta) in &deltas {
+            let list = changes(&written(delta, &packages));
+            let json = history::changes(&list[..list.len().min(HISTORY_CHANGES_MAX)])?;
+            told.insert(*step, Changes { total: u32::try_from(list.len()).unwrap_or(u32::MAX), json });
+        }
         let mut out = HashMap::with_capacity(steps.len());
         for (instance, before, class) in steps {
-            let delta = before.and_then(|before| deltas.get(&(before, class)));
-            let changes = delta.map(|delta| changes(&written(delta, &packages)));
+            let changes = before.and_then(|before| told.get(&(before, class)).cloned());
             out.insert(instance, Change { packages: of(class).len(), changes });
         }
         Ok(out)

@@ -3,4 +3,6 @@
 
 #[cfg(any(feature = "agent-client", feature = "agent-server"))]
 pub mod agent;
+#[cfg(feature = "documents")]
+pub mod documents;
 pub mod rest;

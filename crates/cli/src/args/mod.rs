@@ -8,6 +8,7 @@ pub mod group;
 pub mod instance;
 pub mod package;
 pub mod patch;
+pub mod policy;
 pub mod source;
 pub mod spec;
 
@@ -108,6 +109,9 @@ pub enum Command {
     /// Vulnerabilities: where they are open, since when, and what closes them
     #[command(subcommand)]
     Vulnerability(advisory::VulnerabilityCommand),
+    /// OS policies: what hosts are to be like
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Access tokens of people and programs
     #[command(subcommand)]
     Access(access::AccessCommand),

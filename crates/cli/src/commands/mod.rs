@@ -13,6 +13,7 @@ mod instance;
 mod login;
 mod package;
 mod patch;
+mod policy;
 mod screen;
 mod source;
 mod tools;
@@ -49,6 +50,7 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Content(command) => content_job::content(command, &connect(&connection, world)?, world).await?,
         Command::Advisory(command) => advisory::run(command, &connect(&connection, world)?, world).await?,
         Command::Vulnerability(command) => advisory::vulnerability(command, &connect(&connection, world)?, world).await?,
+        Command::Policy(command) => policy::run(command, world)?,
         Command::Access(command) => access::run(command, &connect(&connection, world)?, world).await?,
         Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
         Command::Tools(command) => tools::run(command, world)?,

@@ -11,6 +11,7 @@ mod groups;
 mod lists;
 mod login;
 mod packages;
+mod policies;
 mod progress;
 mod sources;
 mod start;

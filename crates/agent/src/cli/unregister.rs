@@ -15,6 +15,7 @@ use crate::link::channel::{Target, chain, connect, timed};
 use crate::link::enrol::told;
 use crate::link::tls;
 use crate::paths::Paths;
+use crate::task::machine::State;
 use crate::unit;
 
 /// Arguments of `unregister`.
@@ -78,7 +79,8 @@ fn is_standard(paths: &Paths) -> bool {
 }
 
 fn task_under_way(paths: &Paths) -> bool {
-    paths.ledger().is_dir() && Ledger::open(&paths.ledger()).is_ok_and(|l| !l.unfinished().is_empty())
+    let at_work = |state: &State| !state.is_finished() && !matches!(state, State::Wait { .. });
+    paths.ledger().is_dir() && Ledger::open(&paths.ledger()).is_ok_and(|l| l.entries().any(|e| at_work(&e.state)))
 }
 
 /// Tells the server; `Some` = it does not accept this instance any more, in its words.

@@ -243,12 +243,11 @@ impl<H: Host> Executor<'_, H> {
 
     fn accepted(&mut self, entry: &mut Entry) -> Acted {
         // With a window, what was failed before the task is what was failed before it may begin.
-        if entry.order.task.windows.is_none()
-            && let Err(acted) = self.prepare(entry)
-        {
-            return acted;
-        }
-        Acted { silent: true, ..Acted::with(Event::Begin, StepOutcome::Succeeded, "") }
+        let event = match entry.order.task.windows.is_none().then(|| self.prepare(entry)) {
+            Some(Err(why)) => Event::Failed(why),
+            _ => Event::Begin,
+        };
+        Acted { silent: true, ..Acted::with(event, StepOutcome::Succeeded, "") }
     }
 
     fn script(&mut self, place: &str, kind: StepKind, step: Option<ExecStep>) -> Acted {

@@ -8,7 +8,7 @@
 //!                                                      └────────────────────────────────────┘
 //! ```
 //! A task that only downloads goes ACCEPTED ─> REFRESH ─> PLAN ─> DOWNLOAD ─> FINISHED. A task with a maintenance window
-//! WAITs in front of PRE_STEP (or CHECK), APPLY and REBOOT, one with reboot slots in front of REBOOT; after a wait in front
+//! WAITs in front of PRE_STEP (or CHECK), REPAIR, APPLY and REBOOT, one with reboot slots in front of REBOOT; after a wait in front
 //! of APPLY it plans anew. Absent: clocks, processes, the ledger. The executor saves the state it gets from here before it
 //! acts on it.
 
@@ -70,6 +70,8 @@ pub enum Ending {
 pub enum Held {
     /// The first step that changes the host.
     Begin,
+    /// Mending what an earlier transaction left, and then the ordinary course.
+    Repair,
     /// Installing the newest plans for the first time. A transaction that was begun is brought to its end.
     Apply,
     /// Going down.
@@ -254,6 +256,7 @@ impl State {
         match self {
             State::Accepted => "ACCEPTED",
             State::Wait { before: Held::Begin } => "WAIT",
+            State::Wait { before: Held::Repair } => "WAIT_REPAIR",
             State::Wait { before: Held::Apply } => "WAIT_APPLY",
             State::Wait { before: Held::Reboot { .. } } => "WAIT_REBOOT",
             State::PreStep => "PRE_STEP",
@@ -375,6 +378,16 @@ pub fn step(state: State, event: Event, rules: Rules) -> Result<State, Refused> 
         (S::Verify { ending: Ending::Good }, E::Verified(Some(found))) => failed(found),
         (S::Verify { ending: Ending::Good }, E::Verified(None)) => S::Check { phase: Phase::After },
         (S::Verify { .. }, E::Failed(why)) => failed(format!("the package database could not be read afterwards: {why}")),
+        (s @ (S::PostStep { .. } | S::Health { .. }), e) => return closing(s, e, rules),
+        (state, event) => return Err(Refused { state, event }),
+    })
+}
+
+/// What follows patching.
+fn closing(state: State, event: Event, rules: Rules) -> Result<State, Refused> {
+    use Event as E;
+    use State as S;
+    Ok(match (state, event) {
         (S::PostStep { reboot_wanted }, E::Done) => last_look(reboot_wanted, rules),
         (S::PostStep { .. }, E::Failed(why)) => failed(format!("the post-step failed: {why}; the updates are installed")),
         (S::PostStep { .. }, E::Killed) => {
@@ -402,6 +415,7 @@ fn begun(what: Held, rules: Rules) -> State {
     match what {
         Held::Begin if rules.pre_step => State::PreStep,
         Held::Begin => State::Check { phase: Phase::Before },
+        Held::Repair => State::Repair { then: AfterRepair::Refresh },
         Held::Apply => State::Apply { tries: 1 },
         Held::Reboot { phase, boot } => State::Reboot { phase, boot },
     }
@@ -436,6 +450,7 @@ fn stopped(before: &State, reason: StopReason) -> State {
     };
     let next = match before {
         State::Wait { before: Held::Begin } => "anything was begun",
+        State::Wait { before: Held::Repair } => "REPAIR",
         State::Wait { before: Held::Apply } => "APPLY",
         State::Wait { before: Held::Reboot { .. } } => "REBOOT",
         State::Health { .. } => "its health was known",
@@ -454,7 +469,7 @@ fn checked(phase: Phase, asks: bool, boot: String, rules: Rules) -> State {
         return held(Held::Reboot { phase, boot }, rules);
     }
     match phase {
-        Phase::Before => State::Repair { then: AfterRepair::Refresh },
+        Phase::Before => held(Held::Repair, rules),
         Phase::After if rules.post_step => State::PostStep { reboot_wanted: asks },
         Phase::After => last_look(asks, rules),
     }
@@ -521,7 +536,7 @@ mod tests {
         all.push(State::PostStep { reboot_wanted: false });
         all.push(State::Health { reboot_wanted: true });
         let reboot = Held::Reboot { phase: Phase::After, boot: "b".into() };
-        all.extend([Held::Begin, Held::Apply, reboot].map(|before| State::Wait { before }));
+        all.extend([Held::Begin, Held::Repair, Held::Apply, reboot].map(|before| State::Wait { before }));
         all.push(finished(TaskState::Succeeded, "x"));
         all
     }
@@ -606,6 +621,7 @@ VERIFY.killed: 2>FAIL 7>CANC 8>CANC 13>FAIL
 POST_STEP: 1>SUCC 2>FAIL 3>FAIL 4>CANC 12>CANC 13>FAIL
 HEALTH: 1>SUCC 2>FAIL 4>CANC 12>CANC 13>FAIL
 WAIT: 2>FAIL 12>CANC 13>FAIL 14>PRE_STEP 15>PRE_STEP
+WAIT_REPAIR: 12>CANC 13>FAIL 14>REPAIR.refresh 15>REPAIR.refresh
 WAIT_APPLY: 12>CANC 13>FAIL 14>APPLY1 15>REFRESH
 WAIT_REBOOT: 12>CANC 13>FAIL 14>REBOOT.After 15>REBOOT.After
 SUCC: ";
@@ -667,6 +683,8 @@ SUCC: ";
         let rules = Rules { windows: true, ..rules() };
         let next = |state, event| step(state, event, rules).expect("known");
         assert_eq!(next(State::Accepted, Event::Begin), State::Wait { before: Held::Begin });
+        let calm = next(State::Check { phase: Phase::Before }, Event::HostAsks { reboot: false, boot: "b".into() });
+        assert_eq!(calm, State::Wait { before: Held::Repair });
         assert_eq!(next(State::Plan, Event::Planned(1)), State::Wait { before: Held::Apply });
         assert_eq!(next(State::Plan, Event::Planned(0)), State::Check { phase: Phase::After });
         let asks = |phase| next(State::Check { phase }, Event::HostAsks { reboot: true, boot: "b".into() });

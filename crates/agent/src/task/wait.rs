@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drydock_domain::patch::report::StepOutcome;
+use drydock_domain::patch::report::{StepKind, StepOutcome};
 use drydock_domain::work::{OrderWindows, WindowNow};
 use jiff::Timestamp;
 
@@ -62,31 +62,37 @@ impl<H: Host> Executor<'_, H> {
     fn admitted(&mut self, entry: &mut Entry, before: &Held, waited: bool) -> Looked {
         match before {
             Held::Begin => {
-                if let Err(acted) = self.prepare(entry) {
-                    return Looked::On(acted);
+                if let Err(why) = self.prepare(entry) {
+                    return on(Event::Failed(why));
                 }
             }
-            // Its place is taken by the plan that is made now.
-            Held::Apply if waited => entry.report.plans.truncate(entry.round_from),
-            Held::Apply => {}
+            Held::Apply if waited => forget_plan(entry),
+            Held::Apply | Held::Repair => {}
             Held::Reboot { .. } => self.slots.forget(entry.id()),
         }
         on(Event::Admitted { waited })
     }
 
     /// Keeps what the host's health is compared with, before anything is changed.
-    pub(super) fn prepare(&mut self, entry: &mut Entry) -> Result<(), Acted> {
+    pub(super) fn prepare(&mut self, entry: &mut Entry) -> Result<(), String> {
         let order = &entry.order.task;
         let changes = !order.dry_run && !order.config.download_only;
         let compares = order.config.health_checks.as_ref().is_some_and(|h| h.compares_units());
         if changes && compares && entry.failed_units.is_none() {
-            let units = self.host.failed_units().map_err(|why| {
-                let why = format!("the host's failed units cannot be read for its health checks: {why}");
-                Acted { silent: true, ..Acted::with(Event::Failed(why), StepOutcome::Failed, "") }
-            })?;
+            let units = self.host.failed_units();
+            let units = units.map_err(|why| format!("the host's failed units cannot be read for its health checks: {why}"))?;
             entry.failed_units = Some(units);
         }
         Ok(())
+    }
+}
+
+/// The place of a plan that grew old is taken by the one that is made now, so that a report does not grow with each wait.
+fn forget_plan(entry: &mut Entry) {
+    let report = &mut entry.report;
+    report.plans.truncate(entry.round_from);
+    while report.steps.last().is_some_and(|s| matches!(s.step, StepKind::Refresh | StepKind::Plan)) {
+        report.steps.pop();
     }
 }
 

@@ -56,7 +56,8 @@ fn within_default() -> u32 {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum HealthCheck {
-    /// A command that ends with an allowed exit code. It is run again and again and must change nothing.
+    /// A command that ends with an allowed exit code. It is run again and again and must change nothing. Without a time
+    /// limit of its own it gets 30 seconds.
     Exec(ExecStepConfig),
     /// This unit of systemd is active.
     UnitActive(UnitCheck),

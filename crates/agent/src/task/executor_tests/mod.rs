@@ -203,6 +203,9 @@ impl Host for Paper {
 
     fn repair(&mut self, _: &str) -> Result<RepairReport, Trouble> {
         let mut world = self.world();
+        if world.half {
+            world.changes("repair");
+        }
         world.act();
         let needed = std::mem::take(&mut world.half);
         world.act();

@@ -48,15 +48,33 @@ fn an_order_may_wait_longer_than_it_may_lie_about() {
 fn a_window_that_closes_holds_the_transaction_until_the_next_one_and_the_plan_is_made_anew() {
     quiet_panics();
     let nights = [(100, 200), (1000, 2000)];
-    // The pre-step takes so long that the window closes.
-    let case = Case::new(World { act_ms: 20_000, ..World::new() }, |e| open(e, &nights));
+    // Repair, refresh and plan take so long that the window closes.
+    let case = Case::new(World { act_ms: 20_000, ..World::new() }, |e| {
+        open(e, &nights);
+        e.order.task.config.pre_step = None;
+    });
     let report = case.finish(None);
     assert_eq!(report.state, TaskState::Succeeded, "{}", report.message);
     let world = case.world();
     assert!(within(&world, &nights), "{:?}", world.changed_at);
-    assert_eq!(world.scripts, [StepKind::PreStep, StepKind::PostStep]);
     assert_eq!(world.refreshes, 3, "before the wait, after it, after the reboot");
     assert_eq!(report.plans.len(), 2, "the plan of before the wait is gone");
+    use StepKind::{Apply, Plan, PostStep, Reboot, Refresh, Verify};
+    let steps: Vec<StepKind> = report.steps.iter().map(|s| s.step).collect();
+    assert_eq!(steps, [Refresh, Plan, Apply, Verify, Reboot, Refresh, Plan, PostStep]);
+}
+
+#[test]
+fn a_repair_that_would_begin_after_the_close_waits() {
+    quiet_panics();
+    let nights = [(100, 200), (1000, 2000)];
+    // The pre-step takes so long that the window closes.
+    let case = Case::new(World { act_ms: 20_000, half: true, ..World::new() }, |e| open(e, &nights));
+    let report = case.finish(None);
+    let world = case.world();
+    assert!(within(&world, &nights) && world.changed_at.iter().any(|(what, _)| *what == "repair"), "{:?}", world.changed_at);
+    assert_eq!((report.state, world.refreshes), (TaskState::Succeeded, 2), "{}", report.message);
+    assert_eq!(world.scripts, [StepKind::PreStep, StepKind::PostStep]);
 }
 
 #[test]
@@ -90,7 +108,9 @@ fn a_transaction_that_was_begun_is_brought_to_its_end_after_the_close() {
 
 #[test]
 fn when_the_last_window_is_over_the_task_ends_and_says_so() {
-    for (intervals, begins) in [(&[(10, 20)][..], "before anything was begun"), (&[(10, 155)], "before APPLY")] {
+    for (intervals, begins) in
+        [(&[(10, 20)][..], "before anything was begun"), (&[(10, 155)], "before REPAIR"), (&[(10, 160)], "before APPLY")]
+    {
         let case = Case::new(World { act_ms: 3_000, ..World::new() }, |e| open(e, intervals));
         let report = case.finish(None);
         let words = format!("stopped because the host's maintenance window does not open again {begins}");
@@ -209,9 +229,7 @@ fn killed_anywhere_windows_and_slots_are_kept_and_the_end_is_the_same() {
     }
     for saves in 0..40 {
         let case = new(None, false);
-        // A restart while it waits in front of the transaction plans anew.
-        let end = essence(&case.finish(Some(saves)));
-        assert_eq!((end.0, end.1, end.2), (wanted.0, wanted.1.clone(), wanted.2.clone()), "killed at save {saves}");
+        assert_eq!(essence(&case.finish(Some(saves))), wanted, "killed at save {saves}");
         assert!(within(&case.world(), &nights), "killed at save {saves}: {:?}", case.world().changed_at);
         assert_eq!(case.world().scripts, [StepKind::PreStep, StepKind::PostStep], "killed at save {saves}");
     }

@@ -472,11 +472,13 @@ impl UndoOrder {
 
     /// What of it is not yet true in `installed`; `half` = packages that the database holds half-way.
     pub fn remaining(&self, installed: &[Package], half: &[Package]) -> UndoOrder {
-        let has = |list: &[Package], a: &UndoAction, v: &Option<String>| {
-            v.as_ref().is_some_and(|v| list.iter().any(|p| p.name == a.name && p.arch == a.arch && p.version == *v))
+        let set = |list: &'_ [Package]| -> BTreeSet<(String, String, String)> {
+            list.iter().map(|p| (p.name.clone(), p.arch.clone(), p.version.clone())).collect()
         };
-        let back = |a: &UndoAction| a.before.is_none() || has(installed, a, &a.before);
-        let gone = |a: &UndoAction| !has(installed, a, &a.now) && !has(half, a, &a.now);
+        let (installed, half) = (set(installed), set(half));
+        let key = |a: &UndoAction, v: &Option<String>| Some((a.name.clone(), a.arch.clone(), v.clone()?));
+        let back = |a: &UndoAction| key(a, &a.before).is_none_or(|k| installed.contains(&k));
+        let gone = |a: &UndoAction| key(a, &a.now).is_none_or(|k| !installed.contains(&k) && !half.contains(&k));
         let left = self.actions.iter().filter(|a| !(back(a) && gone(a)));
         UndoOrder { actions: left.cloned().collect(), files: self.files.clone() }
     }
@@ -553,8 +555,12 @@ impl PatchConfig {
 }
 
 impl TaskReport {
-    /// Checks what a host says it had beside versions: hostile input.
+    /// Checks what a host says it had beside versions, and what it says it takes back: hostile input.
     pub(super) fn check_standing(&self, problems: &mut Problems) {
+        for order in self.plans.iter().filter_map(|p| p.undo.as_ref()) {
+            problems.count("plans.undo.actions", order.actions.len(), PACKAGES_MAX);
+            problems.count("plans.undo.files", order.files.len(), UNDO_FILES_MAX);
+        }
         for standing in self.plans.iter().filter_map(|p| p.before.as_ref()) {
             problems.count("plans.before.marks", standing.marks.len(), PACKAGES_MAX);
             problems.count("plans.before.left", standing.left.len(), PACKAGES_MAX);

@@ -208,6 +208,8 @@ pub fn run(root: &str) -> Result<()> {
     barred(&host, &order, all).context("barred versions")?;
     host.take_back(&undone, &third).context("taking back the undo")?;
     host.take_back(&general, &second).context("and once more")?;
+    let both = host.change(json!({"packages": {"remove": ["du-app", "du-lib"]}})).context("removing a dependency")?;
+    host.take_back(&both, &second).context("a dependency that was removed is one again")?;
     host.take_back(&named, &first).context("taking back the named packages")?;
     if host.is_apt() {
         half_configured(&host).context("a package that failed")?;

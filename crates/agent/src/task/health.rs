@@ -97,6 +97,9 @@ impl<H: Host> Executor<'_, H> {
             let limit = if matches!(check, HealthCheck::Exec(_)) { left } else { left.min(PROBE_LIMIT) };
             return self.host.probe(&format!("health/check-{index}"), check, limit);
         };
+        if self.host.starting() {
+            return Ok(Probe::ill("the host is still starting"));
+        }
         let before = entry.failed_units.as_deref().unwrap_or_default();
         Ok(match self.host.failed_units() {
             Err(why) => Probe::ill(why),

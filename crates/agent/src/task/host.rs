@@ -101,6 +101,8 @@ pub trait Host {
     fn probe(&mut self, place: &str, check: &HealthCheck, limit: Duration) -> Result<Probe, Trouble>;
     /// Units of the init system that are failed now, sorted; or why that cannot be told.
     fn failed_units(&mut self) -> Result<Vec<String>, String>;
+    /// The init system is still starting the host: units may yet fail.
+    fn starting(&mut self) -> bool;
     /// Why the host asks for a reboot.
     fn reboot_reasons(&mut self) -> Vec<RebootReason>;
     /// Asks the host to go down and come up again.

@@ -78,6 +78,13 @@ pub fn failed_units(runner: &SystemRunner) -> Result<Vec<String>, String> {
     Ok(collect::failed_units(&done.stdout.text()))
 }
 
+/// Is the host still coming up?
+pub fn starting(runner: &SystemRunner) -> bool {
+    let spec = CommandSpec::new("systemctl", "systemctl is-system-running", SYSTEMCTL_LIMIT).args(["is-system-running"]);
+    let said = runner.run(&spec).map(|done| done.stdout.text()).unwrap_or_default();
+    matches!(said.trim(), "initializing" | "starting")
+}
+
 /// Can a connection be opened?
 pub fn tcp(check: &TcpCheck, limit: Duration) -> Probe {
     let place = match HostPort::parse(&check.address, None) {

@@ -284,6 +284,10 @@ impl Host for RealHost {
         probe::failed_units(&SystemRunner::new())
     }
 
+    fn starting(&mut self) -> bool {
+        probe::starting(&SystemRunner::new())
+    }
+
     fn reboot_reasons(&mut self) -> Vec<RebootReason> {
         self.enter("read", false);
         let booted_at = platform::booted_at().unwrap_or(Timestamp::UNIX_EPOCH);

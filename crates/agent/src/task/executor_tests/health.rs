@@ -58,6 +58,16 @@ fn units_that_were_failed_before_are_no_news() {
 }
 
 #[test]
+fn a_host_that_is_still_starting_may_yet_have_failed_units() {
+    const PATIENT: &str = r#"{"checks":[{"noNewFailedUnits":{}}],"withinSecs":60}"#;
+    let (report, _) = run(World { started_at: 180, ..World::new() }, PATIENT);
+    assert_eq!(report.state, TaskState::Succeeded, "{}", report.message);
+    assert!(report.health[0].at >= Timestamp::from_second(180).expect("in range"), "{:?}", report.health);
+    let (report, _) = run(World { started_at: 180, ..World::new() }, UNITS);
+    assert!(report.message.contains("no new failed units: the host is still starting"), "{}", report.message);
+}
+
+#[test]
 fn a_host_whose_units_cannot_be_compared_is_not_touched() {
     quiet_panics();
     let case = Case::new(World { failed_units: vec!["systemd"], ..World::new() }, |e| checks(e, UNITS));
@@ -106,9 +116,10 @@ fn stop_kill_and_deadline_end_the_checks() {
 #[test]
 fn killed_in_the_middle_the_checks_are_made_again() {
     quiet_panics();
-    let world = |die_at, power_loss| World { die_at, power_loss, ill: vec![(0, 170)], ..World::new() };
+    const SHORT: &str = r#"{"checks":[{"unitActive":{"unit":"a.service"}}],"withinSecs":60,"settleSecs":4}"#;
+    let world = |die_at, power_loss| World { die_at, power_loss, ill: vec![(0, 154)], ..World::new() };
     let change = |e: &mut Entry| {
-        checks(e, UNIT);
+        checks(e, SHORT);
         e.order.task.config.reboot_config = RebootConfig::Default;
     };
     let quiet = Case::new(world(None, false), change);

@@ -70,6 +70,8 @@ struct World {
     probes: u32,
     kill_in_probe: Option<Control>,
     failed_units: Vec<&'static str>,
+    /// The init system has started everything at this moment, seconds.
+    started_at: i64,
     /// A unit that fails when something is installed.
     breaks: Option<&'static str>,
     /// Versions that the repositories offer of a package, instead of the one in `available`.
@@ -374,6 +376,11 @@ impl Host for Paper {
         let mut units: Vec<String> = self.world().failed_units.iter().map(|u| (*u).to_owned()).collect();
         units.sort_unstable();
         if units.iter().any(|u| u == "systemd") { Err("there is no systemd".to_owned()) } else { Ok(units) }
+    }
+
+    fn starting(&mut self) -> bool {
+        let world = self.world();
+        world.now_ms < world.started_at * 1000
     }
 
     fn reboot(&mut self) -> Result<(), String> {

@@ -5,6 +5,7 @@
 //! The container runs this very program again ([`inside`]). Absent: the agent and the server.
 
 mod inside;
+mod random;
 mod worlds;
 
 use std::path::Path;

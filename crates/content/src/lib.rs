@@ -18,6 +18,7 @@ mod facade;
 pub mod facts;
 pub mod feeds;
 pub mod fetch;
+pub mod find;
 mod flight;
 pub mod fuzz;
 pub mod gc;

@@ -1,6 +1,6 @@
 //! The one value every face holds: the store, the clock, the work key, the wake-ups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -61,6 +61,7 @@ struct Inner {
     intake: intake::Queue,
     history: Memo,
     gate_asks: GateAsks,
+    undone_halts: Mutex<HashSet<(JobId, Timestamp)>>,
 }
 
 /// Contacts not yet written: the newest per instance and token. Losing them costs some seconds of `last seen`.
@@ -93,6 +94,7 @@ impl Control {
             intake: intake::Queue::default(),
             history: Memo::default(),
             gate_asks: GateAsks::default(),
+            undone_halts: Mutex::default(),
         }))
     }
 
@@ -186,6 +188,11 @@ impl Control {
     /// Questions to webhooks of gates that are under way.
     pub(crate) fn gate_asks(&self) -> &GateAsks {
         &self.0.gate_asks
+    }
+
+    /// Halts whose wave has been looked at for an undo; lost at a restart, which costs another look.
+    pub(crate) fn undone_halts(&self) -> MutexGuard<'_, HashSet<(JobId, Timestamp)>> {
+        self.0.undone_halts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn store(&self) -> &Store {

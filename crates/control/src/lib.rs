@@ -36,5 +36,6 @@ pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
 pub use ops::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
 pub use views::{
     DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported,
-    RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, TaskDetail, UpdatesView, WhoAmI, ZoneView,
+    RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, TaskDetail, UndoAsk, UndoHost, UpdatesView,
+    WhoAmI, ZoneView,
 };

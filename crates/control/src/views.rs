@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use drydock_domain::access::Role;
 use drydock_domain::advisory::report::UpdatesFrom;
 use drydock_domain::host_rules::HostRules;
-use drydock_domain::ids::{InstanceId, JobId};
+use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, Reachability};
 use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, Update};
 use drydock_domain::patch::job::StateCounts;
 use drydock_domain::patch::report::TaskReport;
+use drydock_domain::patch::undo::{UndoAction, UndoRefusal};
 use drydock_domain::rollout::{self, PlannedZone, RolloutPlan, WaveStatus};
 use drydock_domain::work::Directive;
 use drydock_store::deployments::DeploymentRecord;
@@ -64,8 +65,36 @@ pub struct RolloutView {
     pub zones: Vec<ZoneView>,
     /// What people and the planner did.
     pub control: rollout::Control,
+    /// The job that takes the failed wave back.
+    pub undo_job: Option<JobId>,
     /// Jobs that take this one back.
     pub undone_by: Vec<JobId>,
+}
+
+/// What is to be taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UndoAsk {
+    /// Only on these hosts, by name or id; empty = on all that the job changed.
+    pub instances: Vec<String>,
+    /// Plan only.
+    pub dry_run: bool,
+    /// Leave out hosts where it cannot be done exactly.
+    pub skip_refused: bool,
+}
+
+/// What an undo means to one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoHost {
+    /// The task that is taken back.
+    pub task: TaskId,
+    /// The host.
+    pub instance: InstanceId,
+    /// Its name.
+    pub instance_name: String,
+    /// What moves; empty when it is refused.
+    pub actions: Vec<UndoAction>,
+    /// Why it cannot be done exactly.
+    pub refused: Vec<UndoRefusal>,
 }
 
 /// A zone and its disruption budget.

@@ -24,6 +24,7 @@ pub mod exceptions;
 pub mod feed_chunks;
 pub mod fleet;
 pub mod fleet_hosts;
+pub mod frozen;
 pub mod groups;
 pub mod history;
 pub mod history_classes;
@@ -49,6 +50,7 @@ pub mod snapshots;
 pub mod source_records;
 pub mod sources;
 mod sql;
+pub mod undo;
 
 pub use cursor::in_memory_page;
 pub use db::{Connection, Location, Reader, Store, Tx, commit};

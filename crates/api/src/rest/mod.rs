@@ -34,8 +34,8 @@ pub use instance::{
 pub use module::ModuleList;
 pub use package::{InstalledPackage, PackageChanges, PackageHolding};
 pub use patch::{
-    ApprovePatchJob, CancelPatchJob, HaltPatchJob, InstanceDetailsSummary, PatchJob, PatchRollout, PatchTask, PatchTaskDetail,
-    PatchZone, RerunPatchJob, ResumePatchJob,
+    ApprovePatchJob, BarredVersion, CancelPatchJob, HaltPatchJob, InstanceDetailsSummary, LiftBars, LiftedBars, PatchJob,
+    PatchRollout, PatchTask, PatchTaskDetail, PatchZone, RerunPatchJob, ResumePatchJob, UndoPatchJob, UndoPreview,
 };
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,

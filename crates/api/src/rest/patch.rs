@@ -6,6 +6,7 @@ use drydock_domain::patch::job::{JobState, StateCounts};
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::patch::undo::{UndoAction, UndoRefusal};
 use drydock_domain::rollout::{Control, PlannedZone, Rollout, RolloutPlan, WaveStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,11 +71,15 @@ pub struct PatchRollout {
     /// Its zones.
     pub zones: Vec<PatchZone>,
     /// Pauses, halts, approvals, answers of gates.
+    #[serde(flatten)]
     pub control: Control,
     /// Why the job halted, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted_because: Option<String>,
-    /// Jobs that take this one back.
+    /// The job that takes the failed wave back by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_job: Option<JobId>,
+    /// All jobs that take this one back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undone_by: Vec<JobId>,
 }
@@ -197,4 +202,82 @@ pub struct ApprovePatchJob {
     /// What follows this wave; absent = the job's start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wave: Option<String>,
+}
+
+/// What is to be taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct UndoPatchJob {
+    /// Only on these hosts of the job, by name or id; empty = on all that it changed.
+    pub instances: Vec<String>,
+    /// Plan only.
+    pub dry_run: bool,
+    /// `true`: leave out hosts where it cannot be done exactly. `false`: nothing begins where one refuses.
+    pub skip_refused: bool,
+}
+
+/// What an undo means to one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct UndoPreview {
+    /// The task that is taken back.
+    pub task: TaskId,
+    /// The host.
+    pub instance: InstanceId,
+    /// Its name.
+    pub instance_name: String,
+    /// What moves; empty when it is refused.
+    pub actions: Vec<UndoAction>,
+    /// Why it cannot be taken back exactly; empty when it can.
+    pub refused: Vec<UndoRefusal>,
+}
+
+/// A version that no order installs on a host, until somebody lifts the bar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct BarredVersion {
+    /// The host.
+    pub instance: InstanceId,
+    /// Its name.
+    pub instance_name: String,
+    /// Package name.
+    pub name: String,
+    /// Architecture.
+    pub arch: String,
+    /// The version.
+    pub version: String,
+    /// Why.
+    pub reason: String,
+    /// The job that took it back.
+    pub job: JobId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// Which bars are lifted: all that fit. At least one field is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LiftBars {
+    /// Of this host (name or id).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Set by this job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// Of this package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// How many bars were lifted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LiftedBars {
+    /// Versions that may come back.
+    pub lifted: u64,
 }

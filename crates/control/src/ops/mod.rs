@@ -38,6 +38,8 @@ mod secrets;
 mod selector;
 mod snapshots;
 mod sources;
+mod undo;
+mod undo_files;
 mod updates;
 pub(crate) mod vulnerabilities;
 mod work;

@@ -44,6 +44,11 @@ impl Control {
                 ended.state.as_str()
             )));
         }
+        if let JobOrigin::Undo { job, .. } = &ended.origin {
+            return Err(Error::conflict(format!(
+                "patch job {id} takes another one back, which is planned anew for each host: run drydock patch undo {job} again"
+            )));
+        }
         if self.rerun_targets(id, all_hosts).await?.is_empty() {
             let message = if all_hosts {
                 format!("no host of patch job {id} is active any more")

@@ -26,6 +26,8 @@ use crate::views::{JobView, RolloutView, ZoneView};
 
 /// Longest reason, bytes.
 const REASON_MAX_BYTES: usize = 1024;
+/// Longest resource in an audit record of the server's own, bytes.
+const AUDIT_RESOURCE_MAX_BYTES: usize = 512;
 
 /// Where a task is moved when a new plan is made.
 type Moves = Vec<(drydock_domain::ids::TaskId, u16)>;
@@ -170,11 +172,13 @@ impl Control {
             ZoneView { zone: zone.clone(), running, failed, others }
         });
         let undone_by = patch_jobs::undone_by(&mut *self.read().await?, job.id).await?;
+        let is_automatic = |j: &&JobRecord| matches!(j.origin, JobOrigin::Undo { halted_at: Some(_), .. });
         Ok(Some(RolloutView {
             zones: zones.collect(),
             waves: decision.waves,
             plan: picture.plan.clone(),
             control: job.control.clone(),
+            undo_job: undone_by.iter().rfind(is_automatic).map(|j| j.id),
             undone_by: undone_by.into_iter().map(|j| j.id).collect(),
         }))
     }
@@ -287,11 +291,16 @@ impl Control {
     pub(crate) async fn note_halt(&self, tx: &mut Tx, job: &JobRecord, now: Timestamp) -> Result<()> {
         let why = job.control.halted.as_ref().map(|h| h.cause.describe()).unwrap_or_default();
         tracing::warn!(job.id = %job.id, why, "a patch job has halted");
+        self.note_audit(tx, "patch-job.halt", &format!("patch-job {}: {why}", job.id), now).await
+    }
+
+    /// Leaves in the audit what the server did by itself.
+    pub(crate) async fn note_audit(&self, tx: &mut Tx, operation: &str, resource: &str, now: Timestamp) -> Result<()> {
         let record = AuditRecord {
             at: now,
             who: "server".to_owned(),
-            operation: "patch-job.halt".to_owned(),
-            resource: cut(&format!("patch-job {}: {why}", job.id), 512).to_owned(),
+            operation: operation.to_owned(),
+            resource: cut(resource, AUDIT_RESOURCE_MAX_BYTES).to_owned(),
             outcome: "allowed".to_owned(),
             request_id: String::new(),
         };

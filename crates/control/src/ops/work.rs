@@ -1,14 +1,19 @@
 //! Work of agents: orders pulled, tasks reported, orders refused. Everything may arrive twice, late or out of order.
 
+use std::collections::BTreeSet;
+
 use drydock_domain::ids::TaskId;
 use drydock_domain::inventory::PackageChange;
 use drydock_domain::limits::TASK_REPORT_MAX_BYTES;
+use drydock_domain::patch::job::JobOrigin;
 use drydock_domain::patch::report::{PackageOutcome, TaskReport};
 use drydock_domain::patch::spec::PatchConfig;
 use drydock_domain::patch::task::{TaskEvent, TaskState, step};
-use drydock_domain::work::{Directive, PatchOrder, WorkOrder};
+use drydock_domain::patch::undo::BARRED_MAX;
+use drydock_domain::rollout::RolloutPlan;
+use drydock_domain::work::{Directive, FROZEN_MAX, FrozenVersion, PatchOrder, WorkOrder};
 use drydock_store::records::{HistoryRecord, JobRecord, TaskRecord};
-use drydock_store::{Tx, commit, history, instances, patch_jobs, patch_tasks};
+use drydock_store::{Tx, commit, frozen, history, instances, patch_jobs, patch_tasks, undo};
 use jiff::{SignedDuration, Timestamp};
 
 use super::RACE_RETRIES;
@@ -18,6 +23,7 @@ use super::inventory::HISTORY_CHANGES_MAX;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
+use crate::reconcile::release;
 use crate::views::{HeldAnswer, Pulled, Reported, SignedOrder};
 
 /// An order is to be started within this time after it was signed, seconds. Agents pull when they are ready, so only
@@ -91,6 +97,13 @@ impl Control {
             }
             if after.state.is_final() && !task.state.is_final() {
                 self.finish_entry(&mut tx, &after, Some(&report), ctx.now).await?;
+                self.keep_versions(&mut tx, &job, &after, &report).await?;
+                if let JobOrigin::Undo { job: undone, .. } = &job.origin
+                    && after.state.is_success()
+                    && !job.spec.dry_run
+                {
+                    self.settle_undo(&mut tx, *undone, &after, ctx.now).await?;
+                }
             }
             commit(tx).await?;
             self.job_changed(task.job);
@@ -150,7 +163,20 @@ impl Control {
     /// The order of a task that the agent does not hold; `None`: there is nothing to do on this host, or somebody changed
     /// the task meanwhile.
     async fn hand_out(&self, ctx: &OpCtx, job: &JobRecord, task: &TaskRecord) -> Result<Option<SignedOrder>> {
-        let chosen = self.choose_for(task.instance, &job.spec.patch_config, ctx.now).await?;
+        let chosen = match &job.origin {
+            JobOrigin::Undo { job: undone, .. } => match self.undo_order(*undone, task).await? {
+                Ok(undo) => {
+                    let config = PatchConfig { undo: Some(undo), ..job.spec.patch_config.clone() };
+                    Chosen::Settings { config: Box::new(config), left_out: 0 }
+                }
+                Err(why) => {
+                    let message = cut(&format!("cannot be taken back exactly: {why}"), MESSAGE_MAX_BYTES).to_owned();
+                    self.advance(ctx, task, TaskEvent::Report(TaskState::Failed), message).await?;
+                    return Ok(None);
+                }
+            },
+            _ => self.choose_for(task.instance, &job.spec.patch_config, ctx.now).await?,
+        };
         let note = match &chosen {
             Chosen::Settings { left_out, .. } => left_out_note(*left_out),
             Chosen::Nothing(_) => String::new(),
@@ -159,7 +185,7 @@ impl Control {
             return Ok(None);
         }
         match chosen {
-            Chosen::Settings { config, .. } => self.sign_order(ctx, job, task, *config),
+            Chosen::Settings { config, .. } => self.sign_order(ctx, job, task, *config).await,
             Chosen::Nothing(why) => {
                 if let Some(task) = patch_tasks::find(&mut *self.read().await?, task.id).await? {
                     self.advance(ctx, &task, TaskEvent::Report(TaskState::Succeeded), why).await?;
@@ -169,11 +195,21 @@ impl Control {
         }
     }
 
-    fn sign_order(&self, ctx: &OpCtx, job: &JobRecord, task: &TaskRecord, config: PatchConfig) -> Result<Option<SignedOrder>> {
+    async fn sign_order(
+        &self,
+        ctx: &OpCtx,
+        job: &JobRecord,
+        task: &TaskRecord,
+        mut config: PatchConfig,
+    ) -> Result<Option<SignedOrder>> {
         let Some(number) = task.order_number else {
             tracing::error!(task.id = %task.id, "a task was let go without an order number");
             return Ok(None);
         };
+        if config.undo.is_none() {
+            config.barred = undo::bars_of(&mut *self.read().await?, task.instance).await?;
+            config.barred.truncate(BARRED_MAX);
+        }
         let latest = ctx.now.saturating_add(SignedDuration::from_secs(ORDER_START_WITHIN_SECS)).unwrap_or(Timestamp::MAX);
         let patch = PatchOrder {
             task: task.id,
@@ -183,7 +219,7 @@ impl Control {
             config,
             windows: None,
             reboot_slot: false,
-            frozen: Vec::new(),
+            frozen: self.frozen_for(job, task).await?,
         };
         let order = WorkOrder {
             version: patch.work_version(),
@@ -196,6 +232,40 @@ impl Control {
         let order = serde_json::to_vec(&order).map_err(|e| Error::Internal { doing: "write an order", source: Box::new(e) })?;
         let signature = self.key().sign(&order);
         Ok(Some(SignedOrder { order, signature }))
+    }
+
+    /// What hosts of the same operating system planned in an earlier wave of the job.
+    async fn frozen_for(&self, job: &JobRecord, task: &TaskRecord) -> Result<Vec<FrozenVersion>> {
+        if task.wave == 0 || !keeps_versions(job) {
+            return Ok(Vec::new());
+        }
+        let mut c = self.read().await?;
+        let os = instances::find(&mut c, task.instance).await?.and_then(|i| i.os);
+        let Some(os) = os.as_ref().map(release) else { return Ok(Vec::new()) };
+        match frozen::first_wave(&mut c, job.id, &os).await?.filter(|first| *first < task.wave) {
+            Some(first) => {
+                let mut versions = frozen::of_wave(&mut c, job.id, &os, first).await?;
+                versions.truncate(FROZEN_MAX);
+                Ok(versions)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Remembers what a host of the first wave planned.
+    async fn keep_versions(&self, tx: &mut Tx, job: &JobRecord, task: &TaskRecord, report: &TaskReport) -> Result<()> {
+        if !keeps_versions(job) || !task.state.is_success() {
+            return Ok(());
+        }
+        let os = instances::find(tx, task.instance).await?.and_then(|i| i.os);
+        let Some(os) = os.as_ref().map(release) else { return Ok(()) };
+        if frozen::first_wave(tx, job.id, &os).await?.is_some_and(|first| first != task.wave) {
+            return Ok(());
+        }
+        let planned: BTreeSet<FrozenVersion> =
+            report.plans.iter().flat_map(|p| &p.actions).filter_map(FrozenVersion::of).collect();
+        let planned: Vec<FrozenVersion> = planned.into_iter().collect();
+        Ok(frozen::add(tx, job.id, &os, task.wave, &planned).await?)
     }
 
     async fn job_of(&self, task: &TaskRecord) -> Result<JobRecord> {
@@ -230,6 +300,12 @@ pub(crate) fn moved(task: &TaskRecord, state: TaskState, message: String, now: T
         finished_at: state.is_final().then_some(now),
         ..task.clone()
     }
+}
+
+/// Later waves of this job are held to the versions of the first one.
+fn keeps_versions(job: &JobRecord) -> bool {
+    let has_waves = |p: &RolloutPlan| p.waves.len() > 1 && !p.rollout.newest_content;
+    !matches!(job.origin, JobOrigin::Undo { .. }) && job.plans.last().is_some_and(has_waves)
 }
 
 /// What an agent at work on a task of this job is told.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::Control;
 use crate::error::{Error, Result};
 pub use content::Runner;
-pub(crate) use job::{gates::GateAsks, picture};
+pub(crate) use job::{gates::GateAsks, picture, release};
 
 /// A turn comes at least this often.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -4,8 +4,9 @@ use drydock_api::rest;
 use drydock_control::records::{
     AccessTokenRecord, AuditRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
 };
+use drydock_control::store::undo::BarRecord;
 use drydock_control::{
-    InstanceView, JobView, NamedHost, PackagesView, RolloutView, RulesView, TaskDetail, UpdatesView, ZoneView,
+    InstanceView, JobView, NamedHost, PackagesView, RolloutView, RulesView, TaskDetail, UndoHost, UpdatesView, ZoneView,
 };
 use drydock_domain::patch::job::JobOrigin;
 
@@ -163,7 +164,33 @@ fn rollout(view: RolloutView) -> rest::PatchRollout {
         zones: view.zones.into_iter().map(zone).collect(),
         halted_because: view.control.halted.as_ref().map(|h| h.cause.describe()),
         control: view.control,
+        undo_job: view.undo_job,
         undone_by: view.undone_by,
+    }
+}
+
+/// What an undo means to one host.
+pub fn undo_host(host: UndoHost) -> rest::UndoPreview {
+    rest::UndoPreview {
+        task: host.task,
+        instance: host.instance,
+        instance_name: host.instance_name,
+        actions: host.actions,
+        refused: host.refused,
+    }
+}
+
+/// A barred version.
+pub fn bar(r: BarRecord) -> rest::BarredVersion {
+    rest::BarredVersion {
+        instance: r.instance,
+        instance_name: r.instance_name,
+        name: r.bar.name,
+        arch: r.bar.arch,
+        version: r.bar.version,
+        reason: r.bar.reason,
+        job: r.job,
+        created_at: r.created_at,
     }
 }
 

@@ -50,7 +50,8 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         instances::list, instances::get, instances::edit, instances::delete, instances::accept, instances::reject,
         instances::revoke, instances::matching, instances::packages, instances::updates, modules::of_instance, instances::rules, instances::history,
         patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::cancel, patch_jobs::rerun,
-        patch_jobs::pause, patch_jobs::resume, patch_jobs::halt, patch_jobs::abort, patch_jobs::approve, patch_jobs::plans, patch_jobs::tasks,
+        patch_jobs::pause, patch_jobs::resume, patch_jobs::halt, patch_jobs::abort, patch_jobs::approve, patch_jobs::plans,
+        patch_jobs::undo, patch_jobs::undo_preview, patch_jobs::bars, patch_jobs::lift_bars, patch_jobs::tasks,
         patch_jobs::task, deployments::list, deployments::create, deployments::get, deployments::edit, deployments::delete,
         deployments::executions, deployments::pause, deployments::resume, deployments::run, deployments::skip_next,
         events::follow,
@@ -118,6 +119,9 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/patch-jobs/{id}", get(patch_jobs::get).post(patch_jobs::verb))
         .route("/api/v1/patch-jobs/{id}/tasks", get(patch_jobs::tasks))
         .route("/api/v1/patch-jobs/{id}/plans", get(patch_jobs::plans))
+        .route("/api/v1/patch-jobs/{id}/undo", get(patch_jobs::undo_preview))
+        .route("/api/v1/barred-versions", get(patch_jobs::bars))
+        .route("/api/v1/barred-versions:lift", post(patch_jobs::lift_bars))
         .route("/api/v1/patch-jobs/{id}/tasks/{task}", get(patch_jobs::task))
         .route("/api/v1/patch-jobs/{id}/events", get(events::follow))
         .route("/api/v1/deployments", get(deployments::list).post(deployments::create))

@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{
-    ApiError, ApprovePatchJob, CancelPatchJob, HaltPatchJob, Page, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob,
-    ResumePatchJob,
+    ApiError, ApprovePatchJob, BarredVersion, CancelPatchJob, HaltPatchJob, LiftBars, LiftedBars, Page, PatchJob, PatchTask,
+    PatchTaskDetail, RerunPatchJob, ResumePatchJob, UndoPatchJob, UndoPreview,
 };
-use drydock_control::JobView;
 use drydock_control::records::{JobQuery, TaskQuery};
+use drydock_control::store::undo::BarQuery;
+use drydock_control::{JobView, UndoAsk};
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::PatchJobSpec;
@@ -108,6 +109,12 @@ pub async fn verb(
             let ask: RerunPatchJob = or_default(&body)?;
             return Ok(created(control.rerun_patch_job(ctx, id, ask.all_hosts, key.as_deref()).await?));
         }
+        "undo" => {
+            let key = idempotency_key(&headers)?;
+            let UndoPatchJob { instances, dry_run, skip_refused } = or_default(&body)?;
+            let ask = UndoAsk { instances, dry_run, skip_refused };
+            return Ok(created(control.undo_patch_job(ctx, id, ask, key.as_deref()).await?));
+        }
         "pause" => {
             no_body(&body)?;
             control.pause_patch_job(ctx, id).await?
@@ -124,7 +131,7 @@ pub async fn verb(
 }
 
 /// What may be done to a patch job.
-const VERBS: [&str; 7] = ["cancel", "rerun", "pause", "resume", "halt", "abort", "approve"];
+const VERBS: [&str; 8] = ["cancel", "rerun", "undo", "pause", "resume", "halt", "abort", "approve"];
 
 fn or_default<T: serde::de::DeserializeOwned + Default>(body: &[u8]) -> Result<T> {
     if body.is_empty() { Ok(T::default()) } else { parse_json(body) }
@@ -179,6 +186,72 @@ async fn abort() {}
     responses((status = 200, body = PatchJob), (status = "default", body = ApiError)))]
 #[allow(dead_code)]
 async fn approve() {}
+
+/// Takes a patch job back: a new job that gives its hosts exactly what they had before, and bars what it takes away until
+/// somebody lifts that. Nothing begins where a host refuses, unless those are to be left out.
+#[utoipa::path(post, path = "/api/v1/patch-jobs/{id}:undo", tag = "patch", operation_id = "undoPatchJob",
+    params(("id" = JobId, Path), ("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 128 visible ASCII characters, remembered for 24 hours: the same key and body give the same job")),
+    request_body = Option<UndoPatchJob>,
+    responses((status = 201, body = PatchJob), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn undo() {}
+
+/// What taking a patch job back means to each host that it changed: what moves, or why it cannot be done exactly.
+#[utoipa::path(get, path = "/api/v1/patch-jobs/{id}/undo", tag = "patch", operation_id = "previewUndo",
+    params(("id" = JobId, Path), ("instance" = Option<String>, Query, description = "Only this host of the job, by name or id")),
+    responses((status = 200, body = Vec<UndoPreview>), (status = "default", body = ApiError)))]
+pub async fn undo_preview(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Json<Vec<UndoPreview>>> {
+    let hosts: Vec<String> = params.one("instance")?.into_iter().collect();
+    params.finish()?;
+    let hosts = state.control.preview_undo(&caller.ctx, id.parse::<JobId>()?, &hosts).await?;
+    Ok(Json(hosts.into_iter().map(encode::undo_host).collect()))
+}
+
+/// Versions that were taken back and are barred on hosts, newest first.
+#[utoipa::path(get, path = "/api/v1/barred-versions", tag = "patch", operation_id = "listBarredVersions",
+    params(("instance" = Option<String>, Query, description = "Of this host, by name or id"),
+        ("job" = Option<JobId>, Query, description = "Set by this job"),
+        ("name" = Option<String>, Query, description = "Of this package"),
+        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+        ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
+    responses((status = 200, body = Page<BarredVersion>), (status = "default", body = ApiError)))]
+pub async fn bars(State(state): State<AppState>, caller: Caller, mut params: Params) -> Result<Json<Page<BarredVersion>>> {
+    let host = params.one("instance")?;
+    let job = params.parsed("job", "a patch job id", |t| t.parse::<JobId>().ok())?;
+    let (name, page) = (params.one("name")?, params.page()?);
+    params.finish()?;
+    let instance = instance_of(&state, &caller, host.as_deref()).await?;
+    let query = BarQuery { instance, job, name, page };
+    Ok(Json(encode::page(state.control.list_bars(&caller.ctx, &query).await?, encode::bar)))
+}
+
+/// Lets versions come back to hosts.
+#[utoipa::path(post, path = "/api/v1/barred-versions:lift", tag = "patch", operation_id = "liftBarredVersions",
+    request_body = LiftBars, responses((status = 200, body = LiftedBars), (status = "default", body = ApiError)))]
+pub async fn lift_bars(
+    State(state): State<AppState>,
+    caller: Caller,
+    params: Params,
+    StrictJson(ask): StrictJson<LiftBars>,
+) -> Result<Json<LiftedBars>> {
+    params.finish()?;
+    let instance = instance_of(&state, &caller, ask.instance.as_deref()).await?;
+    let query = BarQuery { instance, job: ask.job, name: ask.name, ..BarQuery::default() };
+    Ok(Json(LiftedBars { lifted: state.control.lift_bars(&caller.ctx, &query).await? }))
+}
+
+async fn instance_of(state: &AppState, caller: &Caller, host: Option<&str>) -> Result<Option<InstanceId>> {
+    match host {
+        Some(host) => Ok(Some(state.control.get_instance(&caller.ctx, host).await?.record.id)),
+        None => Ok(None),
+    }
+}
 
 /// Every rollout plan that a patch job had, oldest first.
 #[utoipa::path(get, path = "/api/v1/patch-jobs/{id}/plans", tag = "patch", operation_id = "listPatchJobPlans",

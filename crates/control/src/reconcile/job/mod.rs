@@ -11,17 +11,19 @@ pub(crate) mod picture;
 
 use std::collections::HashMap;
 
+pub(crate) use look_up::release;
+
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::{Health, SectionKind};
 use drydock_domain::patch::admission::{Admission, WaitingOn};
-use drydock_domain::patch::job::{JobFacts, JobState, state};
+use drydock_domain::patch::job::{JobFacts, JobOrigin, JobState, state};
 use drydock_domain::patch::task::{TaskEvent, TaskState, step};
 use drydock_domain::rollout::{self, Decision, Halt, HaltCause, RolloutPlan};
 use drydock_store::patch_tasks::OpenTask;
 use drydock_store::records::{JobRecord, TaskRecord};
 use drydock_store::{Tx, commit, instances, inventory, patch_jobs, patch_tasks};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::Control;
 use crate::error::Result;
@@ -36,6 +38,9 @@ const CHANGES_MAX: usize = 2000;
 /// A host at work in a job with a rollout that has been silent for this long is given up, seconds: else one host that
 /// never came back from its reboot would hold up every later wave for ever.
 const LOST_AFTER_SECS: i64 = 3600;
+
+/// A failed wave is undone when the hosts' inventories are newer than their tasks, or after this time, seconds.
+const UNDO_AFTER_SECS: i64 = 600;
 
 /// Something to do to one task.
 enum Change {
@@ -76,6 +81,7 @@ pub(super) async fn turn(control: &Control, id: JobId) -> Result<()> {
             state => end(control, job, state, now).await,
         };
     }
+    undo_failed_wave(control, &job, &picture, now).await?;
     let mut turn = decide(control, &job, &picture, now);
     if let Some(halt) = turn.halt.take() {
         job.control.halted = Some(halt);
@@ -101,6 +107,41 @@ struct Turn {
     /// The job halts now.
     halt: Option<Halt>,
     halts: bool,
+}
+
+/// The failed wave of a job that halted gets back what it had, if the rollout says so: once, and only when its hosts are
+/// done and their inventories tell what they are like now.
+async fn undo_failed_wave(control: &Control, job: &JobRecord, picture: &Picture, now: Timestamp) -> Result<()> {
+    let Some(Halt { at, wave: Some(wave), .. }) = &job.control.halted else { return Ok(()) };
+    if !picture.plan.rollout.undo_failed_wave || job.spec.dry_run || job.cancel_requested {
+        return Ok(());
+    }
+    let halt = (job.id, *at);
+    if control.undone_halts().contains(&halt) {
+        return Ok(());
+    }
+    let is_at_work = |one: &&OpenTask| {
+        let host = Host::of(control, one.task.instance, one.last_seen, now);
+        one.task.wave == *wave
+            && one.task.state.is_running()
+            && !host.is_silent(control.patience_from(one.task.updated_at), control.config().no_agent_after_secs, now)
+    };
+    if picture.open.iter().any(|one| is_at_work(&one)) {
+        return Ok(());
+    }
+    let waited = now.duration_since(*at) >= SignedDuration::from_secs(UNDO_AFTER_SECS);
+    let mut c = control.read().await?;
+    let known = patch_jobs::undone_by(&mut c, job.id).await?;
+    let of_this_halt = |j: &JobRecord| matches!(&j.origin, JobOrigin::Undo { halted_at, .. } if *halted_at == Some(*at));
+    if !known.iter().any(of_this_halt) {
+        if !waited && !patch_tasks::inventories_are_newer(&mut c, job.id, *wave).await? {
+            return Ok(());
+        }
+        drop(c);
+        control.undo_wave(job, *wave, *at, now).await?;
+    }
+    control.undone_halts().insert(halt);
+    Ok(())
 }
 
 async fn end(control: &Control, mut job: JobRecord, state: JobState, now: Timestamp) -> Result<()> {

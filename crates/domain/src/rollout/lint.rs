@@ -185,7 +185,8 @@ fn wave_order(facts: &Facts<'_>, admitted: &[&HostFacts<'_>], found: &mut Vec<St
     }
 }
 
-/// Zone by zone: who is let go is in the one zone that no other zone with work left goes before.
+/// Zone by zone: one that has begun goes on, and another begins when nobody is at work elsewhere and no zone with hosts
+/// left goes before it.
 fn zone_order(facts: &Facts<'_>, admitted: &[&HostFacts<'_>], found: &mut Vec<String>) {
     if facts.plan.rollout.mode != RolloutMode::ZoneByZone {
         return;
@@ -195,27 +196,35 @@ fn zone_order(facts: &Facts<'_>, admitted: &[&HostFacts<'_>], found: &mut Vec<St
     turns.sort_unstable();
     turns.dedup();
     for (wave, zone) in turns {
-        // Hosts of the wave in each zone, and whether any of them is not done.
-        let mut by_zone: BTreeMap<usize, (u32, bool)> = BTreeMap::new();
+        // In each zone: the wave's hosts, those at work, those that wait.
+        let mut by_zone: BTreeMap<usize, [u32; 3]> = BTreeMap::new();
         for host in facts.hosts.iter().filter(|h| h.wave == wave) {
-            let entry = by_zone.entry(host.zone).or_default();
-            let waits = host.state == HostState::Pending && !host.is_straggler;
-            *entry = (entry.0 + 1, entry.1 || waits || host.state == HostState::Running);
+            let [all, at_work, waits] = by_zone.entry(host.zone).or_default();
+            *all += 1;
+            *at_work += u32::from(host.state == HostState::Running);
+            *waits += u32::from(host.state == HostState::Pending && !host.is_straggler);
         }
         let Some(own) = facts.plan.zones.get(zone) else { continue };
         let in_region = |region: &str| {
             let zones = by_zone.iter().filter(|(z, _)| facts.plan.zones.get(**z).is_some_and(|z| z.region == region));
-            zones.map(|(_, (n, _))| *n).sum::<u32>()
+            zones.map(|(_, [all, ..])| *all).sum::<u32>()
         };
-        let count = |z: usize| by_zone.get(&z).map_or(0, |(n, _)| *n);
+        let count = |z: usize| by_zone.get(&z).map_or(0, |[all, ..]| *all);
+        let begun = by_zone.get(&zone).is_some_and(|[_, at_work, _]| *at_work > 0);
         for (other, planned) in facts.plan.zones.iter().enumerate() {
-            let unfinished = by_zone.get(&other).is_some_and(|(_, unfinished)| *unfinished);
+            let [_, at_work, waits] = by_zone.get(&other).copied().unwrap_or_default();
             let first = if planned.region == own.region {
                 (count(other), &planned.zone) < (count(zone), &own.zone)
             } else {
                 (in_region(&planned.region), &planned.region) < (in_region(&own.region), &own.region)
             };
-            if other != zone && unfinished && first {
+            let blocks = match (begun, at_work > 0) {
+                (true, false) => false,
+                (false, true) => true,
+                (true, true) => first,
+                (false, false) => first && waits > 0,
+            };
+            if other != zone && blocks {
                 found.push(format!("a host of zone {:?} is let go before zone {:?} is done", own.zone, planned.zone));
             }
         }

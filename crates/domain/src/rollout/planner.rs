@@ -556,15 +556,15 @@ fn zone_turn(facts: &Facts<'_>, current: usize) -> Option<usize> {
     }
     let zones = &facts.plan.zones;
     let mut targets = vec![0_u32; zones.len()];
-    let mut unfinished = vec![false; zones.len()];
+    let (mut unfinished, mut at_work) = (vec![false; zones.len()], vec![false; zones.len()]);
     let mine = |h: &&HostFacts<'_>| usize::from(h.wave) == current && h.zone < zones.len();
     for host in facts.hosts.iter().filter(mine) {
         targets[host.zone] += 1;
-        unfinished[host.zone] |= match host.state {
-            HostState::Pending => !host.is_straggler,
-            HostState::Running => true,
-            HostState::Ended { .. } => false,
-        };
+        match host.state {
+            HostState::Pending => unfinished[host.zone] |= !host.is_straggler,
+            HostState::Running => at_work[host.zone] = true,
+            HostState::Ended { .. } => {}
+        }
     }
     let mut regions: BTreeMap<&str, u32> = BTreeMap::new();
     zones.iter().zip(&targets).for_each(|(zone, n)| *regions.entry(&zone.region).or_default() += n);
@@ -573,7 +573,9 @@ fn zone_turn(facts: &Facts<'_>, current: usize) -> Option<usize> {
         let zone = &zones[*i];
         (regions.get(zone.region.as_str()).copied(), &zone.region, targets[*i], &zone.zone)
     });
-    order.into_iter().find(|i| unfinished[*i])
+    // A new plan may have another order: the zone that has begun is done first.
+    let begun = order.iter().copied().find(|i| at_work[*i]);
+    begun.or_else(|| order.into_iter().find(|i| unfinished[*i]))
 }
 
 fn before_its_zone(facts: &Facts<'_>, turn: Option<usize>, host: &HostFacts<'_>) -> Option<WaitingOn> {

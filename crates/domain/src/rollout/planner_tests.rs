@@ -182,6 +182,17 @@ fn regions_and_zones_with_the_fewest_hosts_go_first_and_ties_by_name() {
     assert_eq!(order, ["c-9", "a-2", "a-1", "b-3", "b-1", "b-2", "lone"]);
 }
 
+/// A new plan may change the order of the zones: the one that has begun is done first.
+#[test]
+fn a_zone_that_has_hosts_at_work_keeps_its_turn() {
+    let mut job = Job::new(r#"{"mode":"ZONE_BY_ZONE"}"#, &[("a", 3), ("b", 2)]);
+    job.hosts[0].state = HostState::Running;
+    assert_eq!(job.go(), [2, 0]);
+    assert_eq!(holds(&job.decide()), vec![WaitingOn::EarlierZone { zone: "a".into() }; 2]);
+    job.end(3, Ended::Succeeded);
+    assert_eq!(job.go(), [0, 2]);
+}
+
 #[test]
 fn zones_at_once_have_a_budget_each_rounded_up() {
     let mut job = Job::new(r#"{"disruptionBudget":{"percent":10}}"#, &[("a", 1), ("b", 10), ("c", 11)]);

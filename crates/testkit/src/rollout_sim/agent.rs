@@ -105,6 +105,11 @@ impl Host {
     /// The next step of a task. `fails` says whether the running step fails; `reboots`, whether the update wants it.
     pub(super) fn step(&mut self, task: TaskId, now: i64, fails: bool, reboots: bool) -> Option<Next> {
         let (clock, skew) = (self.clock(now), self.skew);
+        let at_work = |e: &Entry| e.task != task && e.state != TaskState::Acked && !e.state.is_final();
+        if self.ledger.iter().any(at_work) {
+            // One after the other.
+            return Some(Next::Wait(now + 30));
+        }
         let entry = self.ledger.iter_mut().find(|e| e.task == task && !e.state.is_final())?;
         let next = if entry.stops {
             Next::Over(TaskState::Canceled)

@@ -10,6 +10,7 @@ use drydock_domain::patch::task::TaskState;
 use jiff::Timestamp;
 
 use crate::text::{ago_or, clean, cut, paint, plural, tone, took};
+use crate::view::rollout;
 use crate::world::Screen;
 
 /// Longest state name, and so the width of the state column.
@@ -123,9 +124,12 @@ fn urgency(task: &PatchTask) -> u8 {
 /// The whole picture, to be drawn over the last one: never higher or wider than the screen.
 pub fn frame(picture: &Picture, now: Timestamp, screen: Screen, colour: bool, note: Option<&str>) -> Vec<String> {
     let mut lines = vec![cut(&headline(picture, now), screen.width)];
+    let waves = picture.job.rollout.as_ref().map(|r| rollout::lines(r, now)).unwrap_or_default();
+    // Waves never take the place of more than half of the screen: hosts are what is looked for.
+    lines.extend(waves.lines().take(screen.height / 2).map(|line| cut(line, screen.width)));
     let mut tasks = picture.by_name();
     // The headline, the note, the line of those left out, and the cursor's own line.
-    let room = screen.height.saturating_sub(4).max(1);
+    let room = screen.height.saturating_sub(3 + lines.len()).max(1);
     let mut left_out = BTreeMap::<TaskState, usize>::new();
     if tasks.len() > room {
         tasks.sort_by_key(|t| urgency(t));

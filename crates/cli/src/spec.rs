@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::args::rollout::RolloutArgs;
 use crate::args::spec::{HostArgs, JobArgs, PackageArgs, SpecArgs, StepArgs, UpdateArgs};
 use crate::failure::Failure;
 use crate::world::World;
@@ -49,6 +50,17 @@ const FLAGS: &[(&str, &str)] = &[
     ("dryRun", "--dry-run"),
     ("durationSecs", "--duration"),
     ("concurrency", "--concurrency"),
+    ("rollout.waves", "--wave"),
+    ("rollout.mode", "--zone-by-zone"),
+    ("rollout.disruptionBudget", "--budget"),
+    ("rollout.haltAfter", "--halt-after"),
+    ("rollout.undoFailedWave", "--undo-failed-wave"),
+    ("rollout.requireApproval", "--require-approval"),
+    ("rollout.ignoreWindows", "--ignore-windows"),
+    ("rollout.catchUpSecs", "--late-hosts"),
+    ("rollout.newestContent", "--newest-content"),
+    ("rollout.seed", "--seed"),
+    ("rollout", "--rollout"),
     ("patchConfig.rebootConfig", "--reboot"),
     ("patchConfig.strictRepositories", "--strict-repositories"),
     ("patchConfig.packages.install", "--install"),
@@ -127,11 +139,15 @@ pub(crate) fn job_settings(args: &JobArgs, file: Option<&Path>, dry_run: bool, w
     set("dryRun", dry_run.then_some(Value::Bool(true)));
     set("patchConfig.rebootConfig", args.reboot.map(|v| json!(RebootConfig::from(v))));
     set("patchConfig.strictRepositories", args.strict_repositories.then_some(Value::Bool(true)));
+    rollout(&args.rollout, &mut set);
     hosts(&args.hosts, &mut set);
     updates(&args.updates, &mut set);
     packages(&args.packages, &mut set);
     step(&args.pre.step(), "patchConfig.preStep.linuxExecStepConfig", &mut set, world)?;
     step(&args.post.step(), "patchConfig.postStep.linuxExecStepConfig", &mut set, world)?;
+    if let Some(file) = &args.rollout.rollout {
+        add_rollout_file(file, &mut settings, world)?;
+    }
     Ok(settings)
 }
 
@@ -160,9 +176,16 @@ pub(crate) fn merged<F: DeserializeOwned>(
 }
 
 fn check_standard_input(args: &JobArgs, file: Option<&Path>) -> Result<(), Failure> {
-    let files = [file, args.pre.step().script.map(PathBuf::as_path), args.post.step().script.map(PathBuf::as_path)];
+    let files = [
+        file,
+        args.rollout.rollout.as_deref(),
+        args.pre.step().script.map(PathBuf::as_path),
+        args.post.step().script.map(PathBuf::as_path),
+    ];
     if files.into_iter().flatten().filter(|f| f.as_os_str() == "-").count() > 1 {
-        return Err(Failure::Usage("only one of --file, --pre-script and --post-script can be - (standard input)".to_owned()));
+        return Err(Failure::Usage(
+            "only one of --file, --rollout, --pre-script and --post-script can be - (standard input)".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -189,6 +212,54 @@ fn hosts(args: &HostArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("instanceFilter.instanceNamePrefixes", list(&args.name_prefixes));
     set("instanceFilter.groups", list(&args.in_groups));
     set("instanceFilter.query", args.filter.as_ref().map(|v| json!(v)));
+}
+
+fn rollout(args: &RolloutArgs, set: &mut impl FnMut(&str, Option<Value>)) {
+    set("rollout.waves", (!args.waves.is_empty()).then(|| json!(args.waves)));
+    set("rollout.mode", args.zone_by_zone.then(|| json!("ZONE_BY_ZONE")));
+    set("rollout.disruptionBudget", args.budget.map(|v| json!(v)));
+    set("rollout.haltAfter", args.halt_after.map(|v| json!(v)));
+    set("rollout.undoFailedWave", flag(args.undo_failed_wave));
+    set("rollout.requireApproval", flag(args.require_approval));
+    set("rollout.ignoreWindows", args.ignore_windows.as_ref().map(|v| json!(v)));
+    set("rollout.catchUpSecs", args.late_hosts.map(|v| json!(v)));
+    set("rollout.newestContent", flag(args.newest_content));
+    set("rollout.seed", args.seed.map(|v| json!(v)));
+}
+
+/// What the file of `--rollout` says, beside what the flags say.
+fn add_rollout_file(file: &Path, settings: &mut Settings, world: &mut World) -> Result<(), Failure> {
+    let said = read_file::<Rollout>(file, "rollout", world)?;
+    for (field, value) in said.as_object().into_iter().flatten() {
+        let path = format!("rollout.{field}");
+        if settings.get(&path).is_some_and(|flag| flag != value) {
+            let flag = flag_of(&path).unwrap_or("a flag");
+            return Err(Failure::Usage(format!("{path} is said twice: by {} and by {flag}; keep one", file.display())));
+        }
+        settings.insert(path, value.clone());
+    }
+    Ok(())
+}
+
+/// A rollout that stands alone: what the flags say; `None`: they say nothing.
+pub fn rollout_alone(args: &RolloutArgs, world: &mut World) -> Result<Option<Rollout>, Failure> {
+    let mut settings = Settings::new();
+    rollout(args, &mut |path: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            settings.insert(path.to_owned(), value);
+        }
+    });
+    if let Some(file) = &args.rollout {
+        add_rollout_file(file, &mut settings, world)?;
+    }
+    if settings.is_empty() {
+        return Ok(None);
+    }
+    let fields: Map<String, Value> =
+        settings.into_iter().map(|(path, value)| (path.trim_start_matches("rollout.").to_owned(), value)).collect();
+    serde_json::from_value(Value::Object(fields))
+        .map(Some)
+        .map_err(|e| Failure::Usage(format!("the rollout cannot be put together: {e}")))
 }
 
 fn updates(args: &UpdateArgs, set: &mut impl FnMut(&str, Option<Value>)) {

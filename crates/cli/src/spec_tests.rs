@@ -39,7 +39,8 @@ fn read(flags: &str, file: Option<&str>) -> Result<PatchJobSpec, String> {
 fn every_flag_reaches_its_field() {
     let spec = read(
         "--group env=prod,role=web --group env=test --zone z1 --zone z2 --instance h1 --name-prefix web- --in-group front \
-         --name N --description D --duration 2h --concurrency 20% --reboot never --strict-repositories \
+         --name N --description D --duration 2h --concurrency 20% --wave canary=1,bake=10m --zone-by-zone --budget 10% \
+         --halt-after 2 --undo-failed-wave --require-approval --ignore-windows now --late-hosts 2d --newest-content --seed 7 --reboot never --strict-repositories \
          --apt-dist --apt-exclude a1 --exclude all* --yum-security --yum-minimal --yum-exclude y1 \
          --zypper-optional --zypper-update --zypper-category security --zypper-severity critical --zypper-exclude z* \
          --pre-path /opt/pre --pre-shell --pre-arg -x --pre-arg y --pre-env A=b=c --pre-time-limit 5m --pre-success-code 0 \

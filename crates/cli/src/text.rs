@@ -123,7 +123,7 @@ pub enum Tone {
 /// The tone of any state name the API knows.
 pub fn tone(state: &str) -> Tone {
     match state {
-        "SUCCEEDED" | "ACTIVE" | "ONLINE" | "APPLIED" => Tone::Good,
+        "SUCCEEDED" | "ACTIVE" | "ONLINE" | "APPLIED" | "HEALTHY" => Tone::Good,
         "FAILED"
         | "TIMED_OUT"
         | "COMPLETED_WITH_ERRORS"
@@ -132,6 +132,7 @@ pub fn tone(state: &str) -> Tone {
         | "REVOKED"
         | "NOT_APPLIED"
         | "DIFFERENT"
+        | "UNHEALTHY"
         | "denied"
         | "failed" => Tone::Bad,
         "PENDING"

@@ -9,6 +9,7 @@ pub mod instance;
 pub mod package;
 pub mod patch;
 pub mod policy;
+pub mod rollout;
 pub mod source;
 pub mod spec;
 

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use drydock_domain::ids::JobId;
 
+use super::rollout::RolloutArgs;
 use super::spec::SpecArgs;
 use super::{Output, RecentArgs};
 
@@ -26,6 +27,28 @@ pub enum PatchCommand {
     Show(ShowArgs),
     /// Cancel a patch job: hosts stop before their next step
     Cancel(CancelArgs),
+    /// Let no further host go until the job is resumed; hosts at work go on
+    Pause(SteerArgs),
+    /// Go on after a pause or a halt; failures up to now count no more
+    ///
+    /// With rollout flags, hosts that have not begun are laid out anew: a new plan, with the one before as its parent.
+    Resume(ResumeArgs),
+    /// Halt a patch job as a failed wave would: nothing more begins until somebody resumes or aborts it
+    Halt(HaltArgs),
+    /// End a patch job that is paused or halted: hosts that have not begun are out, the others finish their step
+    Abort(SteerArgs),
+    /// Approve the start of another person's job, or what follows a wave
+    Approve(ApproveArgs),
+    /// Show every rollout plan that a job had
+    Plans(PlansArgs),
+    /// Take a patch job back: its hosts get exactly what they had before
+    ///
+    /// Shows what would move on each host, asks, then does it as a job of its own. What it takes away is barred there until
+    /// lifted (drydock patch bars). Nothing begins where a host refuses.
+    Undo(UndoArgs),
+    /// Versions that were taken back and must not come again
+    #[command(subcommand)]
+    Bars(BarsCommand),
     /// Start an ended patch job again on the hosts where it did not succeed
     ///
     /// A new job with the same settings. Hosts that were deleted since are left out.
@@ -159,4 +182,119 @@ pub struct RerunArgs {
     /// How it is started.
     #[command(flatten)]
     pub start: StartArgs,
+}
+
+/// Arguments of `patch pause` and `abort`.
+#[derive(Debug, Args)]
+pub struct SteerArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+}
+
+/// Arguments of `patch resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// Another rollout.
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+}
+
+/// Arguments of `patch halt`.
+#[derive(Debug, Args)]
+pub struct HaltArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// Why, for those who look later
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+/// Arguments of `patch approve`.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// What follows this wave; without it, the job's start
+    #[arg(long, value_name = "NAME")]
+    pub wave: Option<String>,
+}
+
+/// Arguments of `patch plans`.
+#[derive(Debug, Args)]
+pub struct PlansArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `patch undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// Only on this host (name or id); repeat for several
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Hosts plan it and say what would move; nothing is changed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// Leave out hosts where it cannot be done exactly
+    #[arg(long)]
+    pub skip_refused: bool,
+    /// How it is started.
+    #[command(flatten)]
+    pub start: StartArgs,
+}
+
+/// `drydock patch bars`.
+#[derive(Debug, Subcommand)]
+pub enum BarsCommand {
+    /// List barred versions, newest first
+    List(BarsListArgs),
+    /// Let versions come back: those that a job took away, or those of a host or a package
+    Lift(BarsLiftArgs),
+}
+
+/// Arguments of `patch bars list`.
+#[derive(Debug, Args)]
+pub struct BarsListArgs {
+    /// Of this host (name or id)
+    #[arg(long, value_name = "HOST")]
+    pub instance: Option<String>,
+    /// Set by this undo job
+    #[arg(long, value_name = "JOB")]
+    pub job: Option<JobId>,
+    /// Of this package
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// Rows and format.
+    #[command(flatten)]
+    pub list: RecentArgs,
+}
+
+/// Arguments of `patch bars lift`.
+#[derive(Debug, Args)]
+pub struct BarsLiftArgs {
+    /// Those that this undo job set
+    #[arg(value_name = "JOB", required_unless_present_any = ["instance", "package"])]
+    pub job: Option<JobId>,
+    /// Of this host (name or id)
+    #[arg(long, value_name = "HOST")]
+    pub instance: Option<String>,
+    /// Of this package
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
 }

@@ -8,6 +8,7 @@ use drydock_domain::patch::modules::ModuleChange;
 use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::spec::{Concurrency, RebootConfig};
 
+use super::rollout::RolloutArgs;
 use crate::text::{parse_duration, parse_pair};
 
 /// A patch job in flags.
@@ -45,6 +46,9 @@ pub struct JobArgs {
     /// Which hosts.
     #[command(flatten)]
     pub hosts: HostArgs,
+    /// In which order.
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
     /// Which updates.
     #[command(flatten)]
     pub updates: UpdateArgs,
@@ -301,7 +305,7 @@ fn group(text: &str) -> Result<LabelGroup, String> {
     Ok(LabelGroup(labels))
 }
 
-fn concurrency(text: &str) -> Result<Concurrency, String> {
+pub(super) fn concurrency(text: &str) -> Result<Concurrency, String> {
     let wrong = |_| format!("{text:?} is neither a number of hosts such as 5 nor a share such as 20%");
     match text.strip_suffix('%') {
         Some(share) => share.parse().map(Concurrency::Percent).map_err(wrong),

@@ -17,6 +17,7 @@ mod policy;
 mod screen;
 mod source;
 mod tools;
+mod undo;
 
 use std::io::Write;
 

@@ -2,11 +2,15 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{CancelPatchJob, MatchInstances, MatchedInstances, PatchJob, PatchTask, PatchTaskDetail, RerunPatchJob};
+use drydock_api::rest::{
+    ApprovePatchJob, CancelPatchJob, HaltPatchJob, MatchInstances, MatchedInstances, PatchJob, PatchTask, PatchTaskDetail,
+    RerunPatchJob, ResumePatchJob,
+};
 use drydock_domain::ids::JobId;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::PatchJobSpec;
+use drydock_domain::rollout::RolloutPlan;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
 use serde::Serialize;
@@ -14,7 +18,7 @@ use uuid::Uuid;
 
 use super::follow::{Followed, follow, read};
 use super::{connect, document, list};
-use crate::args::patch::{CancelArgs, PatchCommand, PatchListArgs, RerunArgs, ShowArgs, StartArgs};
+use crate::args::patch::{CancelArgs, PatchCommand, PatchListArgs, PlansArgs, RerunArgs, ShowArgs, StartArgs};
 use crate::args::{Connection, Output};
 use crate::client::{Client, Query};
 use crate::failure::{Ending, Failure};
@@ -57,6 +61,23 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
         PatchCommand::Show(args) => show(args, &connect(connection, world)?, world).await,
         PatchCommand::Cancel(args) => cancel(args, &connect(connection, world)?, world).await,
         PatchCommand::Rerun(args) => rerun(args, &connect(connection, world)?, world).await,
+        PatchCommand::Pause(args) => steer(args.job, "pause", &Nothing {}, "Paused", &connect(connection, world)?, world).await,
+        PatchCommand::Resume(args) => {
+            let ask = ResumePatchJob { rollout: spec::rollout_alone(&args.rollout, world)? };
+            steer(args.job, "resume", &ask, "Resumed", &connect(connection, world)?, world).await
+        }
+        PatchCommand::Halt(args) => {
+            let ask = HaltPatchJob { reason: args.reason };
+            steer(args.job, "halt", &ask, "Halted", &connect(connection, world)?, world).await
+        }
+        PatchCommand::Abort(args) => steer(args.job, "abort", &Nothing {}, "Aborting", &connect(connection, world)?, world).await,
+        PatchCommand::Approve(args) => {
+            let ask = ApprovePatchJob { wave: args.wave };
+            steer(args.job, "approve", &ask, "Approved", &connect(connection, world)?, world).await
+        }
+        PatchCommand::Undo(args) => super::undo::undo(args, &connect(connection, world)?, world).await,
+        PatchCommand::Bars(command) => super::undo::bars(command, &connect(connection, world)?, world).await,
+        PatchCommand::Plans(args) => plans(args, &connect(connection, world)?, world).await,
     }
 }
 
@@ -243,4 +264,37 @@ async fn cancel(args: CancelArgs, client: &Client, world: &mut World) -> Result<
     writeln!(world.out, "Cancelling {}: {how}.", clean(&id))?;
     writeln!(world.err, "follow it: drydock patch show {id} --follow")?;
     Ok(Ending::Done)
+}
+
+/// The body of a verb that takes none.
+#[derive(Serialize)]
+struct Nothing {}
+
+/// Does something to a job under way and says how it stands after that.
+async fn steer<B: Serialize>(
+    job: JobId,
+    verb: &str,
+    body: &B,
+    done: &str,
+    client: &Client,
+    world: &mut World,
+) -> Result<Ending, Failure> {
+    let after: PatchJob = client.send(Method::POST, &["patch-jobs", &format!("{job}:{verb}")], body, &[]).await?;
+    writeln!(world.out, "{done} {job}.")?;
+    world.out.flush()?;
+    if let Some(rollout) = &after.rollout {
+        world.err.write_all(view::rollout::lines(rollout, (world.now)()).as_bytes())?;
+    }
+    writeln!(world.err, "look: drydock patch show {job} --summary")?;
+    Ok(Ending::Done)
+}
+
+async fn plans(args: PlansArgs, client: &Client, world: &mut World) -> Result<Ending, Failure> {
+    let plans: Vec<RolloutPlan> = client.get(&["patch-jobs", &args.job.to_string(), "plans"], &Query::new()).await?;
+    if document(&plans, args.output, world)? {
+        return Ok(Ending::Done);
+    }
+    let (now, colour) = ((world.now)(), world.colour_out());
+    let pages: Vec<String> = plans.iter().map(|plan| view::rollout::plan(plan, now, colour)).collect();
+    Ok(world.out.write_all(pages.join("\n").as_bytes()).map(|()| Ending::Done)?)
 }

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod advisory;
+pub mod checks;
 pub mod content_job;
 pub mod deployment;
 pub mod enrolment;
@@ -13,8 +14,10 @@ pub mod instance;
 pub mod module;
 pub mod package;
 pub mod patch;
+pub mod rollout;
 pub mod rules;
 pub mod source;
+pub mod undo;
 
 use crate::text::clean;
 

@@ -14,7 +14,7 @@ use drydock_domain::patch::spec::Concurrency;
 use jiff::Timestamp;
 
 use super::instance::{findings, kind};
-use super::{facts, some};
+use super::{checks, facts, rollout, some};
 use crate::progress::{Picture, doing};
 use crate::text::{ago, clean, clean_lines, or_dash, paint, plural, render, state_cell, table, tone, took};
 
@@ -49,11 +49,13 @@ pub fn job(job: &PatchJob, now: Timestamp, colour: bool) -> String {
     if job.cancel_requested && !job.state.is_final() {
         shown += ", being cancelled";
     }
+    let rollout = job.rollout.as_ref();
+    let steered = rollout.map(|r| rollout::state(r, now)).unwrap_or_default();
+    let tables = rollout.map(|r| rollout::tables(r, now, colour)).filter(|t| !t.is_empty());
     format!("{what} {}\n", job.id)
+        + &facts(&[("name", some(&job.spec.display_name)), ("description", some(&job.spec.description)), ("state", Some(shown))])
+        + &facts(&steered)
         + &facts(&[
-            ("name", some(&job.spec.display_name)),
-            ("description", some(&job.spec.description)),
-            ("state", Some(shown)),
             ("error", some(&job.error_message)),
             (
                 "hosts",
@@ -68,15 +70,22 @@ pub fn job(job: &PatchJob, now: Timestamp, colour: bool) -> String {
             ),
             ("deployment", job.patch_deployment.as_deref().map(clean)),
             ("rerun of", job.rerun_of.map(|first| first.to_string())),
+            ("undo of", job.undo_of.map(|first| first.to_string())),
             ("started", Some(format!("{} by {}", ago(job.created_at, now), clean(&job.created_by)))),
             ("took", Some(took(end.as_second() - job.created_at.as_second()))),
             ("deadline", job.deadline.filter(|_| !job.state.is_final()).map(|end| ago(end, now))),
         ])
+        + &tables.map(|t| format!("\n{t}")).unwrap_or_default()
 }
 
 /// One line per host.
 pub fn summary(picture: &Picture, now: Timestamp, colour: bool) -> String {
-    let mut rows = table(&["HOST", "STATE", "PACKAGES", "SKIPPED", "REBOOTS", "DETAILS"]);
+    let has_waves = picture.job.rollout.as_ref().is_some_and(|r| r.plan.waves.len() > 1);
+    let mut heads = vec!["HOST", "STATE", "PACKAGES", "SKIPPED", "REBOOTS", "DETAILS"];
+    if has_waves {
+        heads.insert(1, "WAVE");
+    }
+    let mut rows = table(&heads);
     for task in picture.by_name() {
         let details = match &task.waiting_on {
             Some(_) => doing(task, now),
@@ -84,14 +93,18 @@ pub fn summary(picture: &Picture, now: Timestamp, colour: bool) -> String {
         };
         let packages =
             if task.dry_run { format!("{} planned", task.planned) } else { format!("{}/{}", task.applied, task.planned) };
-        rows.add_row([
+        let mut cells = vec![
             clean(&task.instance_name).into(),
             state_cell(task.state.as_str()),
             packages.into(),
             task.skipped.to_string().into(),
             task.reboots.to_string().into(),
             or_dash(&details).into(),
-        ]);
+        ];
+        if has_waves {
+            cells.insert(1, or_dash(rollout::wave_of(&picture.job, task).unwrap_or_default()).into());
+        }
+        rows.add_row(cells);
     }
     job(&picture.job, now, colour) + "\n" + &render(rows, 0, colour)
 }
@@ -109,6 +122,8 @@ pub fn host(detail: &PatchTaskDetail, now: Timestamp, step_output: bool, colour:
     text += &modules(report, colour);
     text += &packages(report, colour);
     text += &skipped(report, colour);
+    text += &checks::differs(report, colour);
+    text += &checks::health(report, colour);
     text += &repositories(report);
     if !report.reboot_reasons.is_empty() {
         text += "  reboot still needed\n";

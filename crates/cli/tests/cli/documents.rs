@@ -11,6 +11,7 @@ use drydock_domain::patch::job::{JobState, percent_complete};
 use drydock_domain::patch::report::*;
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
+use drydock_domain::rollout::health::HealthResult;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -204,8 +205,19 @@ pub fn detail(task: PatchTask) -> PatchTaskDetail {
         plans: vec![plan(actions, skipped.clone(), findings), plan(vec![], skipped, vec![])],
         packages,
         modules: vec![],
-        health: vec![],
-        differs: vec![],
+        health: vec![
+            HealthResult::new("unit nginx.service", false, "is failed\u{1b}[2J", before(10)),
+            HealthResult::new("tcp 127.0.0.1:22", true, "a connection was opened", before(10)),
+        ],
+        differs: vec![
+            PlanDifference {
+                name: "curl".into(),
+                arch: "amd64".into(),
+                frozen: Some("7.88.1-10".into()),
+                planned: "7.88.1-11".into(),
+            },
+            PlanDifference { name: "linux-image-31".into(), arch: "amd64".into(), frozen: None, planned: "6.1.31".into() },
+        ],
         reboots: 1,
         reboot_reasons: vec!["kernel 6.1.31 is installed, 6.1.30 runs".into()],
     };

@@ -46,6 +46,8 @@ async fn a_plan_is_a_dry_run_that_prints_what_each_host_would_do() {
     report.packages.clear();
     report.steps.truncate(2);
     report.reboots = 0;
+    report.health.clear();
+    report.differs.clear();
     fake.json("POST /patch-jobs", &done)
         .json(&format!("GET /patch-jobs/{JOB}"), &done)
         .json(&format!("GET /patch-jobs/{JOB}/tasks?limit=1000"), &page(tasks))

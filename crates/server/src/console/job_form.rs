@@ -432,6 +432,8 @@ impl JobForm {
             (a.windows_update != b.windows_update, "its Windows settings"),
             (a.packages != b.packages || a.cves != b.cves || a.advisories != b.advisories, "its packages and advisories"),
             (a.update_types != b.update_types, "its types of update"),
+            ((a.min_severity, a.overdue) != (b.min_severity, b.overdue), "that it goes by severity or by what is overdue"),
+            (a.modules != b.modules, "its module changes"),
             (
                 (a.download_only, a.from_cache) != (b.download_only, b.from_cache),
                 "that it downloads only or takes from the cache",

@@ -57,7 +57,10 @@ impl Console {
 pub fn router(app: AppState) -> Router {
     // Nobody is signed in yet.
     let console = Console(Arc::new(Inner { app, sessions: Sessions::default() }));
-    use pages::{access, audit, enrolment, environments, groups, instances, jobs, overview, sources, start};
+    use pages::{
+        access, advisories, audit, deployments, enrolment, environments, groups, instances, jobs, overview, sources, start,
+        vulnerabilities,
+    };
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/overview/live", get(overview::live))
@@ -80,6 +83,13 @@ pub fn router(app: AppState) -> Router {
         .route("/patch-jobs/{id}/live", get(live::stream))
         .route("/patch-jobs/{id}/cancel", post(jobs::cancel))
         .route("/patch-jobs/{id}/tasks/{task}", get(jobs::task))
+        .route("/deployments", get(deployments::list))
+        .route("/deployments/{name}", get(deployments::show))
+        .route("/vulnerabilities", get(vulnerabilities::list))
+        .route("/vulnerabilities/{id}", get(vulnerabilities::show))
+        .route("/vulnerabilities/{id}/except", post(vulnerabilities::except))
+        .route("/advisories", get(advisories::list))
+        .route("/advisories/{id}", get(advisories::show))
         .route("/sources", get(sources::list))
         .route("/sources/{name}", get(sources::show))
         .route("/sources/{name}/sync", post(sources::sync))

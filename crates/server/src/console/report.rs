@@ -5,7 +5,8 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use drydock_control::TaskDetail;
 use drydock_domain::inventory::Finding;
-use drydock_domain::patch::report::{PackageResult, Plan, PlannedAction, SkippedUpdate, StepOutcome, StepReport};
+use drydock_domain::patch::report::{PackageResult, Plan, PlanDifference, PlannedAction, SkippedUpdate, StepOutcome, StepReport};
+use drydock_domain::rollout::health::HealthResult;
 use jiff::Timestamp;
 
 use super::rows::{TaskRow, versions};
@@ -117,6 +118,21 @@ impl StepRow {
     }
 }
 
+/// One health check, as it was last made.
+pub struct HealthRow {
+    check: String,
+    badge: Badge,
+    detail: String,
+    made: When,
+}
+
+impl HealthRow {
+    fn new(r: &HealthResult, now: Timestamp) -> Self {
+        let badge = view::health_badge(r.healthy);
+        HealthRow { check: r.check.clone(), badge, detail: r.detail.clone(), made: view::when(r.at, now) }
+    }
+}
+
 /// Everything a host told of its task; on the task's page, and unfolded under its row.
 #[derive(Template)]
 #[template(path = "task_detail.html")]
@@ -127,7 +143,9 @@ pub struct TaskDetailBlock {
     updated: When,
     reboot_reasons: String,
     results: Vec<ResultRow>,
+    health: Vec<HealthRow>,
     plans: Vec<PlanBlock>,
+    differs: Vec<PlanDifference>,
     steps: Vec<StepRow>,
 }
 
@@ -155,6 +173,8 @@ impl TaskDetailBlock {
             reboot_reasons: report.map(|r| r.reboot_reasons.join("; ")).unwrap_or_default(),
             results: report.map(|r| r.packages.iter().map(ResultRow::new).collect()).unwrap_or_default(),
             plans: plans.iter().enumerate().map(|(i, p)| PlanBlock::new(p, i + 1, plans.len())).collect(),
+            health: report.map(|r| r.health.iter().map(|h| HealthRow::new(h, now)).collect()).unwrap_or_default(),
+            differs: report.map(|r| r.differs.clone()).unwrap_or_default(),
             steps: report.map(|r| r.steps.iter().map(|s| StepRow::new(s, now)).collect()).unwrap_or_default(),
         }
     }

@@ -185,6 +185,11 @@ pub fn step_badge(outcome: StepOutcome) -> Badge {
     }
 }
 
+/// What a health check found.
+pub fn health_badge(healthy: bool) -> Badge {
+    if healthy { badge("ok", "HEALTHY") } else { badge("bad", "UNHEALTHY") }
+}
+
 /// A step's name for people.
 pub fn step_name(step: StepKind) -> &'static str {
     match step {
@@ -349,6 +354,9 @@ pub fn filter_words(spec: &PatchJobSpec) -> String {
     if !f.groups.is_empty() {
         parts.push(format!("in group {}", list(&f.groups)));
     }
+    if let Some(query) = &f.query {
+        parts.push(format!("where {query}"));
+    }
     parts.join("; ")
 }
 
@@ -387,6 +395,8 @@ pub struct May {
     pub manage_sources: bool,
     /// Make environments, promote and roll back.
     pub manage_environments: bool,
+    /// Accept vulnerabilities for a while.
+    pub manage_advisories: bool,
 }
 
 /// What `role` may do, from the one table of the domain.
@@ -399,6 +409,7 @@ pub fn may(role: Role) -> May {
         read_audit: allows(role, Permission::AuditRead),
         manage_sources: allows(role, Permission::SourceManage),
         manage_environments: allows(role, Permission::EnvironmentManage),
+        manage_advisories: allows(role, Permission::AdvisoryManage),
     }
 }
 

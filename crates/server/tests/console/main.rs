@@ -5,6 +5,7 @@ mod chromium;
 mod live;
 mod pages;
 mod roles;
+mod security;
 mod sign_in;
 mod sources;
 mod support;

@@ -187,6 +187,7 @@ async fn a_preview_is_read_started_for_real_and_pressed_twice_is_one_job() {
     let task = browser.page(&format!("{path}/tasks/{}", order.task.task)).await;
     task.has("3.0.17-1~deb12u2 → 3.0.17-1~deb12u3").has("Debian-Security:12/stable-security").has("held by apt-mark");
     task.has("exit code 0").has("Setting up openssl").has("APPLIED");
+    task.has("unit nginx.service").has("UNHEALTHY").has("is &#60;failed&#62;").has("3.0.17-1~deb12u9");
     let fragment = browser.page(&format!("{path}/tasks/{}?fragment=1", order.task.task)).await;
     fragment.has("held by apt-mark").lacks("<html");
     let from = path.rsplit('/').next().expect("an id");

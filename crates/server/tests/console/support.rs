@@ -108,6 +108,7 @@ impl World {
             hostname: hostname.to_owned(),
             long_name: "Debian GNU/Linux 12 (bookworm)".to_owned(),
             short_name: "debian".to_owned(),
+            version: "12".to_owned(),
             kernel_release: "6.1.0-41-amd64".to_owned(),
             agent_version: "0.1.0".to_owned(),
             machine_id: machine_id.to_owned(),
@@ -235,6 +236,8 @@ pub fn finished() -> Value {
         "plans": [{"manager": "apt", "actions": [action],
             "skipped": [{"name": "postgresql-15", "arch": "amd64", "version": "15.15-0", "reason": "held by apt-mark"}]}],
         "packages": [result],
+        "health": [{"check": "unit nginx.service", "healthy": false, "detail": "is <failed>", "at": now}],
+        "differs": [{"name": "openssl", "arch": "amd64", "frozen": "3.0.17-1~deb12u9", "planned": "3.0.17-1~deb12u3"}],
         "steps": [step("PLAN", "planned 1 update, skipped 1", ""), step("APPLY", "", "Setting up openssl (3.0.17-1~deb12u3) ...\n")],
     })
 }

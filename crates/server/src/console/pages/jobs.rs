@@ -136,11 +136,16 @@ fn facts(job: &JobView) -> Vec<(&'static str, String)> {
         .collect();
     only.sort_unstable();
     only.dedup();
-    let what = if view::is_security_only(spec) { "security updates" } else { "as the settings of each package manager say" };
-    let all = only.is_empty() && !(c.apt.security || c.yum.security) && c.zypper.categories.is_empty();
+    let what = match choice(spec) {
+        chosen if !chosen.is_empty() => chosen,
+        _ if view::is_security_only(spec) => "security updates".to_owned(),
+        _ => "as the settings of each package manager say".to_owned(),
+    };
+    let c_chooses = c.chooses() || c.packages.is_some();
+    let all = !c_chooses && only.is_empty() && !(c.apt.security || c.yum.security) && c.zypper.categories.is_empty();
     [
         ("Hosts", view::filter_words(spec)),
-        ("Updates", if all { "all".to_owned() } else { what.to_owned() }),
+        ("Updates", if all { "all".to_owned() } else { what }),
         ("Only these", only.join(", ")),
         ("Left alone", patterns([&c.apt.excludes, &c.yum.excludes, &c.zypper.excludes])),
         ("Reboot", view::reboot_words(c.reboot_config).to_owned()),
@@ -154,6 +159,28 @@ fn facts(job: &JobView) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter(|(_, v)| !v.is_empty())
     .collect()
+}
+
+/// What chooses a job's updates, or its packages by name; empty when neither does.
+fn choice(spec: &PatchJobSpec) -> String {
+    let c = &spec.patch_config;
+    let named = |verb: &str, list: &[String]| (!list.is_empty()).then(|| format!("{verb} {}", list.join(", ")));
+    let types: Vec<String> = c.update_types.iter().map(|t| format!("{t:?}").to_lowercase()).collect();
+    let mut parts: Vec<String> = [
+        named("of the types", &types),
+        named("of the advisories", &c.advisories),
+        named("closing", &c.cves),
+        c.min_severity.map(|least| format!("closing what is {} or worse", least.as_str())),
+        c.overdue.then(|| "closing what is overdue".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if let Some(p) = &c.packages {
+        parts
+            .extend([named("install", &p.install), named("remove", &p.remove), named("update", &p.update)].into_iter().flatten());
+    }
+    parts.join("; ")
 }
 
 fn scripts(spec: &PatchJobSpec) -> Vec<(&'static str, String)> {

@@ -1,7 +1,9 @@
 //! The pages, one file per noun.
 
 pub mod access;
+pub mod advisories;
 pub mod audit;
+pub mod deployments;
 pub mod enrolment;
 pub mod environments;
 pub mod groups;
@@ -10,6 +12,7 @@ pub mod jobs;
 pub mod overview;
 pub mod sources;
 pub mod start;
+pub mod vulnerabilities;
 
 use drydock_control::records::PageQuery;
 use serde::Deserialize;
@@ -28,6 +31,13 @@ impl CursorQuery {
     fn page(&self) -> PageQuery {
         PageQuery { cursor: self.cursor.clone().filter(|c| !c.is_empty()), limit: Some(PAGE_ROWS) }
     }
+}
+
+/// The address of a list with its filter; empty fields are left out.
+fn list_url(path: &str, pairs: &[(&str, &str)]) -> String {
+    let said = pairs.iter().filter(|(_, v)| !v.is_empty());
+    let query: Vec<String> = said.map(|(k, v)| format!("{k}={}", super::auth::form_encode(v))).collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
 }
 
 /// What is wrong with a field of a small form.

@@ -116,6 +116,32 @@ pub fn advisories<'a>(
     out
 }
 
+/// The advisories that an update satisfies, of those that apply to what it replaces. `(name, arch, from, to)`; what is offered is
+/// built from a source of its own name.
+pub fn told<'a>(
+    host: &Host<'_>,
+    all: impl IntoIterator<Item = &'a Advisory>,
+    (name, arch, from, to): (&str, &str, &str, &str),
+) -> BTreeSet<String> {
+    let counted = counted(host);
+    let Some(p) = counted.into_iter().find(|p| p.name == name && p.arch == arch && p.version == from) else {
+        return BTreeSet::new();
+    };
+    let (source_name, source_version) = source(p);
+    let satisfied = |a: &&Advisory| {
+        a.fixes.iter().any(|fix| {
+            let (own, version) = match fix.by {
+                NameKind::Binary => (name, p.version.as_str()),
+                NameKind::Source => (source_name, source_version.as_str()),
+            };
+            let applies = own == fix.name && (fix.arch.is_empty() || fix.arch == arch) && newer(&fix.version, version);
+            let same_source = fix.by == NameKind::Binary || source_name == name;
+            fix.product.matches(host.os) && applies && same_source && !newer(&fix.version, to)
+        })
+    };
+    all.into_iter().filter(|a| !a.withdrawn).filter(satisfied).map(|a| a.id.clone()).collect()
+}
+
 /// Open vulnerabilities: id to the names of packages.
 pub fn open(host: &Host<'_>, advisories: &[Advisory], statements: &[Statement]) -> BTreeMap<String, BTreeSet<String>> {
     let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -242,6 +242,11 @@ fn check(truth: &Truth, n: usize, report: &HostReport) -> Result<(), TestCaseErr
     let want: BTreeSet<_> = naive::updates(&slow).into_iter().map(|u| (u.0, u.3, u.4)).collect();
     prop_assert_eq!(updates, want, "updates of host {}", n);
     let all = merged(truth, &given.views);
+    for update in report.updates.iter().filter(|_| !given.has_equals()) {
+        let named: BTreeSet<String> = update.advisories.iter().cloned().collect();
+        let want = naive::told(&slow, &all, (&update.name, &update.arch, &update.from, &update.to));
+        prop_assert_eq!(named, want, "advisories of the update of {} on host {}", update.name, n);
+    }
     let advisories: BTreeSet<String> = report.advisories.iter().map(|a| a.id.clone()).collect();
     let want: BTreeSet<String> = naive::advisories(&slow, &all).into_keys().collect();
     prop_assert_eq!(advisories, want, "advisories of host {}", n);

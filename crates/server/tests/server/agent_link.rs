@@ -2,7 +2,9 @@
 
 use drydock_api::agent::v1::agent_link_client::AgentLinkClient;
 use drydock_api::agent::v1::enrol_response::State;
-use drydock_api::agent::v1::{AttachRequest, HeldTask, PullWorkRequest, RenewRequest, ReportInventoryRequest};
+use drydock_api::agent::v1::{
+    AcquireRebootSlotRequest, AttachRequest, HeldTask, PullWorkRequest, RenewRequest, ReportInventoryRequest,
+};
 use drydock_domain::patch::task::TaskState;
 use serde_json::json;
 use tonic::codec::CompressionEncoding;
@@ -56,6 +58,11 @@ async fn a_host_enrols_reports_takes_a_job_and_the_operator_reads_it() {
     let pulled = link.pull_work(held).await.expect("pulled").into_inner();
     assert!(pulled.orders.is_empty(), "a held task is not ordered again");
     assert_eq!(pulled.directives[0].directive, "CONTINUE");
+    let slot = |task_id: String| AcquireRebootSlotRequest { task_id };
+    link.acquire_reboot_slot(slot(task.to_string())).await.expect("answered");
+    let unknown = link.acquire_reboot_slot(slot(agent.instance.clone())).await.expect_err("no task of this host");
+    let strange = link.acquire_reboot_slot(slot("x".into())).await.expect_err("no id");
+    assert_eq!((unknown.code(), strange.code()), (Code::NotFound, Code::InvalidArgument));
     agent.report(task, 2, TaskState::Succeeded).await.expect("taken");
     let path = format!("/patch-jobs/{}", job["id"].as_str().expect("an id"));
     let done = server.admin.wait_for(&path, "the job is done", |j| j["state"] == "SUCCEEDED").await;

@@ -83,6 +83,9 @@ pub struct SnapshotFacts {
     pub release: ReleaseFacts,
 }
 
+/// Module builds, and default streams as (module, stream).
+pub type ModulesOf = (Vec<ModuleFacts>, Vec<(String, String)>);
+
 /// How the facts of one snapshot become those of another: what is gone is taken away, then what is there is put in, in place
 /// of a package of the same name, architecture and version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,7 +95,7 @@ pub struct SnapshotChange {
     /// New packages, and those of which other facts are known now.
     pub there: Vec<PackageFacts>,
     /// All module builds and default streams, when anything about modules changed.
-    pub modules: Option<(Vec<ModuleFacts>, Vec<(String, String)>)>,
+    pub modules: Option<ModulesOf>,
     /// What pins look at, when it changed.
     pub release: Option<ReleaseFacts>,
 }

@@ -12,6 +12,7 @@ mod lab;
 mod release;
 mod setup;
 mod sh;
+mod simulate;
 mod test_cmd;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Simulated fleets: what must never be is looked for after every event
+    #[command(subcommand)]
+    Simulate(simulate::Simulation),
     /// Build what is shipped
     #[command(subcommand)]
     Release(Release),
@@ -56,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => demo::run(),
         Command::Test(options) => test_cmd::run(options),
         Command::Bench { name, json } => bench::run(name, json),
+        Command::Simulate(simulation) => simulate::run(&simulation),
         Command::Release(Release::Agent) => release::agent().map(|binary| println!("{}", binary.display())),
         Command::Lab(command) => lab::run(command),
     }

@@ -3,15 +3,18 @@
 //! It installs what is missing (as root on Debian), checks form and lints, runs every test of the workspace, builds the
 //! shipped agent and checks it against the oldest glibc, patches the lab's real hosts, lets them live on managed sources
 //! (also while the server is killed) and walks README.md in one.
-//! `--quick` leaves out everything from the shipped agent on; `--long` adds the faults on real hosts, damaged metadata and
-//! ten minutes of killed servers. Absent: benchmarks; they are not assertions.
+//! `--quick` leaves out everything from the shipped agent on; `--long` adds ten thousand simulated rollouts, the faults on
+//! real hosts, damaged metadata and ten minutes of killed servers. Absent: benchmarks; they are not assertions.
 
 use anyhow::{Context as _, Result};
 
-use crate::{lab, release, setup, sh};
+use crate::{lab, release, setup, sh, simulate};
 
 /// How long `--long` gives each parser of hostile input, seconds.
 const FUZZ_SECONDS: &str = "60";
+
+/// Simulated fleets that `--long` tries rollouts on, count.
+const SIMULATED_SEEDS: u64 = 10_000;
 
 /// Which parts to run.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -19,8 +22,8 @@ pub struct Options {
     /// Leave out the shipped agent and the lab's runs
     #[arg(long, conflicts_with = "long")]
     quick: bool,
-    /// Also the faults on real hosts (two minutes of full disks, held locks, power cuts and endless scripts), four minutes
-    /// of damaged metadata, and ten minutes of package managers while the server is killed
+    /// Also ten thousand simulated rollouts, the faults on real hosts (two minutes of full disks, held locks, power cuts and
+    /// endless scripts), four minutes of damaged metadata, and ten minutes of package managers while the server is killed
     #[arg(long)]
     long: bool,
 }
@@ -54,6 +57,8 @@ pub fn run(options: Options) -> Result<()> {
     lab::run_scenario(lab::Scenario::Torn, Some(agent.clone()), options.long).context("the lab's torn run")?;
     lab::run_scenario(lab::Scenario::Walk, Some(agent.clone()), false).context("the lab's walk through README.md")?;
     if options.long {
+        let fleets = simulate::Simulation::Rollout(simulate::Options::of(SIMULATED_SEEDS));
+        simulate::run(&fleets).context("simulated rollouts")?;
         for target in ["rpm", "deb", "upstream", "feeds"] {
             let fuzz = ["run", "--locked", "--release", "--package", "drydock-content", "--example", "content-fuzz", "--"];
             cargo(&[&fuzz[..], &[target, FUZZ_SECONDS]].concat()).context("damaged metadata")?;

@@ -90,7 +90,7 @@ pub(super) fn play(seed: u64, plant: Option<Plant>, trace: bool) -> Outcome {
     run.begin();
     let events = run.go();
     run.watch.over(&run.server.store, &run.hosts, run.now);
-    let contained = scenario.is_measured.then(|| run.watch.contained()).flatten();
+    let contained = if scenario.is_measured { run.watch.contained(&run.server.store, run.now) } else { None };
     Outcome {
         seed,
         hosts: scenario.hosts.len(),

@@ -133,9 +133,9 @@ impl Scenario {
         let luck = &mut Luck::new(seed, 1);
         let is_measured = luck.permille(450);
         let hosts_n = match luck.below(1000) {
-            0..=949 => luck.between(10, 60),
-            950..=991 => luck.between(61, 500),
-            992..=997 => luck.between(501, 2000),
+            0..=919 => luck.between(10, 60),
+            920..=981 => luck.between(61, 500),
+            982..=995 => luck.between(501, 2000),
             _ => luck.between(2001, 10_000),
         } as usize;
         let zones_n = 1 + luck.below(5);
@@ -309,7 +309,7 @@ fn any_rollout(luck: &mut Luck) -> Rollout {
 
 /// A bad update fails at least 30 % of the members: some at random, or every host of some kinds.
 fn fates(luck: &mut Luck, hosts: &[HostSpec], members: &[usize], is_measured: bool, bake: i64) -> Vec<Fate> {
-    let percent = if is_measured { luck.between(30, 70) } else { luck.of(&[0, 0, 0, 5, 15, 30, 60]) } as usize;
+    let percent = if is_measured { luck.of(&[30, 30, 30, 35, 50, 70]) } else { luck.of(&[0, 0, 0, 5, 15, 30, 60]) };
     let wanted = (members.len() * percent).div_ceil(100);
     let how = luck.below(3);
     let bad = |luck: &mut Luck| match how {

@@ -6,8 +6,8 @@ use drydock_domain::patch::task::TaskState;
 use drydock_domain::rollout::RolloutMode;
 
 use super::agent::Host;
-use super::scenario::{Scenario, secs};
-use super::store::{Change, Store, place, task_id};
+use super::scenario::{Fate, Scenario, secs};
+use super::store::{Change, Store, Task, place, task_id};
 
 /// Violations kept of one run, count.
 const KEPT_MAX: usize = 20;
@@ -56,6 +56,8 @@ struct Job {
     /// Hosts of later waves that were let go before the job first halted.
     escaped: u32,
     halted: bool,
+    /// Hosts of the first wave that the update made bad, when it first halted.
+    met: u32,
 }
 
 /// The watcher.
@@ -101,7 +103,7 @@ impl<'s> Watch<'s> {
                     self.count_anew(store, *j);
                 }
                 Change::Plan(j) => self.count_anew(store, *j),
-                Change::Control(j) => self.jobs[*j].halted |= store.jobs[*j].control.halted.is_some(),
+                Change::Control(j) => self.halted(store, *j),
                 Change::State { job, task, from, to, ordered_anew } => {
                     self.moved(store, (*job, *task), (*from, *to), *ordered_anew, now);
                 }
@@ -113,6 +115,22 @@ impl<'s> Watch<'s> {
             }
         }
         changes
+    }
+
+    /// A job's first halt: was it the update that its first wave met?
+    fn halted(&mut self, store: &Store, j: usize) {
+        let row = &store.jobs[j];
+        if row.control.halted.is_none() || std::mem::replace(&mut self.jobs[j].halted, true) {
+            return;
+        }
+        let bad = |task: &Task, fate: &Fate| match fate {
+            Fate::Good => false,
+            Fate::PostInstall | Fate::Health => task.reported == Some(TaskState::Failed),
+            Fate::Decays(_) => store.units_failed[task.host],
+        };
+        let fates = row.tasks.iter().zip(&self.scenario.jobs[j].fates);
+        let met = fates.filter(|(task, fate)| task.wave == 0 && bad(task, fate)).count();
+        self.jobs[j].met = u32::try_from(met).unwrap_or(u32::MAX);
     }
 
     /// Counts a job's hosts by its plan.
@@ -269,15 +287,28 @@ impl<'s> Watch<'s> {
         }
     }
 
-    /// Did the first wave of the first job meet the bad update? `None`: it came to neither a halt nor a later wave.
-    pub(super) fn contained(&self) -> Option<bool> {
+    /// Did the first wave of the first job meet the bad update, and nobody else? `None`: it came neither to a halt by it nor to
+    /// a later wave.
+    pub(super) fn contained(&mut self, store: &Store, now: i64) -> Option<bool> {
+        let missed = !holds_a_bad_one(self.scenario, store);
+        let escaped = self.jobs.first().map_or(0, |job| job.escaped);
+        if escaped > 0 && !missed {
+            // The sample did its work and the planner did not: no bad luck.
+            self.found(Kind::Window, now, format_args!("{escaped} hosts were let go after a first wave that met a bad update"));
+        }
         let job = self.jobs.first()?;
         let beyond = job.waves.iter().skip(1).map(|w| w.hosts).sum::<u32>();
         if beyond == 0 {
             return None;
         }
-        (job.escaped > 0).then_some(false).or(job.halted.then_some(true))
+        (job.escaped > 0).then_some(false).or((job.met > 0).then_some(true))
     }
+}
+
+/// The first wave holds a host that the update makes bad.
+fn holds_a_bad_one(scenario: &Scenario, store: &Store) -> bool {
+    let (Some(row), Some(spec)) = (store.jobs.first(), scenario.jobs.first()) else { return false };
+    row.tasks.iter().zip(&spec.fates).any(|(task, fate)| task.wave == 0 && *fate != Fate::Good)
 }
 
 fn is_nameless(why: &drydock_domain::patch::admission::WaitingOn) -> bool {

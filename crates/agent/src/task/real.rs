@@ -374,6 +374,37 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
+    fn script(text: &str) -> HealthCheck {
+        let interpreter = drydock_domain::patch::spec::Interpreter::Shell;
+        HealthCheck::Exec(ExecStepConfig { script: Some(text.to_owned()), interpreter, ..Default::default() })
+    }
+
+    #[test]
+    fn a_checks_command_runs_anew_each_time_within_what_is_left_and_can_be_killed() {
+        let runs = tempfile::tempdir().expect("a directory");
+        let (job, task, control) = (JobId(Uuid::nil()), TaskId(Uuid::nil()), Control::default());
+        let mut host = RealHost::new(runs.path(), job, task, control.clone(), false);
+        let file = runs.path().join("count");
+        let count = script(&format!("echo x >> {0}; test $(wc -l < {0}) -ge 2", file.display()));
+        let mut probe = |check: &HealthCheck, secs| host.probe("health/check-0", check, Duration::from_secs(secs));
+        assert!(!probe(&count, 20).expect("made").healthy);
+        assert!(probe(&count, 20).expect("made").healthy, "the second run is another one");
+        let slow = probe(&script("sleep 60"), 1).expect("made");
+        assert_eq!(slow.detail, "did not end within 1 s");
+
+        let begun = runs.path().join("begun");
+        let waits = script(&format!("touch {}; sleep 60", begun.display()));
+        let killer = std::thread::spawn(move || {
+            let began = Instant::now();
+            while !begun.exists() && began.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            control.tell(task, drydock_domain::work::Directive::Kill);
+        });
+        assert_eq!(probe(&waits, 40), Err(Trouble::Killed));
+        killer.join().expect("ended");
+    }
+
     #[test]
     fn a_repair_taken_up_again_begins_anew() {
         let runs = tempfile::tempdir().expect("a directory");

@@ -75,6 +75,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("patchConfig.overdue", "--overdue"),
     ("patchConfig.downloadOnly", "--download-only"),
     ("patchConfig.fromCache", "--from-cache"),
+    ("patchConfig.healthChecks.withinSecs", "--health-within"),
+    ("patchConfig.healthChecks.settleSecs", "--health-settle"),
+    ("patchConfig.healthChecks", "--health-check"),
     ("patchConfig.apt.type", "--apt-dist"),
     ("patchConfig.apt.security", "--security, --apt-security"),
     ("patchConfig.apt.excludes", "--exclude, --apt-exclude"),
@@ -143,6 +146,10 @@ pub(crate) fn job_settings(args: &JobArgs, file: Option<&Path>, dry_run: bool, w
     hosts(&args.hosts, &mut set);
     updates(&args.updates, &mut set);
     packages(&args.packages, &mut set);
+    let health = &args.health;
+    set("patchConfig.healthChecks.checks", (!health.checks.is_empty()).then(|| json!(health.checks)));
+    set("patchConfig.healthChecks.withinSecs", health.within.map(|v| json!(v)));
+    set("patchConfig.healthChecks.settleSecs", health.settle.map(|v| json!(v)));
     step(&args.pre.step(), "patchConfig.preStep.linuxExecStepConfig", &mut set, world)?;
     step(&args.post.step(), "patchConfig.postStep.linuxExecStepConfig", &mut set, world)?;
     if let Some(file) = &args.rollout.rollout {

@@ -104,6 +104,25 @@ fn package_flags_reach_their_fields() {
 }
 
 #[test]
+fn health_checks_reach_their_fields() {
+    let flags = "--all --health-check unit:nginx.service --health-check tcp:[::1]:22 --health-check https://localhost/ready \
+        --health-check exec:/opt/ready --health-check no-new-failed-units --health-within 5m --health-settle 30s";
+    let spec = read(flags, None).expect("a spec");
+    assert_eq!(spec.validate(), Ok(()));
+    let health = spec.patch_config.health_checks.expect("checks");
+    let names: Vec<String> = health.labelled().map(|(name, _)| name).collect();
+    let wanted = ["unit nginx.service", "tcp [::1]:22", "http https://localhost/ready", "exec /opt/ready", "no new failed units"];
+    assert_eq!((names.as_slice(), health.within_secs, health.settle_secs), (&wanted.map(str::to_owned)[..], 300, 30));
+    let file = "patchConfig: {healthChecks: {checks: [{tcp: {address: 'a:1'}}]}}";
+    let health = read("--all --health-settle 1m", Some(file)).expect("a spec").patch_config.health_checks.expect("checks");
+    assert_eq!((health.checks.len(), health.within_secs, health.settle_secs), (1, 120, 60));
+    for wrong in ["ping", "http://", "https://a:b@c/"] {
+        assert!(read(&format!("--all --health-check {wrong}"), None).is_err(), "{wrong}");
+    }
+    assert_eq!(flag_of("patchConfig.healthChecks.checks[0].tcp.address"), Some("--health-check"));
+}
+
+#[test]
 fn module_changes_reach_their_field() {
     let words = ["enable:a:1", "disable:b", "reset:c", "switch:d:2", "install:a:1/common", "remove:e:1"];
     let flags: String = words.iter().map(|w| format!(" --module {w}")).collect();

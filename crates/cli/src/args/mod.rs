@@ -5,6 +5,7 @@ pub mod advisory;
 pub mod deployment;
 pub mod enrolment;
 pub mod group;
+pub mod health;
 pub mod instance;
 pub mod package;
 pub mod patch;

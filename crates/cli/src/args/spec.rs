@@ -8,6 +8,7 @@ use drydock_domain::patch::modules::ModuleChange;
 use drydock_domain::patch::operation::UpdateType;
 use drydock_domain::patch::spec::{Concurrency, RebootConfig};
 
+use super::health::HealthArgs;
 use super::rollout::RolloutArgs;
 use crate::text::{parse_duration, parse_pair};
 
@@ -61,6 +62,9 @@ pub struct JobArgs {
     /// After patching.
     #[command(flatten)]
     pub post: PostArgs,
+    /// At the very end.
+    #[command(flatten)]
+    pub health: HealthArgs,
 }
 
 /// Which hosts: different flags narrow the choice, the same flag repeated widens it (except --label).

@@ -105,6 +105,13 @@ pub struct HttpCheck {
     pub insecure: bool,
 }
 
+impl HttpCheck {
+    /// Any status from 200 to 399, with a certificate that the host trusts.
+    pub fn new(url: impl Into<String>) -> Self {
+        HttpCheck { url: url.into(), status_min: status_min(), status_max: status_max(), insecure: false }
+    }
+}
+
 fn status_min() -> u16 {
     200
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use uuid::{ContextV7, Uuid};
 
+use crate::calendar_part::CalendarPart;
 use crate::content_part::ContentPart;
 use crate::context::{Clock, OpCtx, Principal};
 use crate::error::{Error, Result};
@@ -61,6 +62,7 @@ struct Inner {
     intake: intake::Queue,
     history: Memo,
     gate_asks: GateAsks,
+    calendars: CalendarPart,
     undone_halts: Mutex<HashSet<(JobId, Timestamp)>>,
 }
 
@@ -94,6 +96,7 @@ impl Control {
             intake: intake::Queue::default(),
             history: Memo::default(),
             gate_asks: GateAsks::default(),
+            calendars: CalendarPart::default(),
             undone_halts: Mutex::default(),
         }))
     }
@@ -188,6 +191,11 @@ impl Control {
     /// Questions to webhooks of gates that are under way.
     pub(crate) fn gate_asks(&self) -> &GateAsks {
         &self.0.gate_asks
+    }
+
+    /// Whom calendars reach, as this process remembers it.
+    pub(crate) fn calendar_part(&self) -> &CalendarPart {
+        &self.0.calendars
     }
 
     /// Halts whose wave has been looked at for an undo; lost at a restart, which costs another look.

@@ -5,6 +5,7 @@
 //! Absent on purpose: HTTP and gRPC types, SQL, processes, certificates (the server signs those and calls
 //! [`Control::record_certificate`]).
 
+mod calendar_part;
 mod content_part;
 mod content_views;
 mod context;
@@ -28,6 +29,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use fleet::{FleetWork, PictureFile};
 pub use hub::{Attachment, HintHub, JobWatch};
 pub use key::{KeyError, WorkKey};
+pub use ops::CalendarSpec;
 pub use ops::advisories::AdvisoryQuery;
 pub use ops::advisory_feeds::ImportAsk;
 pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
@@ -35,7 +37,7 @@ pub use ops::vulnerabilities::VulnerabilityQuery;
 pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
 pub use ops::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
 pub use views::{
-    DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled, Reported,
-    RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, TaskDetail, UndoAsk, UndoHost, UpdatesView,
-    WhoAmI, ZoneView,
+    CalendarView, DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled,
+    Reported, RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, SlotGroupView, TaskDetail, UndoAsk,
+    UndoHost, UpdatesView, WhoAmI, ZoneView,
 };

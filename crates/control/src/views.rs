@@ -11,8 +11,9 @@ use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, 
 use drydock_domain::patch::job::StateCounts;
 use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::undo::{UndoAction, UndoRefusal};
-use drydock_domain::rollout::{self, PlannedZone, RolloutPlan, WaveStatus};
+use drydock_domain::rollout::{self, PlannedZone, RebootSlots, RolloutPlan, WaveStatus};
 use drydock_domain::work::Directive;
+use drydock_store::calendars::{CalendarRecord, SlotRecord};
 use drydock_store::deployments::DeploymentRecord;
 use drydock_store::records::{InstanceRecord, JobRecord, TaskRecord};
 use jiff::Timestamp;
@@ -69,6 +70,31 @@ pub struct RolloutView {
     pub undo_job: Option<JobId>,
     /// Jobs that take this one back.
     pub undone_by: Vec<JobId>,
+}
+
+/// A maintenance window, a freeze calendar or a group of reboot slots.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CalendarView<T> {
+    /// Its row.
+    pub record: CalendarRecord,
+    /// What it says.
+    pub spec: T,
+}
+
+impl<T> CalendarView<T> {
+    /// Changes with every edit; without quotes.
+    pub fn etag(&self) -> String {
+        self.record.version.to_string()
+    }
+}
+
+/// A group of reboot slots.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlotGroupView {
+    /// The group.
+    pub group: CalendarView<RebootSlots>,
+    /// Who holds a slot, longest first.
+    pub holders: Vec<SlotRecord>,
 }
 
 /// What is to be taken back.

@@ -13,6 +13,7 @@ pub mod advisory_feeds;
 pub mod advisory_records;
 pub mod attachments;
 pub mod audit;
+pub mod calendars;
 pub mod candidates;
 pub mod content_jobs;
 mod cursor;

@@ -8,6 +8,7 @@
 //! not kept and could not be answered again.
 
 mod access;
+mod calendar;
 mod content_job;
 mod deployment;
 mod environment;
@@ -20,6 +21,7 @@ mod patch;
 mod source;
 
 pub use access::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, WhoAmI};
+pub use calendar::{FreezeCalendarView, MaintenanceWindowView, Opening, RebootSlotGroup, ReleaseSlot, SlotHolder};
 pub use content_job::{CollectReport, ContentJob, ContentJobDetail, Freed};
 pub use deployment::{PatchDeployment, PatchExecution, SkipNextRun};
 pub use environment::{

@@ -10,6 +10,7 @@ pub(crate) mod airgap;
 mod attachments;
 mod audit;
 mod bom;
+mod calendars;
 mod choice;
 mod content_access;
 mod content_jobs;
@@ -45,6 +46,7 @@ pub(crate) mod vulnerabilities;
 mod work;
 
 pub(crate) use act::cut;
+pub use calendars::CalendarSpec;
 pub(crate) use content_access::AccessCache;
 pub(crate) use content_jobs::CollectInput;
 pub(crate) use describe::due_at;

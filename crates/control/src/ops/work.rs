@@ -11,9 +11,9 @@ use drydock_domain::patch::spec::PatchConfig;
 use drydock_domain::patch::task::{TaskEvent, TaskState, step};
 use drydock_domain::patch::undo::BARRED_MAX;
 use drydock_domain::rollout::RolloutPlan;
-use drydock_domain::work::{Directive, FROZEN_MAX, FrozenVersion, PatchOrder, WorkOrder};
+use drydock_domain::work::{Directive, FROZEN_MAX, FrozenVersion, Interval, OrderWindows, PatchOrder, WorkOrder};
 use drydock_store::records::{HistoryRecord, JobRecord, TaskRecord};
-use drydock_store::{Tx, commit, frozen, history, instances, patch_jobs, patch_tasks, undo};
+use drydock_store::{Tx, calendars, commit, frozen, history, instances, patch_jobs, patch_tasks, undo};
 use jiff::{SignedDuration, Timestamp};
 
 use super::RACE_RETRIES;
@@ -97,6 +97,9 @@ impl Control {
             }
             if after.state.is_final() && !task.state.is_final() {
                 self.finish_entry(&mut tx, &after, Some(&report), ctx.now).await?;
+                if after.state.is_success() {
+                    calendars::release_of_task(&mut tx, after.id).await?;
+                }
                 self.keep_versions(&mut tx, &job, &after, &report).await?;
                 if let JobOrigin::Undo { job: undone, .. } = &job.origin
                     && after.state.is_success()
@@ -210,6 +213,10 @@ impl Control {
             config.barred = undo::bars_of(&mut *self.read().await?, task.instance).await?;
             config.barred.truncate(BARRED_MAX);
         }
+        let rollout = job.plans.last().map(|p| &p.rollout).or(job.spec.rollout.as_ref());
+        let has_windows = !job.spec.dry_run && rollout.is_none_or(|r| r.ignore_windows.is_none());
+        let windows = if has_windows { self.order_windows(task.instance, ctx.now).await? } else { None };
+        let reboot_slot = !job.spec.dry_run && !self.slot_groups_of(task.instance, ctx.now).await?.is_empty();
         let latest = ctx.now.saturating_add(SignedDuration::from_secs(ORDER_START_WITHIN_SECS)).unwrap_or(Timestamp::MAX);
         let patch = PatchOrder {
             task: task.id,
@@ -217,8 +224,8 @@ impl Control {
             deadline: job.deadline,
             dry_run: job.spec.dry_run,
             config,
-            windows: None,
-            reboot_slot: false,
+            windows: windows.map(|w| over_if_empty(w, ctx.now)),
+            reboot_slot,
             frozen: self.frozen_for(job, task).await?,
         };
         let order = WorkOrder {
@@ -300,6 +307,15 @@ pub(crate) fn moved(task: &TaskRecord, state: TaskState, message: String, now: T
         finished_at: state.is_final().then_some(now),
         ..task.clone()
     }
+}
+
+/// A host that never opens again is told an opening that is over: it was open a moment ago, when it was let go.
+fn over_if_empty(mut windows: OrderWindows, now: Timestamp) -> OrderWindows {
+    if windows.intervals.is_empty() {
+        let ago = |secs| now.saturating_sub(SignedDuration::from_secs(secs)).unwrap_or(Timestamp::MIN);
+        windows.intervals.push(Interval { from: ago(2), to: ago(1) });
+    }
+    windows
 }
 
 /// Later waves of this job are held to the versions of the first one.

@@ -2,7 +2,7 @@
 //! history of long ago, sets of open CVEs that are true of no host. Also the one thing that is begun here: the histories
 //! of hosts from before there were any.
 
-use drydock_store::{commit, history_timelines, history_writer, idempotency, inventory, open_cves};
+use drydock_store::{calendars, commit, history_timelines, history_writer, idempotency, inventory, open_cves};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Control;
@@ -69,6 +69,7 @@ async fn rows(control: &Control) -> Result<()> {
     let mut tx = control.begin().await?;
     idempotency::forget(&mut tx, before(KEYS_KEPT_HOURS)).await?;
     inventory::forget_unused(&mut tx, before(BODIES_KEPT_HOURS)).await?;
+    calendars::forget_expired(&mut tx, now).await?;
     open_cves::forget_unused(&mut tx, before(BODIES_KEPT_HOURS)).await?;
     Ok(commit(tx).await?)
 }

@@ -5,6 +5,7 @@ mod access;
 mod advisories;
 mod advisory_feeds;
 mod bom;
+mod calendars;
 mod content_jobs;
 mod csv;
 mod deployments;
@@ -51,6 +52,10 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         instances::revoke, instances::matching, instances::packages, instances::updates, modules::of_instance, instances::rules, instances::history,
         patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::cancel, patch_jobs::rerun,
         patch_jobs::pause, patch_jobs::resume, patch_jobs::halt, patch_jobs::abort, patch_jobs::approve, patch_jobs::plans,
+        calendars::list_windows, calendars::create_window, calendars::get_window, calendars::edit_window, calendars::delete_window,
+        calendars::list_freezes, calendars::create_freeze, calendars::get_freeze, calendars::edit_freeze, calendars::delete_freeze,
+        calendars::list_slots, calendars::create_slot, calendars::get_slot, calendars::edit_slot, calendars::delete_slot,
+        calendars::release_slot,
         patch_jobs::undo, patch_jobs::undo_preview, patch_jobs::bars, patch_jobs::lift_bars, patch_jobs::tasks,
         patch_jobs::task, deployments::list, deployments::create, deployments::get, deployments::edit, deployments::delete,
         deployments::executions, deployments::pause, deployments::resume, deployments::run, deployments::skip_next,
@@ -130,11 +135,24 @@ pub fn router(state: AppState) -> Router {
             get(deployments::get).put(deployments::edit).delete(deployments::delete).post(deployments::verb),
         )
         .route("/api/v1/deployments/{name}/executions", get(deployments::executions))
+        .merge(calendar_routes())
         .merge(content_routes())
         .merge(advisory_routes())
         .with_state(state)
         // 600 packages are 60 kB of JSON and 10 kB of gzip. Event streams stay as they are.
         .layer(tower_http::compression::CompressionLayer::new())
+}
+
+/// Maintenance windows, freezes, reboot slots.
+fn calendar_routes() -> Router<AppState> {
+    use calendars as c;
+    Router::new()
+        .route("/api/v1/maintenance-windows", get(c::list_windows).post(c::create_window))
+        .route("/api/v1/maintenance-windows/{name}", get(c::get_window).put(c::edit_window).delete(c::delete_window))
+        .route("/api/v1/freeze-calendars", get(c::list_freezes).post(c::create_freeze))
+        .route("/api/v1/freeze-calendars/{name}", get(c::get_freeze).put(c::edit_freeze).delete(c::delete_freeze))
+        .route("/api/v1/reboot-slot-groups", get(c::list_slots).post(c::create_slot))
+        .route("/api/v1/reboot-slot-groups/{name}", get(c::get_slot).put(c::edit_slot).delete(c::delete_slot).post(c::slot_verb))
 }
 
 /// Sources, environments and what belongs to them.

@@ -73,7 +73,9 @@ impl Picture {
         drop(c);
         let hosts = u32::try_from(open.len() + ended.len()).unwrap_or(u32::MAX);
         let at_once = job.spec.concurrency.map(|c| limit(Some(c), hosts));
-        let closed = HashMap::new();
+        // Whoever plans only disturbs nobody.
+        let has_windows = !job.spec.dry_run && plan.rollout.ignore_windows.is_none();
+        let closed = if has_windows { control.closed_now(&open, now).await? } else { HashMap::new() };
         Ok(Picture { plan, open, ended, others, decayed, closed, at_once, created_at: job.created_at, now })
     }
 

@@ -152,6 +152,41 @@ async fn a_job_takes_what_is_overdue_there_and_not_accepted() {
     assert_eq!(ordered(&w, &hosts[1], overdue).await.expect("an order").len(), 2, "important: 30 days");
 }
 
+/// One order names a bounded number of packages; what is left for another one is said, also after the host reported.
+#[tokio::test]
+async fn packages_that_an_order_has_no_room_for_are_told() {
+    const MANY: usize = 5030;
+    let w = World::new().await;
+    let host = w.hosts(1).await.remove(0);
+    let names: Vec<String> = (0..MANY).map(|n| format!("p{n}")).collect();
+    report(&w, &host, &names.iter().map(|name| (name.as_str(), "1-1")).collect::<Vec<_>>()).await;
+    let mut document: serde_json::Value =
+        serde_json::from_str(&osv("ALSA-2026:0009", "Critical", "p", "0:2-1", "CVE-2026-0009")).expect("JSON");
+    let affected = document["affected"][0].clone();
+    let of = |name: &String| {
+        let mut one = affected.clone();
+        one["package"]["name"] = json!(name);
+        one
+    };
+    document["affected"] = names.iter().map(of).collect();
+    w.import("alma8", &document.to_string()).await;
+
+    host.ctx(&w).await;
+    let job = w.job(r#"{"instanceFilter":{"all":true},"patchConfig":{"minSeverity":"LOW"}}"#).await;
+    w.settle().await;
+    let order = host.take(&w).await;
+    assert_eq!(order.task.config.packages.expect("packages").update.len(), 5000);
+    let told = "30 packages that the job chooses were left out";
+    assert!(w.tasks(job).await[0].message.starts_with(told), "{}", w.tasks(job).await[0].message);
+    host.report(&w, order.task.task, 1, TaskState::ApplyingPatches).await;
+    host.report(&w, order.task.task, 2, TaskState::Succeeded).await;
+    let task = w.tasks(job).await.remove(0);
+    assert_eq!(
+        (task.state, task.message.starts_with(told), task.message.ends_with("report 2")),
+        (TaskState::Succeeded, true, true)
+    );
+}
+
 #[tokio::test]
 async fn the_date_of_the_catalogue_of_exploited_ones_shortens_the_clock() {
     let (w, _) = world().await;

@@ -18,7 +18,7 @@ use crate::spec::{Settings, job_settings, merged};
 use crate::world::World;
 
 /// The zone of times that name none.
-const ZONE_DEFAULT: &str = "UTC";
+pub(crate) const ZONE_DEFAULT: &str = "UTC";
 
 /// Makes the spec.
 pub fn build(args: &DeploymentArgs, world: &mut World) -> Result<PatchDeploymentSpec, Failure> {
@@ -34,7 +34,7 @@ pub fn build(args: &DeploymentArgs, world: &mut World) -> Result<PatchDeployment
     serde_json::from_value(document).map_err(|e| Failure::Usage(format!("the patch deployment cannot be put together: {e}")))
 }
 
-fn schedule(args: &ScheduleArgs, settings: &mut Settings) -> Result<(), Failure> {
+pub(crate) fn schedule(args: &ScheduleArgs, settings: &mut Settings) -> Result<(), Failure> {
     let mut set = |path: &str, value| settings.insert(path.to_owned(), value);
     let zone = args.time_zone.as_deref().unwrap_or(ZONE_DEFAULT);
     if let Some(rule) = args.overlap {
@@ -96,7 +96,7 @@ fn monthly(day: MonthDay, offset: Option<i32>) -> Result<MonthlySchedule, Failur
 }
 
 /// A time with an offset, or one of the zone: `2026-12-01 03:00`, `2026-12-01` (its midnight).
-fn time(flag: &str, text: &str, zone: &str) -> Result<Timestamp, Failure> {
+pub(crate) fn time(flag: &str, text: &str, zone: &str) -> Result<Timestamp, Failure> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
     }

@@ -2,6 +2,7 @@
 //! purpose: decisions (the server's), anything a browser or a script could not do with the same API.
 
 pub mod args;
+mod calendar_spec;
 mod client;
 mod commands;
 mod config;

@@ -205,6 +205,17 @@ fn flag(value: bool) -> Option<Value> {
     value.then_some(Value::Bool(true))
 }
 
+/// What the flags of hosts say.
+pub(crate) fn host_settings(args: &HostArgs) -> Settings {
+    let mut settings = Settings::new();
+    hosts(args, &mut |path: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            settings.insert(path.to_owned(), value);
+        }
+    });
+    settings
+}
+
 fn hosts(args: &HostArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     let group = |pairs: &[(String, String)]| {
         let labels: Map<String, Value> = pairs.iter().map(|(k, v)| (k.clone(), json!(v))).collect();

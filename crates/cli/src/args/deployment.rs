@@ -175,7 +175,7 @@ pub struct RunDeploymentArgs {
     pub start: StartArgs,
 }
 
-fn weekdays(text: &str) -> Result<Weekdays, String> {
+pub(super) fn weekdays(text: &str) -> Result<Weekdays, String> {
     let day = |part: &str| {
         DayOfWeek::parse(part.trim())
             .ok_or_else(|| format!("{part:?} is no day of the week; write mon, tue, … or several as mon,thu"))
@@ -183,7 +183,7 @@ fn weekdays(text: &str) -> Result<Weekdays, String> {
     text.split(',').map(day).collect::<Result<Vec<_>, _>>().map(Weekdays)
 }
 
-fn month_day(text: &str) -> Result<MonthDay, String> {
+pub(super) fn month_day(text: &str) -> Result<MonthDay, String> {
     let wrong = || format!("{text:?} is no day of a month; write 15, -1 for the last day, '2nd tue' or 'last fri'");
     if let Ok(day) = text.parse() {
         return Ok(MonthDay::Day(day));
@@ -204,7 +204,7 @@ fn month_day(text: &str) -> Result<MonthDay, String> {
     Ok(MonthDay::Nth(WeekDayOfMonth { week_ordinal, day_of_week, day_offset: 0 }))
 }
 
-fn time_of_day(text: &str) -> Result<TimeOfDay, String> {
+pub(super) fn time_of_day(text: &str) -> Result<TimeOfDay, String> {
     let wrong = || format!("{text:?} is no time of day; write 03:00, or 03:00:30");
     let numbers = text.split(':').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<Vec<i32>, _>>()?;
     match numbers.as_slice() {

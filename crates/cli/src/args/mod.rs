@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod advisory;
+pub mod calendar;
 pub mod deployment;
 pub mod enrolment;
 pub mod group;
@@ -90,6 +91,15 @@ pub enum Command {
     /// Patch deployments: patch jobs on a schedule
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),
+    /// Maintenance windows: when hosts may be worked at
+    #[command(subcommand)]
+    Window(calendar::WindowCommand),
+    /// Freeze calendars: when hosts must not be worked at
+    #[command(subcommand)]
+    Freeze(calendar::FreezeCommand),
+    /// Reboot slots: how many hosts of a group may reboot at a time
+    #[command(subcommand)]
+    RebootSlot(calendar::RebootSlotCommand),
     /// Software sources: mirrors, selections, places for uploads
     #[command(subcommand)]
     Source(source::SourceCommand),

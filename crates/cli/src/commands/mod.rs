@@ -2,6 +2,7 @@
 
 mod access;
 mod advisory;
+mod calendar;
 mod content_job;
 mod deployment;
 mod enrolment;
@@ -44,6 +45,9 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Enrolment(command) => enrolment::run(command, &connect(&connection, world)?, world).await?,
         Command::Patch(command) => return patch::run(*command, &connection, world).await,
         Command::Deployment(command) => return deployment::run(command, &connect(&connection, world)?, world).await,
+        Command::Window(command) => calendar::window(command, &connect(&connection, world)?, world).await?,
+        Command::Freeze(command) => calendar::freeze(command, &connect(&connection, world)?, world).await?,
+        Command::RebootSlot(command) => calendar::reboot_slot(command, &connect(&connection, world)?, world).await?,
         Command::Source(command) => return source::run(command, &connect(&connection, world)?, world).await,
         Command::Snapshot(command) => source::snapshot(command, &connect(&connection, world)?, world).await?,
         Command::Environment(command) => environment::run(command, &connect(&connection, world)?, world).await?,

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod advisory;
+pub mod calendar;
 pub mod checks;
 pub mod content_job;
 pub mod deployment;

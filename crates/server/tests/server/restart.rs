@@ -1,5 +1,7 @@
 //! A server that dies in the middle of a job and comes back on the same data directory.
 
+use drydock_control::{EnrolAsk, Principal, SectionBodyIn, SectionIn};
+use drydock_domain::inventory::{OsFacts, PackageSet, SectionKind, fingerprint};
 use drydock_domain::patch::task::TaskState;
 use drydock_server::Server;
 use serde_json::json;
@@ -44,6 +46,48 @@ fn a_job_survives_the_server_s_death() {
         admin.wait_for(&format!("/patch-jobs/{job}"), "the job is done", |j| j["state"] == "SUCCEEDED").await;
         running.stop().await;
     });
+}
+
+/// What was known of the fleet is taken up, not read and computed again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_knows_its_fleet() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let running = Server::start(settings(dir.path())).await.expect("started");
+    let control = running.state.control.clone();
+    let ctx = control.ctx(Principal::Server, "test");
+    let spec = serde_json::from_value(json!({"displayName": "t", "autoAccept": true})).expect("a profile");
+    let (_, token) = control.create_profile(&ctx, spec).await.expect("a profile");
+    let os = OsFacts { hostname: "web-1".into(), short_name: "ol".into(), version: "9".into(), ..OsFacts::default() };
+    let spki = fingerprint(b"a key");
+    let ask = EnrolAsk { token, spki_sha256: spki.clone(), machine_id: "m".into(), hostname: "web-1".into(), os: os.clone() };
+    let host = control.enrol("test", ask).await.expect("enrolled").instance;
+    let section = |kind: SectionKind, body: Vec<u8>| SectionIn {
+        kind: kind.as_str().to_owned(),
+        fingerprint: fingerprint(&body),
+        body: SectionBodyIn::Full(body),
+    };
+    let sections = vec![
+        section(SectionKind::Os, serde_json::to_vec(&os).expect("JSON")),
+        section(SectionKind::Packages, serde_json::to_vec(&PackageSet::new(vec![])).expect("JSON")),
+    ];
+    let agent = control.agent_session(host, &spki, "test").await.expect("a session");
+    control.report_inventory(&agent, sections).await.expect("taken");
+    crate::support::wait_until("the host is known", async || (control.fleet_work().hosts_read == 1).then_some(())).await;
+    crate::support::wait_until("it is decided about", async || (control.fleet_work().classes_computed == 1).then_some(())).await;
+    drop((control, agent));
+    running.stop().await;
+    let mode = std::fs::metadata(dir.path().join("fleet-picture")).expect("kept at the end").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let again = Server::start(settings(dir.path())).await.expect("started");
+    let control = &again.state.control;
+    let ctx = control.ctx(Principal::Server, "test");
+    let numbers = crate::support::wait_until("the fleet is known", async || control.fleet_security(&ctx).await.ok()).await;
+    assert_eq!(numbers.hosts, 1);
+    let work = control.fleet_work();
+    assert_eq!((work.hosts_read, work.classes_computed), (0, 0));
+    again.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

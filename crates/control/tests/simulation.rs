@@ -2,6 +2,9 @@
 //!
 //! After every event: no job has more hosts at work than it may, no host works at two tasks, no task begins twice on a
 //! host that kept its ledger. In the end every job is final and the server's picture is the hosts' own.
+//!
+//! With rollouts: two servers on one store, two jobs that share the budget of each zone, waves that bake, people who pause,
+//! halt, resume and abort; budgets, waves and halts are counted here once more, from the rows alone.
 #![allow(missing_docs)]
 
 mod common;
@@ -11,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::*;
 use drydock_control::HeldAnswer;
 use drydock_control::records::TaskRecord;
-use drydock_domain::ids::{JobId, TaskId};
+use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::patch::task::TaskState;
 use drydock_domain::work::Directive;
 
@@ -21,6 +24,12 @@ const HOSTS: usize = 6;
 const LIMIT: usize = 2;
 /// Events of one run.
 const EVENTS: usize = 250;
+/// Hosts of the fleet with rollouts, in three zones.
+const ROLLOUT_HOSTS: usize = 9;
+/// Hosts disrupted at once in each zone, by both jobs together.
+const BUDGET: usize = 2;
+/// Bake time of the first wave, seconds.
+const BAKE_SECS: i64 = 40;
 /// Turns in which everything must end once luck turns good.
 const LAST_TURNS: usize = 80;
 
@@ -219,4 +228,176 @@ async fn a_fleet_with_bad_luck_keeps_its_promises() {
     for seed in 1..=12 {
         simulate(seed).await;
     }
+}
+
+fn agent_of(host: Host) -> Agent {
+    let (ledger, begun, ended) = Default::default();
+    Agent { host, ledger, last_number: 0, begun, ended, down_for: 0 }
+}
+
+/// What was so after the event before.
+#[derive(Default)]
+struct Before {
+    states: BTreeMap<TaskId, TaskState>,
+    /// Jobs that were halted, paused or aborted.
+    held: BTreeSet<JobId>,
+}
+
+/// Counts from the rows what must be true of rollouts after an event.
+async fn check_rollouts(w: &World, jobs: &[JobId], before: &mut Before, acted: bool, seed: u64) {
+    let mut at_work: BTreeMap<String, usize> = BTreeMap::new();
+    let mut busy: BTreeSet<InstanceId> = BTreeSet::new();
+    let mut now = Before::default();
+    for job in jobs {
+        let record = w.view(*job).await.record;
+        let tasks = w.tasks(*job).await;
+        let control = &record.control;
+        let forgiven = |t: &TaskRecord| t.finished_at.zip(control.forgiven_until).is_some_and(|(at, until)| at <= until);
+        let failed = |t: &&TaskRecord| matches!(t.state, TaskState::Failed | TaskState::TimedOut) && !forgiven(t);
+        for task in tasks.iter().filter(|t| t.state.is_running()) {
+            *at_work.entry(task.zone.clone()).or_default() += 1;
+            assert!(busy.insert(task.instance), "seed {seed}: {} works at two tasks", task.instance_name);
+        }
+        let was = |t: &TaskRecord| before.states.get(&t.id).copied().unwrap_or(TaskState::Pending);
+        for task in &tasks {
+            assert!(!was(task).is_final() || was(task) == task.state, "seed {seed}: a final state moved: {task:?}");
+            now.states.insert(task.id, task.state);
+        }
+        let went = |t: &&TaskRecord| was(t) == TaskState::Pending && t.order_number.is_some();
+        for task in tasks.iter().filter(went) {
+            let own = tasks.iter().filter(|t| t.zone == task.zone && t.state.is_running()).count();
+            let bad = tasks.iter().filter(|t| t.zone == task.zone).filter(failed).count();
+            assert!(own + bad <= BUDGET, "seed {seed}: {own} at work and {bad} failed in zone {}", task.zone);
+            assert!(acted || !before.held.contains(job), "seed {seed}: let go while the job was held: {task:?}");
+            for earlier in tasks.iter().filter(|t| t.wave < task.wave) {
+                let baked = earlier.finished_at.is_some_and(|at| w.control.now().as_second() - at.as_second() >= BAKE_SECS);
+                assert!(baked, "seed {seed}: {} went before {earlier:?} was done and had baked", task.instance_name);
+            }
+        }
+        if control.halted.is_some() || control.paused.is_some() || record.cancel_requested {
+            now.held.insert(*job);
+        }
+    }
+    assert!(at_work.values().all(|n| *n <= BUDGET), "seed {seed}: hosts at work by zone: {at_work:?}");
+    *before = now;
+}
+
+/// Every pending host of a job that is not over is held for a reason.
+async fn check_holds(w: &World, jobs: &[JobId], seed: u64) {
+    for job in jobs {
+        for task in w.tasks(*job).await.iter().filter(|t| t.state == TaskState::Pending) {
+            let why = task.waiting_on.as_ref().map(|why| why.describe());
+            assert!(why.is_some_and(|why| !why.is_empty()), "seed {seed}: {} waits for nothing", task.instance_name);
+        }
+    }
+}
+
+async fn person(w: &World, jobs: &[JobId], luck: &mut Luck) {
+    let Some(job) = jobs.get(luck.next(jobs.len().max(1))) else { return };
+    let server = w.server();
+    // Refused when there is nothing to do so: people come late.
+    let _done = match luck.next(8) {
+        0 | 1 => w.control.pause_patch_job(&server, *job).await,
+        2 => w.control.halt_patch_job(&server, *job, "a look").await,
+        3 if luck.one_in(3) => w.control.abort_patch_job(&server, *job).await,
+        _ => w.control.resume_patch_job(&server, *job, None).await,
+    };
+}
+
+async fn turn_of_two(w: &World, second: &drydock_control::Control, seed: u64) {
+    // Both at once: what one decided on the other may have changed.
+    let (one, two) = tokio::join!(drydock_control::reconcile::turn(&w.control), drydock_control::reconcile::turn(second));
+    assert!(one.is_empty() && two.is_empty(), "seed {seed}: {one:?} {two:?}");
+}
+
+async fn simulate_rollouts(seed: u64) -> usize {
+    let mut luck = Luck(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut w = World::new().await;
+    let hosts = w.hosts(ROLLOUT_HOSTS).await;
+    for (i, host) in hosts.iter().enumerate() {
+        let edit = drydock_control::InstanceEdit { zone: Some(format!("r-{}", i % 3)), ..Default::default() };
+        w.control.edit_instance(&w.server(), &host.name, edit, None).await.expect("edited");
+    }
+    let mut agents: Vec<Agent> = hosts.into_iter().map(agent_of).collect();
+    let mut second = w.second().await;
+    let (mut jobs, mut before, mut halts) = (Vec::new(), Before::default(), BTreeSet::new());
+    for _ in 0..EVENTS {
+        let mut acted = false;
+        match luck.next(24) {
+            0 | 1 if jobs.len() < 2 => {
+                let mode = ["CONCURRENT_ZONES", "ZONE_BY_ZONE"][luck.next(2)];
+                let halt_after = 1 + luck.next(3);
+                let spec = format!(
+                    r#"{{"instanceFilter":{{"all":true}},"rollout":{{"mode":"{mode}","disruptionBudget":{{"fixed":{BUDGET}}},
+                    "seed":{seed},"haltAfter":{{"fixed":{halt_after}}},
+                    "waves":[{{"name":"first","size":{{"fixed":3}},"bakeSecs":{BAKE_SECS}}}]}}}}"#
+                );
+                jobs.push(w.job(&spec).await);
+            }
+            2 => {
+                w.restart().await;
+                second = w.second().await;
+            }
+            3 | 4 => {
+                person(&w, &jobs, &mut luck).await;
+                acted = true;
+            }
+            5..=8 => w.pass(5),
+            9..=13 => turn_of_two(&w, &second, seed).await,
+            _ => {
+                let n = luck.next(agents.len());
+                agents[n].round(&w, &mut luck).await;
+            }
+        }
+        check_rollouts(&w, &jobs, &mut before, acted, seed).await;
+        for job in &jobs {
+            halts.extend(w.view(*job).await.record.control.halted.map(|_| *job));
+        }
+    }
+    all_ends_well(&w, &jobs, &mut agents, &mut before, seed).await;
+    halts.len()
+}
+
+/// Luck turns: nothing is lost any more, people let go on what is held, and everything ends.
+async fn all_ends_well(w: &World, jobs: &[JobId], agents: &mut [Agent], before: &mut Before, seed: u64) {
+    let mut good = Luck(u64::MAX);
+    for turn in 0..LAST_TURNS * 2 {
+        for job in jobs {
+            // A job that halts again and again is given up.
+            let done = if turn < LAST_TURNS {
+                w.control.resume_patch_job(&w.server(), *job, None).await
+            } else {
+                w.control.abort_patch_job(&w.server(), *job).await
+            };
+            drop(done);
+        }
+        w.settle().await;
+        check_rollouts(w, jobs, before, true, seed).await;
+        check_holds(w, jobs, seed).await;
+        if before.states.values().all(|state| state.is_final()) {
+            break;
+        }
+        for agent in agents.iter_mut() {
+            agent.down_for = 0;
+            agent.round(w, &mut good).await;
+        }
+        w.pass(10);
+    }
+    w.settle().await;
+    for job in jobs {
+        let view = w.view(*job).await;
+        assert!(view.record.state.is_final(), "seed {seed}: {:?}", view.counts);
+    }
+    for agent in agents.iter() {
+        assert!(agent.begun.values().all(|n| *n == 1), "seed {seed}: a task began twice on {}", agent.host.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollouts_with_bad_luck_keep_budgets_waves_and_halts() {
+    let mut halts = 0;
+    for seed in 1..=6 {
+        halts += simulate_rollouts(seed).await;
+    }
+    assert!(halts > 0, "no job ever halted: nothing was tried");
 }

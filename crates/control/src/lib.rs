@@ -37,7 +37,7 @@ pub use ops::vulnerabilities::VulnerabilityQuery;
 pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
 pub use ops::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
 pub use views::{
-    CalendarView, DeploymentView, EnrolAsk, Enrolled, HeldAnswer, InstanceEdit, InstanceView, JobView, PackagesView, Pulled,
-    Reported, RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, SlotGroupView, TaskDetail, UndoAsk,
-    UndoHost, UpdatesView, WhoAmI, ZoneView,
+    CalendarView, DeploymentView, EnrolAsk, Enrolled, HeldAnswer, HostOutcome, InstanceEdit, InstanceView, JobOutcome, JobView,
+    PackagesView, Pulled, Reported, RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, SlotGroupView,
+    TaskDetail, UndoAsk, UndoHost, UpdatesView, WhoAmI, ZoneView,
 };

@@ -9,8 +9,9 @@ use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, Reachability};
 use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, Update};
 use drydock_domain::patch::job::StateCounts;
-use drydock_domain::patch::report::TaskReport;
+use drydock_domain::patch::report::{PackageResult, TaskReport};
 use drydock_domain::patch::undo::{UndoAction, UndoRefusal};
+use drydock_domain::rollout::health::HealthResult;
 use drydock_domain::rollout::{self, PlannedZone, RebootSlots, RolloutPlan, WaveStatus};
 use drydock_domain::work::Directive;
 use drydock_store::calendars::{CalendarRecord, SlotRecord};
@@ -95,6 +96,28 @@ pub struct SlotGroupView {
     pub group: CalendarView<RebootSlots>,
     /// Who holds a slot, longest first.
     pub holders: Vec<SlotRecord>,
+}
+
+/// Everything that a job did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobOutcome {
+    /// The job.
+    pub job: JobView,
+    /// When the report was made.
+    pub made_at: Timestamp,
+    /// Its hosts, by name.
+    pub hosts: Vec<HostOutcome>,
+}
+
+/// What a job did on one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostOutcome {
+    /// The host's part of the job.
+    pub task: TaskRecord,
+    /// Its packages with what became of them.
+    pub packages: Vec<PackageResult>,
+    /// Its health checks.
+    pub health: Vec<HealthResult>,
 }
 
 /// What is to be taken back.

@@ -37,7 +37,8 @@ pub use module::ModuleList;
 pub use package::{InstalledPackage, PackageChanges, PackageHolding};
 pub use patch::{
     ApprovePatchJob, BarredVersion, CancelPatchJob, HaltPatchJob, InstanceDetailsSummary, LiftBars, LiftedBars, PatchJob,
-    PatchRollout, PatchTask, PatchTaskDetail, PatchZone, RerunPatchJob, ResumePatchJob, UndoPatchJob, UndoPreview,
+    PatchJobReport, PatchJobReportHost, PatchRollout, PatchTask, PatchTaskDetail, PatchZone, RerunPatchJob, ResumePatchJob,
+    UndoPatchJob, UndoPreview,
 };
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,

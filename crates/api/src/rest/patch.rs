@@ -3,10 +3,11 @@
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::{JobState, StateCounts};
-use drydock_domain::patch::report::TaskReport;
+use drydock_domain::patch::report::{PackageResult, TaskReport};
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
 use drydock_domain::patch::undo::{UndoAction, UndoRefusal};
+use drydock_domain::rollout::health::HealthResult;
 use drydock_domain::rollout::{Control, PlannedZone, Rollout, RolloutPlan, WaveStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -202,6 +203,35 @@ pub struct ApprovePatchJob {
     /// What follows this wave; absent = the job's start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wave: Option<String>,
+}
+
+/// Everything that a patch job did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PatchJobReport {
+    /// When the report was made; of a job under way it tells how far it is.
+    pub made_at: Timestamp,
+    /// The job.
+    pub job: PatchJob,
+    /// Its hosts, by name.
+    pub hosts: Vec<PatchJobReportHost>,
+}
+
+/// What a patch job did on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PatchJobReportHost {
+    /// The host's part of the job.
+    #[serde(flatten)]
+    pub task: PatchTask,
+    /// Name of its wave.
+    pub wave_name: String,
+    /// Its packages with what became of them; those that were only planned say so.
+    pub packages: Vec<PackageResult>,
+    /// Its health checks.
+    pub health: Vec<HealthResult>,
 }
 
 /// What is to be taken back.

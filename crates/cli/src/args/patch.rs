@@ -1,6 +1,6 @@
 //! `drydock patch`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use drydock_domain::ids::JobId;
 
 use super::rollout::RolloutArgs;
@@ -49,6 +49,11 @@ pub enum PatchCommand {
     /// Versions that were taken back and must not come again
     #[command(subcommand)]
     Bars(BarsCommand),
+    /// Print everything that a job did, host by host and package by package
+    ///
+    ///   drydock patch report JOB -o html > report.html
+    #[command(verbatim_doc_comment)]
+    Report(ReportArgs),
     /// Start an ended patch job again on the hosts where it did not succeed
     ///
     /// A new job with the same settings. Hosts that were deleted since are left out.
@@ -297,4 +302,37 @@ pub struct BarsLiftArgs {
     /// Of this package
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
+}
+
+/// Arguments of `patch report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Id of the patch job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// json for programs, csv for spreadsheets (one row for each package), html for people (one file)
+    #[arg(short = 'o', long = "format", value_enum, default_value = "html", value_name = "FORMAT")]
+    pub format: ReportFormat,
+}
+
+/// Forms of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// The whole document
+    Json,
+    /// One row for each package
+    Csv,
+    /// One file that needs nothing else
+    Html,
+}
+
+impl ReportFormat {
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReportFormat::Json => "json",
+            ReportFormat::Csv => "csv",
+            ReportFormat::Html => "html",
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod instances;
 pub(crate) mod intake;
 mod inventory;
 mod inventory_history;
+mod job_report;
 mod patch_jobs;
 mod patch_reruns;
 mod preview;

@@ -154,7 +154,7 @@ impl Control {
         Ok(out)
     }
 
-    async fn tasks_of(&self, job: JobId) -> Result<Vec<TaskRecord>> {
+    pub(super) async fn tasks_of(&self, job: JobId) -> Result<Vec<TaskRecord>> {
         let mut out = Vec::new();
         let mut cursor = None;
         loop {

@@ -19,6 +19,7 @@ mod exceptions;
 pub mod extract;
 mod groups;
 mod instances;
+mod job_report;
 mod modules;
 mod packages;
 mod patch_jobs;
@@ -56,7 +57,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         calendars::list_freezes, calendars::create_freeze, calendars::get_freeze, calendars::edit_freeze, calendars::delete_freeze,
         calendars::list_slots, calendars::create_slot, calendars::get_slot, calendars::edit_slot, calendars::delete_slot,
         calendars::release_slot,
-        patch_jobs::undo, patch_jobs::undo_preview, patch_jobs::bars, patch_jobs::lift_bars, patch_jobs::tasks,
+        job_report::get, patch_jobs::undo, patch_jobs::undo_preview, patch_jobs::bars, patch_jobs::lift_bars, patch_jobs::tasks,
         patch_jobs::task, deployments::list, deployments::create, deployments::get, deployments::edit, deployments::delete,
         deployments::executions, deployments::pause, deployments::resume, deployments::run, deployments::skip_next,
         events::follow,
@@ -123,6 +124,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/patch-jobs", get(patch_jobs::list).post(patch_jobs::create))
         .route("/api/v1/patch-jobs/{id}", get(patch_jobs::get).post(patch_jobs::verb))
         .route("/api/v1/patch-jobs/{id}/tasks", get(patch_jobs::tasks))
+        .route("/api/v1/patch-jobs/{id}/report", get(job_report::get))
         .route("/api/v1/patch-jobs/{id}/plans", get(patch_jobs::plans))
         .route("/api/v1/patch-jobs/{id}/undo", get(patch_jobs::undo_preview))
         .route("/api/v1/barred-versions", get(patch_jobs::bars))

@@ -25,6 +25,13 @@ fn body_of(operation: &str) -> Value {
             "oneTimeSchedule": {"executeTime": "2999-01-01T00:00:00Z"}}),
         "createVulnerabilityException" => serde_json::json!({"cve": "CVE-2026-1", "scope": {"all": {}}, "reason": "x",
             "until": "2026-12-01T00:00:00Z"}),
+        "createMaintenanceWindow" | "editMaintenanceWindow" => serde_json::json!({"name": "x", "instanceFilter": {"all": true},
+            "durationSecs": 3600, "schedule": {"timeZone": {"id": "UTC"}, "frequency": "DAILY", "timeOfDay": {"hours": 3}}}),
+        "createFreezeCalendar" | "editFreezeCalendar" => serde_json::json!({"name": "x", "instanceFilter": {"all": true},
+            "periods": [{"from": "2026-12-20T00:00:00Z", "to": "2027-01-04T00:00:00Z"}]}),
+        "createRebootSlotGroup" | "editRebootSlotGroup" => serde_json::json!({"name": "x", "instanceFilter": {"all": true},
+            "slots": 1}),
+        "releaseRebootSlot" => serde_json::json!({"instance": "x"}),
         _ => serde_json::json!({}),
     }
 }

@@ -12,5 +12,6 @@ mod managers;
 mod modules;
 mod rest;
 mod restart;
+mod rollouts;
 mod support;
 mod vulnerabilities;

@@ -43,7 +43,7 @@ async fn every_error_has_the_one_shape() {
     assert_eq!(with_parameter.body["fields"][0]["field"], "dryRun", "{with_parameter:?}");
     assert_error(&admin.get("/instances?state=active").await, 400, "INVALID");
     assert_error(&admin.get("/instances?cursor=zz").await, 400, "INVALID");
-    assert_error(&admin.post("/patch-jobs/0198c0de-0000-7000-8000-000000000001:undo", json!({})).await, 404, "NOT_FOUND");
+    assert_error(&admin.post("/patch-jobs/0198c0de-0000-7000-8000-000000000001:unpack", json!({})).await, 404, "NOT_FOUND");
     assert_error(&admin.post("/instances/web-1", json!({})).await, 405, "INVALID");
     let own_id = answer(admin.request("GET", "/nothing").header("x-request-id", "my-id-1")).await;
     assert_eq!(own_id.body["requestId"], "my-id-1");

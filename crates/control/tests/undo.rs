@@ -138,6 +138,24 @@ async fn a_job_is_taken_back_and_what_it_brought_is_barred_until_lifted() {
     assert!(rerun.to_string().contains("undo"), "{rerun}");
 }
 
+/// Right after a job its report is there, and the inventory is still the one from before it.
+#[tokio::test]
+async fn a_job_is_taken_back_before_the_new_inventory_has_come() {
+    let w = World::new().await;
+    let hosts = w.hosts(1).await;
+    let job = w.job(ALL).await;
+    w.settle().await;
+    has(&w, &hosts[0], &[("app", "1-1"), ("lib", "5-1")]).await;
+    w.pass(5);
+    ends(&w, &hosts[0], T::Succeeded, &[("app", "1-1", "2-1")]).await;
+    let undo = w.control.undo_patch_job(&w.server(), job, UndoAsk::default(), None).await.expect("begun").record;
+    w.settle().await;
+    let order = hosts[0].take(&w).await;
+    assert_eq!(order.task.job, undo.id);
+    let action = &order.task.config.undo.expect("an inverse").actions[0];
+    assert_eq!((action.name.as_str(), action.now.as_deref(), action.before.as_deref()), ("app", Some("2-1"), Some("1-1")));
+}
+
 #[tokio::test]
 async fn a_host_that_cannot_go_back_exactly_refuses_before_anything_begins() {
     let w = World::new().await;

@@ -12,7 +12,7 @@ use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::{JobOrigin, StateCounts};
 use drydock_domain::patch::report::{PackageOutcome, TaskReport};
 use drydock_domain::patch::spec::{PatchConfig, PatchJobSpec};
-use drydock_domain::patch::undo::{UndoOrder, UndoRefusal, inverse};
+use drydock_domain::patch::undo::{UndoOrder, UndoRefusal, found_after, inverse};
 use drydock_domain::rollout::Rollout;
 use drydock_store::idempotency::KeyUse;
 use drydock_store::records::{JobRecord, PageQuery, Paged, TaskQuery, TaskRecord};
@@ -193,9 +193,13 @@ impl Control {
         if instance.state != InstanceState::Active {
             return refuse(format!("the instance is {}", instance.state.as_str()));
         }
-        let Some(installed) = installed(&mut c, task.instance).await? else {
+        let Some((reported_at, mut installed)) = installed(&mut c, task.instance).await? else {
             return refuse("the host has sent no inventory".to_owned());
         };
+        if task.finished_at.is_some_and(|finished| reported_at < finished) {
+            // The inventory is from before the end of the task; the report is newer. The host compares again before it begins.
+            installed = found_after(&report, &installed);
+        }
         Ok(inverse(&report, &installed).map_err(Kept::Refused))
     }
 
@@ -326,11 +330,12 @@ fn changed_something(report: &TaskReport) -> bool {
         || report.modules.iter().any(|m| m.found != m.planned.before)
 }
 
-async fn installed(c: &mut drydock_store::Connection, instance: InstanceId) -> Result<Option<Vec<Package>>> {
+/// What the server knows to be installed, and when it was last told that it is so.
+async fn installed(c: &mut drydock_store::Connection, instance: InstanceId) -> Result<Option<(Timestamp, Vec<Package>)>> {
     let Some(section) = inventory::section(c, instance, SectionKind::Packages).await? else { return Ok(None) };
     let set: PackageSet = serde_json::from_slice(&section.body)
         .map_err(|e| Error::Internal { doing: "read the packages of a host", source: Box::new(e) })?;
-    Ok(Some(set.as_slice().to_vec()))
+    Ok(Some((section.reported_at, set.as_slice().to_vec())))
 }
 
 fn refusal(job: JobId, refused: &[&UndoHost]) -> Error {

@@ -293,6 +293,24 @@ pub fn inverse(report: &TaskReport, installed: &[Package]) -> Result<UndoOrder, 
     if refused.is_empty() { Ok(order) } else { Err(refused) }
 }
 
+/// What a host holds after a task, when all that is known of it is from before the task's end: `installed` with what the
+/// report found in its place. Example: right after a job the server has the report and not yet the new inventory.
+pub fn found_after(report: &TaskReport, installed: &[Package]) -> Vec<Package> {
+    let mut now: BTreeMap<(String, String, String), Package> =
+        installed.iter().map(|p| ((p.name.clone(), p.arch.clone(), p.version.clone()), p.clone())).collect();
+    for result in &report.packages {
+        let PlannedAction { name, arch, from, .. } = &result.planned;
+        let key = |version: &String| (name.clone(), arch.clone(), version.clone());
+        let before = from.as_ref().filter(|from| result.found.as_ref() != Some(*from)).and_then(|from| now.remove(&key(from)));
+        if let Some(found) = &result.found {
+            let fresh =
+                || Package { name: name.clone(), arch: arch.clone(), version: found.clone(), ..before.unwrap_or_default() };
+            now.entry(key(found)).or_insert_with(fresh);
+        }
+    }
+    now.into_values().collect()
+}
+
 /// What refuses a task before its packages are looked at.
 fn whole(report: &TaskReport) -> Vec<UndoRefusal> {
     let mut refused = Vec::new();

@@ -138,6 +138,23 @@ fn a_change_between_is_refused_by_name() {
 }
 
 #[test]
+fn an_inventory_from_before_the_end_is_read_with_the_report() {
+    let done = report(vec![
+        applied("app", Some("1-1"), Some("2-1")),
+        applied("new", None, Some("1-1")),
+        applied("old", Some("1-1"), None),
+        result("stays", Some("1-1"), Some("2-1"), PackageOutcome::NotApplied, Some("1-1")),
+    ]);
+    let before = [package("app", "1-1"), package("lib", "5-1"), package("old", "1-1"), package("stays", "1-1")];
+    let after = [package("app", "2-1"), package("lib", "5-1"), package("new", "1-1"), package("stays", "1-1")];
+    let named = |all: &[Package]| all.iter().map(|p| format!("{} {}", p.name, p.version)).collect::<Vec<_>>();
+    assert_eq!(named(&found_after(&done, &before)), named(&after));
+    assert_eq!(named(&found_after(&done, &after)), named(&after));
+    assert!(told(&done, &before)[0].contains("already as it was"));
+    assert!(inverse(&done, &found_after(&done, &before)).is_ok());
+}
+
+#[test]
 fn what_is_back_already_is_left_out_so_that_half_an_undo_can_be_finished() {
     let report = report(vec![applied("curl", Some("1-1"), Some("2-1")), applied("vim", Some("1-1"), Some("2-1"))]);
     let order = inverse(&report, &[package("curl", "1-1"), package("vim", "2-1")]).expect("an order");

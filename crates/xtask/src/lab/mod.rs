@@ -10,8 +10,10 @@ mod packages_modules;
 mod scenario_faults;
 mod scenario_packages;
 mod scenario_patch;
+mod scenario_rollout;
 mod scenario_sources;
 mod scenario_torn;
+mod scenario_undo;
 mod scenario_walk;
 
 use std::os::unix::process::CommandExt as _;
@@ -73,6 +75,10 @@ pub enum Scenario {
     Packages,
     /// Hosts of every kind live on managed software sources
     Sources,
+    /// A bad update meets waves: health gate, halt, undo
+    Rollout,
+    /// Jobs are taken back exactly on a host of each package manager
+    Undo,
     /// Package managers refresh in loops while snapshots move and the server is killed
     Torn,
     /// README.md as a new user reads it, in a fresh Debian host
@@ -111,6 +117,8 @@ pub fn run_scenario(name: Scenario, agent: Option<PathBuf>, is_long: bool) -> Re
         Scenario::Patch => scenario_patch::run(agent),
         Scenario::Packages => scenario_packages::run(agent),
         Scenario::Sources => scenario_sources::run(agent),
+        Scenario::Rollout => scenario_rollout::run(agent),
+        Scenario::Undo => scenario_undo::run(agent),
         Scenario::Torn => scenario_torn::run(agent, is_long),
         Scenario::Walk => scenario_walk::run(agent),
         Scenario::Faults => scenario_faults::run(agent),

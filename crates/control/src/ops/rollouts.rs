@@ -2,7 +2,7 @@
 //! reconcilers act on it.
 
 use drydock_domain::access::Permission;
-use drydock_domain::ids::{InstanceId, JobId};
+use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::patch::job::JobOrigin;
 use drydock_domain::patch::task::TaskState;
@@ -79,7 +79,9 @@ impl Control {
                 None => Vec::new(),
             };
             if job.control.halted.take().is_some() {
+                let decayed: Vec<TaskId> = Picture::read(self, &job, ctx.now).await?.decayed().collect();
                 job.control.forgiven_until = Some(ctx.now);
+                job.control.forgiven_decayed.extend(decayed);
             }
             job.control.paused = None;
             let mut tx = self.begin().await?;

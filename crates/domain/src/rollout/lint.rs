@@ -101,7 +101,10 @@ fn failed(facts: &Facts<'_>, host: &HostFacts<'_>, or_missing: bool) -> bool {
         Ended::Missing => or_missing,
         Ended::Succeeded | Ended::Canceled => false,
     };
-    let forgiven = matches!(facts.control.forgiven_until, Some(until) if until >= at);
+    let forgiven = match how {
+        Ended::Decayed => facts.control.forgiven_decayed.iter().any(|task| *task == host.task),
+        _ => matches!(facts.control.forgiven_until, Some(until) if until >= at),
+    };
     counts && !forgiven
 }
 

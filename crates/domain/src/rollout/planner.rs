@@ -7,7 +7,7 @@
 //!
 //! Absent: making plans ([`super::layout`]), windows' calendars ([`super::window`]), who cancels or gives up a host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub struct Control {
     /// Failures that ended up to this moment count no more: somebody resumed the job after them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forgiven_until: Option<Timestamp>,
+    /// Hosts that had decayed when somebody resumed the job: when they did is not known, so each is named.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub forgiven_decayed: BTreeSet<TaskId>,
     /// Who approved the job's start, where that is required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approval>,
@@ -371,7 +374,7 @@ fn tally(facts: &Facts<'_>) -> Vec<Tally> {
             HostState::Ended { how, at } => {
                 tally.last_end = tally.last_end.max(Some(at));
                 tally.succeeded += u32::from(how == Ended::Succeeded);
-                tally.failed += u32::from(is_failure(how) && !is_forgiven(facts, at));
+                tally.failed += u32::from(is_failure(how) && !is_forgiven(facts, host.task, how, at));
             }
         }
     }
@@ -382,8 +385,16 @@ fn is_failure(how: Ended) -> bool {
     matches!(how, Ended::Failed | Ended::Missing | Ended::Decayed)
 }
 
-fn is_forgiven(facts: &Facts<'_>, at: Timestamp) -> bool {
-    facts.control.forgiven_until.is_some_and(|until| at <= until)
+/// A decayed host ended well: only that a person saw it so forgives it.
+fn is_forgiven(facts: &Facts<'_>, task: TaskId, how: Ended, at: Timestamp) -> bool {
+    match how {
+        Ended::Decayed => facts.control.forgiven_decayed.contains(&task),
+        _ => is_before_resume(facts.control, at),
+    }
+}
+
+fn is_before_resume(control: &Control, at: Timestamp) -> bool {
+    control.forgiven_until.is_some_and(|until| at <= until)
 }
 
 /// The waves in order, the first that is not over, and the webhooks to ask.
@@ -465,7 +476,7 @@ fn zone_use(facts: &Facts<'_>) -> Vec<ZoneUse> {
         let Some(zone) = zones.get_mut(host.zone) else { continue };
         match host.state {
             HostState::Running => zone.in_use += 1,
-            HostState::Ended { how: Ended::Failed | Ended::Decayed, at } if !is_forgiven(facts, at) => {
+            HostState::Ended { how: how @ (Ended::Failed | Ended::Decayed), at } if !is_forgiven(facts, host.task, how, at) => {
                 zone.in_use += 1;
                 zone.failed += 1;
             }
@@ -488,7 +499,8 @@ fn halt(facts: &Facts<'_>, tallies: &[Tally], zones: &[ZoneUse], current: usize)
     });
     let by_gate = || {
         waves.clone().find_map(|(i, (wave, _))| {
-            let no = answers_of(facts.control, i)?.webhook.as_ref().filter(|w| !w.passed && !is_forgiven(facts, w.at))?;
+            let no =
+                answers_of(facts.control, i)?.webhook.as_ref().filter(|w| !w.passed && !is_before_resume(facts.control, w.at))?;
             Some((i, HaltCause::GateRefused { wave: wave.name.clone(), detail: no.detail.clone() }))
         })
     };

@@ -125,6 +125,8 @@ impl Job {
     fn resume(&mut self) {
         self.control.halted = None;
         self.control.forgiven_until = Some(self.now);
+        let decayed = self.hosts.iter().filter(|h| matches!(h.state, HostState::Ended { how: Ended::Decayed, .. }));
+        self.control.forgiven_decayed.extend(decayed.map(|h| h.task));
         self.pass(1);
     }
 }
@@ -343,6 +345,26 @@ fn a_host_that_decays_while_its_wave_bakes_halts_the_job() {
     let now = job.now;
     job.wave(0).for_each(|h| h.state = HostState::Ended { how: Ended::Decayed, at: now });
     assert_eq!(job.halted(), Some(HaltCause::Failures { wave: "canary".into(), failed: 1, limit: 1 }));
+}
+
+/// A resume forgives what a person could see: a host that was well then and decays later is a failure.
+#[test]
+fn a_resume_does_not_forgive_who_decays_after_it() {
+    let rollout = r#"{"waves":[{"name":"first","size":{"fixed":3},"bakeSecs":600}]}"#;
+    let mut job = Job::new(rollout, &[("a", 10)]);
+    job.go();
+    job.end(1, Ended::Failed);
+    job.end(2, Ended::Succeeded);
+    assert!(job.halted().is_some());
+    job.resume();
+    job.pass(100);
+    assert_eq!(job.reasons(), ["BAKE"]);
+    let good = job.hosts.iter_mut().find(|h| matches!(h.state, HostState::Ended { how: Ended::Succeeded, .. })).expect("one");
+    let HostState::Ended { at, .. } = good.state else { panic!("it has ended") };
+    good.state = HostState::Ended { how: Ended::Decayed, at };
+    assert_eq!(job.halted(), Some(HaltCause::Failures { wave: "first".into(), failed: 1, limit: 1 }));
+    job.resume();
+    assert_eq!(job.reasons(), ["BAKE"], "now a person has seen it");
 }
 
 #[test]

@@ -250,7 +250,7 @@ impl Run<'_> {
         for finding in &turned.lint {
             self.watch.found(Kind::Budget, self.now, format_args!("the linter: {finding}"));
         }
-        self.watch.turned(&self.server.store, &turned.whole, self.now);
+        self.watch.turned(&self.server.store, &turned.whole, &self.hosts, self.now);
         for host in turned.hints {
             let lost = self.luck.permille(self.faults.lost);
             let delay = if lost { self.luck.between(30, POLL_SECS) } else { self.luck.between(0, 3) };
@@ -315,7 +315,9 @@ impl Run<'_> {
         self.note(|| format!("a person: {act:?} of job {j}"));
         self.tempt(self.faults.server_kills);
         self.wake(1);
-        let done = self.server.act(self.scenario, j, act, self.now);
+        let (hosts, now) = (&self.hosts, self.now);
+        let last_seen = |host: usize| hosts[host].silent_since.or(Some(now));
+        let done = self.server.act(self.scenario, j, act, now, &last_seen);
         if done.is_err() && !matches!(act, Act::Replan) {
             // No answer: the operator looks, and asks again. It changes nothing when it was done.
             self.at(240, Event::Person(j, act));

@@ -318,17 +318,13 @@ impl Server {
         let tasks = job.tasks.iter().zip(states).map(|(task, state)| {
             let seen = last_seen(task.host);
             let is_pending = *state == TaskState::Pending;
-            let watched = state.is_success() && baking.get(usize::from(task.wave)).is_some_and(|b| *b);
-            let bad = || {
-                let new_units = self.store.units_failed[task.host] && !task.units_failed_before;
-                new_units || self.is_silent(seen, task.updated_at, PATIENCE_SECS, now)
-            };
+            let decayed = state.is_success() && self.is_decayed(task, &baking, seen, now);
             HostFacts {
                 task: task_id(j, task.host),
                 wave: task.wave,
                 zone: task.zone,
                 // Whom this turn gives up ends now.
-                state: standing(*state, if *state == task.state { task.updated_at } else { now }, watched && bad()),
+                state: standing(*state, if *state == task.state { task.updated_at } else { now }, decayed),
                 reachability: reach(seen, now),
                 last_seen: seen.map(stamp),
                 other_task: if is_pending { self.store.other_task(j, task.host) } else { None },
@@ -339,6 +335,21 @@ impl Server {
             }
         });
         tasks.collect()
+    }
+
+    /// Its wave is watched, and it is silent or has units that fail since.
+    fn is_decayed(&self, task: &Task, baking: &[bool], seen: Option<i64>, now: i64) -> bool {
+        let new_units = self.store.units_failed[task.host] && !task.units_failed_before;
+        baking.get(usize::from(task.wave)).is_some_and(|b| *b)
+            && (new_units || self.is_silent(seen, task.updated_at, PATIENCE_SECS, now))
+    }
+
+    /// Whom a person who resumes the job sees decayed.
+    fn decayed(&self, j: usize, now: i64, last_seen: LastSeen<'_>) -> Vec<TaskId> {
+        let job = &self.store.jobs[j];
+        let baking = baking(job, now);
+        let bad = |t: &&Task| t.state.is_success() && self.is_decayed(t, &baking, last_seen(t.host), now);
+        job.tasks.iter().filter(bad).map(|t| task_id(j, t.host)).collect()
     }
 
     /// Hosts that other jobs are at work on, by zone of this job's plan.
@@ -462,7 +473,14 @@ impl Server {
     }
 
     /// A person acts.
-    pub(super) fn act(&mut self, scenario: &Scenario, j: usize, act: Act, now: i64) -> Result<(), Killed> {
+    pub(super) fn act(
+        &mut self,
+        scenario: &Scenario,
+        j: usize,
+        act: Act,
+        now: i64,
+        last_seen: LastSeen<'_>,
+    ) -> Result<(), Killed> {
         let Some(job) = self.store.jobs.get(j).filter(|job| !job.state.is_final()) else { return Ok(()) };
         if act == Act::Replan {
             return self.replan(scenario, j, now);
@@ -482,6 +500,7 @@ impl Server {
             Act::Resume => {
                 control.halted = None;
                 control.forgiven_until = Some(at);
+                control.forgiven_decayed.extend(self.decayed(j, now, last_seen));
             }
             Act::Abort => abort = true,
             Act::Halt | Act::Replan => {}

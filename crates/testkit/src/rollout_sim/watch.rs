@@ -12,6 +12,9 @@ use super::store::{Change, Store, Task, place, task_id};
 /// Violations kept of one run, count.
 const KEPT_MAX: usize = 20;
 
+/// Turns in which nobody goes although everybody could, count.
+const STILL_MAX: u32 = 3;
+
 /// What was violated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -56,6 +59,8 @@ struct Job {
     /// Hosts of later waves that were let go before the job first halted.
     escaped: u32,
     halted: bool,
+    /// Turns one after the other in which it stood still.
+    still: u32,
     /// Hosts of the first wave that the update made bad, when it first halted.
     met: u32,
 }
@@ -249,7 +254,7 @@ impl<'s> Watch<'s> {
     }
 
     /// After a turn that looked at every host of a job: each that is held has a reason, and nobody works beyond the end.
-    pub(super) fn turned(&mut self, store: &Store, whole: &[usize], now: i64) {
+    pub(super) fn turned(&mut self, store: &Store, whole: &[usize], hosts: &[Host], now: i64) {
         for j in whole {
             let job = &store.jobs[*j];
             let reasonless = |why: &Option<_>| why.as_ref().is_none_or(is_nameless);
@@ -259,7 +264,31 @@ impl<'s> Watch<'s> {
             if job.deadline < now && job.tasks.iter().any(|t| !t.state.is_final()) {
                 self.found(Kind::Unexplained, now, format_args!("job {j} has hosts that are not done after its end"));
             }
+            // A turn that gave somebody up leaves the rest to the next.
+            let still = if self.stands_still(store, *j, hosts, now) { self.jobs[*j].still + 1 } else { 0 };
+            self.jobs[*j].still = still;
+            if still == STILL_MAX {
+                self.found(Kind::Unexplained, now, format_args!("job {j} stands still: every host it waits for could go"));
+            }
         }
+    }
+
+    /// Nobody is at work, nobody holds the job, nothing bakes, each host that waits is there and open: and nobody goes.
+    fn stands_still(&self, store: &Store, j: usize, hosts: &[Host], now: i64) -> bool {
+        let (job, control) = (&store.jobs[j], &store.jobs[j].control);
+        let approved = control.approved.is_some() || job.plans.last().is_none_or(|p| !p.rollout.require_approval);
+        let steered = control.halted.is_some() || control.paused.is_some() || job.cancel_requested || !approved;
+        if steered || self.running.iter().any(|n| *n > 0) {
+            return false;
+        }
+        let mut waiting = job.tasks.iter().filter(|t| t.state == TaskState::Pending).peekable();
+        let could_go = |t: &Task| {
+            let waits = t.waiting_on.as_ref().map_or("", |why| why.name());
+            let open = self.scenario.calendars[self.scenario.hosts[t.host].calendar].is_open(now);
+            let first = store.other_task(j, t.host).is_none();
+            hosts[t.host].is_there() && open && first && !matches!(waits, "BAKE" | "GATE" | "APPROVAL")
+        };
+        waiting.peek().is_some() && waiting.all(could_go)
     }
 
     /// When nothing is going to happen any more.

@@ -79,6 +79,11 @@ impl Picture {
         Ok(Picture { plan, open, ended, others, decayed, closed, at_once, created_at: job.created_at, now })
     }
 
+    /// Hosts that succeeded and are bad now.
+    pub(crate) fn decayed(&self) -> impl Iterator<Item = TaskId> {
+        self.decayed.iter().copied()
+    }
+
     /// The job's hosts as the planner takes them; `state_of` says where an open one stands once this turn has moved it.
     pub(crate) fn hosts(&self, control: &Control, state_of: impl Fn(&OpenTask) -> TaskState) -> Vec<HostFacts<'_>> {
         let zones: HashMap<&str, usize> = self.plan.zones.iter().enumerate().map(|(i, z)| (z.zone.as_str(), i)).collect();

@@ -278,6 +278,22 @@ mod tests {
         }
     }
 
+    /// Approvals cannot go in circles: a gate stands behind its own wave and has no words for another one, and waves are a
+    /// list. What tries to say so is not passed over.
+    #[test]
+    fn a_gate_cannot_name_another_wave() {
+        for circle in [
+            r#"{"waves":[{"name":"a","size":{"fixed":1},"gate":{"approval":true,"after":"b"}}]}"#,
+            r#"{"waves":[{"name":"a","after":"b"},{"name":"b","after":"a"}]}"#,
+            r#"{"waves":[{"name":"a","size":{"fixed":1},"gate":{"approval":{"wave":"a"}}}]}"#,
+            r#"{"mode":"ZONE_AFTER_ZONE"}"#,
+            r#"{"waves":[{"name":"a","size":{"percent":-5}}]}"#,
+        ] {
+            let read: Result<Rollout, _> = serde_json::from_str(circle);
+            assert!(read.is_err(), "{circle}");
+        }
+    }
+
     #[test]
     fn bad_rollouts_are_refused_with_their_field() {
         for (bad, field) in [
@@ -286,7 +302,9 @@ mod tests {
             (r#"{"disruptionBudget":{"fixed":0}}"#, "rollout.disruptionBudget.fixed"),
             (r#"{"haltAfter":{"percent":0}}"#, "rollout.haltAfter.percent"),
             (r#"{"waves":[{"name":"a","size":{"fixed":0}}]}"#, "rollout.waves[0].size.fixed"),
+            (r#"{"waves":[{"name":"a","size":{"percent":0}}]}"#, "rollout.waves[0].size.percent"),
             (r#"{"waves":[{"name":"a","size":{"percent":101}}]}"#, "rollout.waves[0].size.percent"),
+            (r#"{"waves":[{"name":"a","select":{"zones":[" "]}}]}"#, "rollout.waves[0].select.zones"),
             (r#"{"waves":[{"name":"a"},{"name":"b"}]}"#, "rollout.waves[0]"),
             (r#"{"waves":[{"name":"a","size":{"fixed":1}},{"name":"a"}]}"#, "rollout.waves[1].name"),
             (r#"{"waves":[{"name":"","size":{"fixed":1}}]}"#, "rollout.waves[0].name"),

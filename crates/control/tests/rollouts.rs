@@ -8,9 +8,10 @@ use std::net::TcpListener;
 
 use common::*;
 use drydock_control::records::TaskRecord;
-use drydock_control::{ErrorKind, JobView, reconcile};
+use drydock_control::{ErrorKind, JobView, SectionBodyIn, SectionIn, reconcile};
 use drydock_domain::access::Role;
 use drydock_domain::ids::{JobId, TaskId};
+use drydock_domain::inventory::{Health, SectionKind, fingerprint};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::task::TaskState as T;
@@ -307,6 +308,66 @@ async fn a_host_that_falls_silent_while_its_wave_bakes_counts_as_failed() {
     w.settle().await;
     assert!(matches!(halted(&w.view(job).await), Some(HaltCause::Failures { wave, .. }) if wave == "canary"));
     assert_eq!(hold(&w.tasks(job).await[1]), "HALTED");
+}
+
+/// The host tells which of its units have failed.
+async fn failed_units(w: &World, host: &Host, units: &[&str]) {
+    let health = Health { failed_units: units.iter().map(ToString::to_string).collect(), ..Health::default() };
+    let body = serde_json::to_vec(&health).expect("JSON");
+    let section =
+        SectionIn { kind: SectionKind::Health.as_str().into(), fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) };
+    w.control.report_inventory(&host.ctx(w).await, vec![section]).await.expect("taken");
+}
+
+#[tokio::test]
+async fn a_unit_that_fails_after_the_update_counts_while_its_wave_bakes() {
+    let w = World::new().await;
+    let hosts = w.hosts(2).await;
+    failed_units(&w, &hosts[0], &["old.service"]).await;
+    let text = r#"{"waves":[{"name":"canary","select":{"instances":["h1"]},"bakeSecs":3600}]}"#;
+    let job = w.job(&over_all(text)).await;
+    w.settle().await;
+    ends(&w, &hosts[0], T::Succeeded).await;
+    settle(&w, &hosts).await;
+    assert_eq!(halted(&w.view(job).await), None, "what had failed before is no news");
+    failed_units(&w, &hosts[0], &["new.service", "old.service"]).await;
+    settle(&w, &hosts).await;
+    assert!(matches!(halted(&w.view(job).await), Some(HaltCause::Failures { wave, failed: 1, .. }) if wave == "canary"));
+    assert_eq!(hold(&w.tasks(job).await[1]), "HALTED");
+}
+
+#[tokio::test]
+async fn a_resume_forgives_the_silent_host_that_a_person_saw_and_none_that_falls_silent_later() {
+    let w = World::new().await;
+    let hosts = w.hosts(4).await;
+    let text = r#"{"waves":[{"name":"first","select":{"instances":["h1","h2","h3"]},"bakeSecs":7200}]}"#;
+    let job = w.job(&over_all(text)).await;
+    w.settle().await;
+    ends(&w, &hosts[0], T::Failed).await;
+    ends(&w, &hosts[1], T::Succeeded).await;
+    ends(&w, &hosts[2], T::Succeeded).await;
+    w.settle().await;
+    let failures = |view: &JobView| match halted(view) {
+        Some(HaltCause::Failures { failed, .. }) => Some(*failed),
+        _ => None,
+    };
+    assert_eq!(failures(&w.view(job).await), Some(1));
+    let operator = w.person(Role::Operator).await;
+    w.control.resume_patch_job(&operator, job, None).await.expect("resumed");
+    let silent_for = async |secs: i64, there: &[Host]| {
+        w.pass(secs);
+        settle(&w, there).await;
+    };
+    settle(&w, &hosts).await;
+    assert_eq!(halted(&w.view(job).await), None, "the failure is forgiven");
+    // It had ended well before the resume; it falls silent after it.
+    silent_for(400, &hosts[2..]).await;
+    assert_eq!(failures(&w.view(job).await), Some(1));
+    w.control.resume_patch_job(&w.server(), job, None).await.expect("resumed");
+    settle(&w, &hosts[2..]).await;
+    assert_eq!(halted(&w.view(job).await), None, "a person saw that it is silent");
+    silent_for(400, &hosts[3..]).await;
+    assert_eq!(failures(&w.view(job).await), Some(1), "another one is not forgiven");
 }
 
 #[tokio::test]

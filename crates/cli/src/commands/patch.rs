@@ -79,8 +79,7 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
         PatchCommand::Bars(command) => super::undo::bars(command, &connect(connection, world)?, world).await,
         PatchCommand::Report(args) => {
             let client = connect(connection, world)?;
-            let mut query = Query::new();
-            query.push(("format", args.format.as_str().to_owned()));
+            let query = vec![("format", args.format.as_str().to_owned())];
             let text = client.text(&["patch-jobs", &args.job.to_string(), "report"], &query).await?;
             Ok(world.out.write_all(text.as_bytes()).map(|()| Ending::Done)?)
         }

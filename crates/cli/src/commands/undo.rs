@@ -1,6 +1,6 @@
 //! `drydock patch undo` and `drydock patch bars`.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 
 use drydock_api::rest::{ApiError, BarredVersion, ErrorKind, LiftBars, LiftedBars, PatchJob, UndoPatchJob, UndoPreview};
 use reqwest::Method;
@@ -17,7 +17,7 @@ use crate::view;
 use crate::world::World;
 
 /// Longest answer to a question, bytes.
-const ANSWER_MAX_BYTES: u64 = 64;
+const ANSWER_MAX_BYTES: usize = 64;
 
 /// Takes a job back.
 pub async fn undo(args: UndoArgs, client: &Client, world: &mut World) -> Result<Ending, Failure> {
@@ -68,8 +68,7 @@ async fn preview(id: &str, hosts: &[String], client: &Client) -> Result<Vec<Undo
     }
     let mut all = Vec::new();
     for host in hosts {
-        let mut query = Query::new();
-        query.push(("instance", host.clone()));
+        let query = vec![("instance", host.clone())];
         all.extend(client.get::<Vec<UndoPreview>>(&path, &query).await?);
     }
     Ok(all)
@@ -79,13 +78,8 @@ fn agreed(ready: &[&UndoPreview], world: &mut World) -> Result<bool, Failure> {
     write!(world.err, "Take this back on {}? [y/N] ", plural(ready.len(), "host"))?;
     world.err.flush()?;
     let mut answer = String::new();
-    for byte in world.input.by_ref().take(ANSWER_MAX_BYTES).bytes() {
-        let byte = byte.map_err(|e| Failure::Usage(format!("cannot read the answer: {e}; --yes does not ask")))?;
-        if byte == b'\n' {
-            break;
-        }
-        answer.push(char::from(byte));
-    }
+    let mut input = BufReader::with_capacity(ANSWER_MAX_BYTES, world.input.by_ref()).take(ANSWER_MAX_BYTES as u64);
+    input.read_line(&mut answer).map_err(|e| Failure::Usage(format!("cannot read the answer: {e}; --yes does not ask")))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

@@ -13,6 +13,7 @@ mod login;
 mod packages;
 mod policies;
 mod progress;
+mod rollouts;
 mod sources;
 mod start;
 mod tls;

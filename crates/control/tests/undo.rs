@@ -3,7 +3,9 @@
 
 mod common;
 
+use common::sources::{attach, spec};
 use common::*;
+use drydock_control::content::serve::Served;
 use drydock_control::store::undo::BarQuery;
 use drydock_control::{ErrorKind, SectionBodyIn, SectionIn, UndoAsk};
 use drydock_domain::access::Role;
@@ -13,6 +15,7 @@ use drydock_domain::patch::job::{JobOrigin, JobState};
 use drydock_domain::patch::report::{ActionKind, PackageOutcome, PackageResult, Plan, PlannedAction};
 use drydock_domain::patch::task::TaskState as T;
 use drydock_domain::work::WorkOrder;
+use drydock_testkit::upstream::RpmPackage;
 
 /// The host tells that exactly these packages are installed.
 async fn has(w: &World, host: &Host, packages: &[(&str, &str)]) {
@@ -252,4 +255,63 @@ async fn later_waves_are_held_to_what_the_first_one_planned() {
     let first = hosts[0].take(&w).await;
     reports(&w, &hosts[0], &first, T::Succeeded, &[("app", "2-1", "3-1")]).await;
     assert!(hosts[1].take(&w).await.task.frozen.is_empty(), "the newest is taken");
+}
+
+/// A repository that has forgotten the old version does not keep a host from going back: the server has the file.
+#[tokio::test]
+async fn an_undo_order_names_the_files_that_the_server_has_for_that_host() {
+    let w = World::new().await;
+    let hosts = w.hosts(2).await;
+    let local = r#"{"name":"ours","format":"rpm","origin":{"local":{}}}"#;
+    w.control.create_source(&w.server(), spec(local)).await.expect("a source");
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut sizes = Vec::new();
+    for version in ["1", "2"] {
+        let package = RpmPackage::new("app", version);
+        package.build(dir.path()).expect("built");
+        let file = dir.path().join(package.file_name());
+        sizes.push(std::fs::metadata(&file).expect("there").len());
+        w.control.upload_unit(&w.server(), "ours", &file, &package.file_name()).await.expect("taken");
+    }
+    w.run_jobs().await;
+    // h1 sees the source, h2 does not.
+    w.change(&hosts[0], attach(&["ours"])).await;
+    let job = w.job(ALL).await;
+    w.settle().await;
+    for host in &hosts {
+        has_noarch(&w, host, "1-1").await;
+        let order = host.take(&w).await;
+        let mut last = report(order.task.task, 1, T::Succeeded);
+        let planned = PlannedAction { arch: "noarch".into(), ..upgrade("app", "1-1", "2-1") };
+        let found = planned.to.clone();
+        last.packages = vec![PackageResult { planned, outcome: PackageOutcome::Applied, found, detail: String::new() }];
+        host.try_report(&w, &last).await.expect("taken");
+        w.tick();
+        has_noarch(&w, host, "2-1").await;
+    }
+    w.settle().await;
+    w.control.undo_patch_job(&w.server(), job, UndoAsk::default(), None).await.expect("begun");
+    w.settle().await;
+    let with_files = hosts[0].take(&w).await.task.config.undo.expect("an inverse");
+    with_files.validate().expect("what the agent accepts");
+    assert_eq!(with_files.files.len(), 1);
+    let file = &with_files.files[0];
+    assert_eq!((file.file_name.as_str(), file.version.as_str(), file.size), ("app-1-1.noarch.rpm", "1-1", sizes[0]));
+    let path = file.url_path.strip_prefix("/content/latest/ours/").expect("below the source");
+    let view = w.control.authorize_content(&hosts[0].peer(), "latest", "ours").await.expect("it may read");
+    let served = w.control.content().expect("content").resolve(&view.view, path).expect("served");
+    assert!(matches!(served, Served::File { size, .. } if size == sizes[0]), "{served:?}");
+    let without = hosts[1].take(&w).await.task.config.undo.expect("an inverse");
+    assert!(without.files.is_empty(), "nobody is sent to what it may not read");
+}
+
+async fn has_noarch(w: &World, host: &Host, version: &str) {
+    let package = Package { name: "app".into(), arch: "noarch".into(), version: version.into(), ..Package::default() };
+    let body = serde_json::to_vec(&PackageSet::new(vec![package])).expect("JSON");
+    let section = SectionIn {
+        kind: SectionKind::Packages.as_str().into(),
+        fingerprint: fingerprint(&body),
+        body: SectionBodyIn::Full(body),
+    };
+    w.control.report_inventory(&host.ctx(w).await, vec![section]).await.expect("taken");
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::planner::{Control, Decision, Ended, Facts, HostFacts, HostState};
+use super::control::Control;
+use super::planner::{Decision, Ended, Facts, HostFacts, HostState};
 use super::spec::RolloutMode;
 use crate::ids::TaskId;
 use crate::instance::Reachability;

@@ -6,6 +6,7 @@
 //! Shared by everything that disrupts hosts, so that all of it counts against one budget per failure domain (zone).
 //! Absent: clocks, storage, who may do what.
 
+pub mod control;
 pub mod health;
 pub mod layout;
 pub mod lint;
@@ -14,12 +15,10 @@ pub mod slots;
 pub mod spec;
 pub mod window;
 
+pub use control::{Approval, Control, GateAnswers, Halt, HaltCause, Paused, WebhookAnswer};
 pub use layout::{LayoutFacts, LayoutHost, PlannedWave, PlannedZone, RolloutPlan, lay_out, region_of};
 pub use lint::lint;
-pub use planner::{
-    Approval, Closed, Control, Decision, Ended, Facts, GateAnswers, Halt, HaltCause, HostFacts, HostState, Paused, WavePhase,
-    WaveStatus, WebhookAnswer, decide,
-};
+pub use planner::{Closed, Decision, Ended, Facts, HostFacts, HostState, WavePhase, WaveStatus, decide};
 pub use slots::RebootSlots;
 pub use spec::{Detect, Gate, Rollout, RolloutMode, Wave, WaveSize};
 pub use window::{Freeze, FreezeCalendar, FreezePeriod, MaintenanceWindow, Window};

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ids::InstanceId;
-use crate::rollout::{LayoutFacts, LayoutHost, Rollout, lay_out, lint};
+use crate::rollout::{Approval, LayoutFacts, LayoutHost, Paused, Rollout, WebhookAnswer, lay_out, lint};
 
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(secs).expect("in range")

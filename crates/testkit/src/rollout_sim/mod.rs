@@ -9,6 +9,7 @@
 
 mod agent;
 mod luck;
+mod people;
 mod run;
 mod scenario;
 mod server;

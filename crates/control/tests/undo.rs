@@ -199,6 +199,7 @@ async fn a_failed_wave_is_taken_back_once_by_itself() {
     for host in &hosts {
         has(&w, host, &[("app", "1-1")]).await;
     }
+    w.tick();
     let slow = hosts[1].take(&w).await;
     hosts[1].report(&w, slow.task.task, 1, T::Started).await;
     ends(&w, &hosts[0], T::Failed, &[("app", "1-1", "2-1")]).await;
@@ -213,13 +214,11 @@ async fn a_failed_wave_is_taken_back_once_by_itself() {
     }];
     hosts[1].try_report(&w, &last).await.expect("taken");
     w.settle().await;
-    assert!(w.view(job).await.rollout.expect("a rollout").undo_job.is_none(), "inventories are older than the update");
+    // The inventories are still those from before: the reports say what the hosts are like.
+    let undo = w.view(job).await.rollout.expect("a rollout").undo_job.expect("begun by itself");
     for host in &hosts[..2] {
-        w.tick();
         has(&w, host, &[("app", "2-1")]).await;
     }
-    w.settle().await;
-    let undo = w.view(job).await.rollout.expect("a rollout").undo_job.expect("begun by itself");
     w.restart().await;
     w.settle().await;
     w.settle().await;

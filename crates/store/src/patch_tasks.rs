@@ -340,18 +340,6 @@ pub async fn set_units_before(c: &mut AnyConnection, task: TaskId, units: &[Stri
         .map_err(StoreError::query("note the failed units of a host"))
 }
 
-/// Has every host of this wave that did something told its packages since its task ended?
-pub async fn inventories_are_newer(c: &mut AnyConnection, job: JobId, wave: u16) -> StoreResult<bool> {
-    let mut sql = Sql::new(
-        "SELECT count(*) AS n FROM patch_tasks t JOIN instance_sections s ON s.instance_id = t.instance_id AND s.kind = ",
-    );
-    sql.bind(SectionKind::Packages.as_str()).push(" WHERE t.job_id = ").bind(job.to_string());
-    sql.push(" AND t.wave = ").bind(i64::from(wave));
-    sql.push(" AND t.report_seq > 0 AND t.finished_at IS NOT NULL AND s.reported_at < t.finished_at");
-    let rows = sql.fetch(c, "compare inventories with the ends of tasks").await?;
-    Ok(rows.first().map(|r| count(r, "n")).transpose()?.unwrap_or_default() == 0)
-}
-
 /// A host that has succeeded and is watched while its wave bakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {

@@ -23,7 +23,7 @@ use drydock_domain::rollout::{self, Decision, Halt, HaltCause, RolloutPlan};
 use drydock_store::patch_tasks::OpenTask;
 use drydock_store::records::{JobRecord, TaskRecord};
 use drydock_store::{Tx, commit, instances, inventory, patch_jobs, patch_tasks};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::Control;
 use crate::error::Result;
@@ -38,9 +38,6 @@ const CHANGES_MAX: usize = 2000;
 /// A host at work in a job with a rollout that has been silent for this long is given up, seconds: else one host that
 /// never came back from its reboot would hold up every later wave for ever.
 const LOST_AFTER_SECS: i64 = 3600;
-
-/// A failed wave is undone when the hosts' inventories are newer than their tasks, or after this time, seconds.
-const UNDO_AFTER_SECS: i64 = 600;
 
 /// Something to do to one task.
 enum Change {
@@ -109,8 +106,8 @@ struct Turn {
     halts: bool,
 }
 
-/// The failed wave of a job that halted gets back what it had, if the rollout says so: once, and only when its hosts are
-/// done and their inventories tell what they are like now.
+/// The failed wave of a job that halted gets back what it had, if the rollout says so: once, and when its hosts are done.
+/// Inventories are not waited for: until they come, the hosts' reports say what they are like.
 async fn undo_failed_wave(control: &Control, job: &JobRecord, picture: &Picture, now: Timestamp) -> Result<()> {
     let Some(Halt { at, wave: Some(wave), .. }) = &job.control.halted else { return Ok(()) };
     if !picture.plan.rollout.undo_failed_wave || job.spec.dry_run || job.cancel_requested {
@@ -129,14 +126,10 @@ async fn undo_failed_wave(control: &Control, job: &JobRecord, picture: &Picture,
     if picture.open.iter().any(|one| is_at_work(&one)) {
         return Ok(());
     }
-    let waited = now.duration_since(*at) >= SignedDuration::from_secs(UNDO_AFTER_SECS);
     let mut c = control.read().await?;
     let known = patch_jobs::undone_by(&mut c, job.id).await?;
     let of_this_halt = |j: &JobRecord| matches!(&j.origin, JobOrigin::Undo { halted_at, .. } if *halted_at == Some(*at));
     if !known.iter().any(of_this_halt) {
-        if !waited && !patch_tasks::inventories_are_newer(&mut c, job.id, *wave).await? {
-            return Ok(());
-        }
         drop(c);
         control.undo_wave(job, *wave, *at, now).await?;
     }

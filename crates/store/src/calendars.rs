@@ -146,7 +146,8 @@ pub async fn hold(c: &mut AnyConnection, group: Uuid) -> StoreResult<bool> {
 
 /// Who holds slots of a group, longest first. Those that have expired are not held.
 pub async fn holders(c: &mut AnyConnection, group: Uuid, now: Timestamp) -> StoreResult<Vec<SlotRecord>> {
-    let mut sql = Sql::new("SELECT task_id, instance_id, instance_name, why, since, expires_at FROM reboot_slots WHERE group_id = ");
+    let mut sql =
+        Sql::new("SELECT task_id, instance_id, instance_name, why, since, expires_at FROM reboot_slots WHERE group_id = ");
     sql.bind(group.to_string()).push(" AND expires_at > ").bind(micros(now)).push(" ORDER BY since, task_id");
     let rows = sql.fetch(c, "read who holds reboot slots").await?;
     let read = |r: &AnyRow| {

@@ -111,7 +111,7 @@ fn unit() -> Vec<PackageFile> {
 fn after_install(version: &str, program: &str) -> String {
     format!(
         "echo '{version}' >> {SCRIPTS_LOG}\n\
-         cp \"$(command -v {program})\" /usr/lib/dd-web/program.new\n\
+         cp /bin/{program} /usr/lib/dd-web/program.new\n\
          mv -f /usr/lib/dd-web/program.new /usr/lib/dd-web/program\n\
          if [ -d /run/systemd/system ]; then systemctl daemon-reload; systemctl restart {UNIT}; fi || true\n"
     )
@@ -164,7 +164,8 @@ fn bad_update(fleet: &Fleet, web: &Web, drydock: &Drydock) -> Result<()> {
     fleet.hosts.iter().try_for_each(|host| web.enable(host, "bad"))?;
     let before: Vec<Installed> = fleet.hosts.iter().map(snapshot).collect::<Result<_>>()?;
     let id = submit(drydock, "a bad update", spec())?;
-    wait_until("the job halts", JOB_LIMIT, || Ok(show(drydock, &id)?.0["rollout"]["halted"].is_object()))?;
+    wait_until("the job halts", JOB_LIMIT, || Ok(show(drydock, &id)?.0["rollout"]["halted"].is_object()))
+        .with_context(|| format!("the job: {:#?}", show(drydock, &id).unwrap_or_default()))?;
     let mut undone = String::new();
     wait_until("the wave is being undone", JOB_LIMIT, || {
         undone = show(drydock, &id)?.0["rollout"]["undoJob"].as_str().unwrap_or_default().to_owned();

@@ -10,7 +10,6 @@
 //! 4. *barred*: what was undone is not installed by the next job until the bar is lifted.
 //! 5. *refused*: the host was changed since, or nothing offers the old version; said beforehand, nothing is touched.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -199,25 +198,6 @@ fn undo(drydock: &Drydock, job: &str, more: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The server has read what the hosts hold now: an undo is planned against that.
-fn wait_seen(fleet: &Fleet, drydock: &Drydock, package: &str, versions: &BTreeMap<&str, String>) -> Result<()> {
-    for host in &fleet.hosts {
-        let Some(version) = versions.get(host.hostname()) else { continue };
-        wait_until(&format!("{package} {version} of {} is visible", host.hostname()), VISIBLE_LIMIT, || {
-            let list = drydock.json(&["instance", "packages", host.hostname()])?;
-            let items = list["items"].as_array().or(list.as_array()).cloned().unwrap_or_default();
-            Ok(items.iter().any(|p| p["name"] == package && p["version"] == **version))
-        })?;
-    }
-    Ok(())
-}
-
-/// What the hosts themselves hold of one package.
-fn versions<'a>(fleet: &'a Fleet, package: &str) -> Result<BTreeMap<&'a str, String>> {
-    let of = |host: &'a Host| Ok(host.installed(package)?.map(|version| (host.hostname(), version)));
-    fleet.hosts.iter().filter_map(|host| of(host).transpose()).collect()
-}
-
 fn everything(fleet: &Fleet, extra: &Extra, drydock: &Drydock) -> Result<()> {
     let before = pictures(fleet)?;
     fleet.enable(PackageSet::Updates)?;
@@ -322,7 +302,6 @@ fn refused(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
             Ok(!drydock.cli(&["instance", "packages", host.hostname(), "-o", "json"])?.stdout.contains("dd-lib"))
         })?;
     }
-    wait_seen(fleet, drydock, "dd-beta", &versions(fleet, "dd-beta")?)?;
     let before = pictures(fleet)?;
     let no = drydock.cli(&["patch", "undo", &id, "--yes", "--no-wait"])?;
     let host = by_hand.first().context("no host")?.hostname();

@@ -56,7 +56,8 @@ mod tests {
         let package = |name: &str, version: &str| UnitRecord { arch: "amd64".into(), ..UnitRecord::new(name, version) };
         let packages = [package("a", "1"), package("a", "2"), package("ab", "1"), package("b", "1:3")];
         let root = testing::deb(&store, &[("main/amd64", &packages)]);
-        let wanted = |name: &str, version: &str| WantedVersion { name: name.into(), arch: "amd64".into(), version: version.into() };
+        let wanted =
+            |name: &str, version: &str| WantedVersion { name: name.into(), arch: "amd64".into(), version: version.into() };
         let names = |wanted: &[WantedVersion]| -> Vec<String> {
             versions(&store, &root, wanted).expect("read").into_iter().map(|u| format!("{} {}", u.name, u.version)).collect()
         };

@@ -297,15 +297,15 @@ fn refused(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
     let id = job(drydock, "to be changed by hand", json!({ "packages": { "update": ["dd-beta"], "install": ["dd-lib"] } }))?;
     let (by_hand, rest) = fleet.hosts.split_at(1);
     for host in by_hand {
-        host.sh("apt-get -q -y purge dd-lib")?;
-        wait_until(&format!("{} without dd-lib is visible", host.hostname()), VISIBLE_LIMIT, || {
-            Ok(!drydock.cli(&["instance", "packages", host.hostname(), "-o", "json"])?.stdout.contains("dd-lib"))
+        host.sh("apt-get -q -y purge dd-beta")?;
+        wait_until(&format!("{} without dd-beta is visible", host.hostname()), VISIBLE_LIMIT, || {
+            Ok(!drydock.cli(&["instance", "packages", host.hostname(), "-o", "json"])?.stdout.contains("dd-beta"))
         })?;
     }
     let before = pictures(fleet)?;
     let no = drydock.cli(&["patch", "undo", &id, "--yes", "--no-wait"])?;
     let host = by_hand.first().context("no host")?.hostname();
-    ensure!(!no.ok() && no.stderr.contains(host) && no.stderr.contains("dd-lib"), "the undo is not refused: {}", no.stderr);
+    ensure!(!no.ok() && no.stderr.contains(host) && no.stderr.contains("dd-beta"), "the undo is not refused: {}", no.stderr);
     same(fleet, &before, "after a refused undo")?;
     // The old versions are nowhere any more: each host refuses before it changes anything.
     for host in rest {

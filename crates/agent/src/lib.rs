@@ -26,6 +26,8 @@ mod logging;
 pub mod paths;
 /// Unix.
 pub mod platform;
+/// OS policies.
+pub mod policy;
 /// The local status socket.
 pub mod socket;
 /// The host's software sources.

@@ -300,6 +300,14 @@ impl AgentLink for Service {
         Ok(Response::new(ReportSourcesResponse {}))
     }
 
+    async fn pull_policies(&self, _: Request<PullPoliciesRequest>) -> Result<Response<PullPoliciesResponse>, Status> {
+        Err(Status::unimplemented("a server of before"))
+    }
+
+    async fn report_policies(&self, _: Request<ReportPoliciesRequest>) -> Result<Response<ReportPoliciesResponse>, Status> {
+        Err(Status::unimplemented("a server of before"))
+    }
+
     async fn issue_content_certificate(
         &self,
         request: Request<IssueContentCertificateRequest>,

@@ -1,5 +1,7 @@
 //! For which hosts policies are: Google's `OSPolicyAssignment` in its JSON form; additions are marked *ours*.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::spec::{InventoryFilter, OsPolicy};
@@ -25,6 +27,9 @@ pub struct OsPolicyAssignment {
     pub instance_filter: AssignmentFilter,
     /// How fast.
     pub rollout: PolicyRollout,
+    /// *Ours*: what `{{ vars.NAME }}` stands for in resources with `template: true`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Which hosts: `all`, or every kind of criterion that is given.

@@ -2,13 +2,16 @@
 //!
 //! [`spec`] is what people write: Google's `OSPolicy` (OS Config v1) in its JSON form, both spellings of field names, with
 //! our additions marked *ours*; [`assignment`] says for which hosts; [`check`] finds what is wrong with a document, each
-//! problem with its path; [`resolve`] puts together what one host gets and names conflicts.
+//! problem with its path; [`resolve`] puts together what one host gets and names conflicts; [`host`] is the document a host
+//! gets, [`report`] what it answers.
 //!
 //! Absent: reading YAML with lines and columns (the room `api` does), storing, and everything a host does about it.
 
 pub mod additive;
 pub mod assignment;
 pub mod check;
+pub mod host;
+pub mod report;
 pub mod resolve;
 pub mod spec;
 
@@ -17,6 +20,11 @@ pub use additive::{
     SymlinkResource, SysctlResource, TimerResource, UserResource,
 };
 pub use assignment::{AssignmentFilter, Inventory, LabelSet, OsPolicyAssignment, PolicyRollout};
+pub use host::{HostPolicies, HostPolicy, PoliciesRefused};
+pub use report::{
+    ComplianceState, DriftEvent, DriftOutcome, Evidence, HostPoliciesReport, PolicyResult, ResourceResult, StepKind, StepOutcome,
+    StepResult,
+};
 pub use resolve::{Conflict, HostFacts, Resolution, resolve};
 pub use spec::{
     Exec, ExecResource, FileResource, FileSource, InventoryFilter, Mode, OsPolicy, PackageResource, RepositoryResource, Resource,

@@ -145,6 +145,9 @@ pub struct Resource {
     /// *Ours*: seconds that one step of this resource may take; absent = 600.
     #[serde(alias = "timeout_secs", skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
+    /// *Ours*: `{{ vars.port }}`, `{{ host.name }}` and their like in its texts are filled in; absent = texts are taken as they are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub template: bool,
     /// *Ours*: what becomes of it when nothing assigns it any more.
     #[serde(alias = "on_unassign", skip_serializing_if = "OnUnassign::is_keep")]
     pub on_unassign: OnUnassign,

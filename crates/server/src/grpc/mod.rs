@@ -16,10 +16,11 @@ use drydock_api::agent::v1::enrol_response::State as EnrolState;
 use drydock_api::agent::v1::section_report::Body;
 use drydock_api::agent::v1::{
     AcquireRebootSlotRequest, AcquireRebootSlotResponse, AttachRequest, EnrolRequest, EnrolResponse,
-    IssueContentCertificateRequest, IssueContentCertificateResponse, PullSourcesRequest, PullSourcesResponse, PullWorkRequest,
-    PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse, RenewRequest, RenewResponse, ReportInventoryRequest,
-    ReportInventoryResponse, ReportSourcesRequest, ReportSourcesResponse, ReportTaskRequest, ReportTaskResponse, SectionReport,
-    SignedOrder, TaskDirective, UnregisterRequest, UnregisterResponse,
+    IssueContentCertificateRequest, IssueContentCertificateResponse, PullPoliciesRequest, PullPoliciesResponse,
+    PullSourcesRequest, PullSourcesResponse, PullWorkRequest, PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse,
+    RenewRequest, RenewResponse, ReportInventoryRequest, ReportInventoryResponse, ReportPoliciesRequest, ReportPoliciesResponse,
+    ReportSourcesRequest, ReportSourcesResponse, ReportTaskRequest, ReportTaskResponse, SectionReport, SignedOrder,
+    TaskDirective, UnregisterRequest, UnregisterResponse,
 };
 use drydock_control::{EnrolAsk, ErrorKind, Secret, SectionBodyIn, SectionIn};
 use drydock_domain::ids::{InstanceId, TaskId};
@@ -273,6 +274,14 @@ impl AgentLink for Link {
 
     async fn report_sources(&self, request: Request<ReportSourcesRequest>) -> Result<Response<ReportSourcesResponse>, Status> {
         sources::report(self, request).await.map(Response::new)
+    }
+
+    async fn pull_policies(&self, _: Request<PullPoliciesRequest>) -> Result<Response<PullPoliciesResponse>, Status> {
+        Err(Status::unimplemented("this server has no policies"))
+    }
+
+    async fn report_policies(&self, _: Request<ReportPoliciesRequest>) -> Result<Response<ReportPoliciesResponse>, Status> {
+        Err(Status::unimplemented("this server has no policies"))
     }
 
     async fn issue_content_certificate(

@@ -1,0 +1,13 @@
+//! OS policies on this host: the kept document is brought about and kept true, also while the server is away.
+//!
+//! ```text
+//! server ─ signed document ─> document (kept, fsync) ─> keeper: engine (validate → check → enforce → post-check)
+//!                                                         ↑ events (files, units, packages, sysctl), a net of timers
+//!                                                         └> outbox (results, drift) ─> link ─> server
+//! ```
+//! The keeper is a process of its own (`drydock-agent keep-policies`): the daemon's unit may not write to /etc and /usr, and
+//! a daemon that restarts does not stop it. [`kind`] is what every kind of resource can do.
+//!
+//! Absent: which policies a host has (the server decides).
+
+pub mod kind;

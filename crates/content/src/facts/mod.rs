@@ -13,9 +13,9 @@ mod streams;
 
 pub use streams::snapshot_streams;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use drydock_domain::applicability::facts::{ModuleFacts, PackageFacts, ReleaseFacts, SnapshotFacts};
+use drydock_domain::applicability::facts::{DefaultStream, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotFacts};
 use drydock_domain::source::unit::Format;
 
 use crate::error::{ContentError, ContentResult};
@@ -56,7 +56,7 @@ pub struct FactsDiff {
 }
 
 /// Module builds, and default streams as (module, stream).
-pub type ModulesOf = (Vec<ModuleFacts>, Vec<(String, String)>);
+pub type ModulesOf = (Vec<ModuleFacts>, Vec<DefaultStream>);
 
 /// An advisory as its repository has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,12 +240,12 @@ fn distinct(mut packages: Vec<PackageFacts>, mixed: bool) -> Vec<PackageFacts> {
 fn modules(store: &ObjectStore, tree: Option<&TreeRef>) -> ContentResult<ModulesOf> {
     let Some(tree) = tree else { return Ok(ModulesOf::default()) };
     let documents = map_part(store, tree, 0, |head, yaml| Ok(module::read(read_record(&head.record)?, yaml)))?;
-    let (mut builds, mut defaults) = (Vec::new(), BTreeMap::new());
+    let (mut builds, mut defaults) = (Vec::new(), BTreeSet::new());
     for document in documents {
         match document {
             module::Document::Build(build) => builds.push(build),
-            module::Document::Default { module, stream } => {
-                defaults.insert(module, stream);
+            module::Document::Default(default) => {
+                defaults.insert(default);
             }
             module::Document::Other => {}
         }

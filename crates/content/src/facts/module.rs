@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use drydock_domain::applicability::facts::ModuleFacts;
+use drydock_domain::applicability::facts::{DefaultStream, ModuleFacts};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -19,7 +19,7 @@ pub(super) enum Document {
     /// A build of a stream.
     Build(ModuleFacts),
     /// The default stream of a module.
-    Default { module: String, stream: String },
+    Default(DefaultStream),
     /// Says nothing about updates.
     Other,
 }
@@ -37,9 +37,19 @@ pub(super) fn read(record: ModuleRecord, yaml: &[u8]) -> Document {
             arch: record.arch,
             artifacts: record.artifacts,
         }),
-        "modulemd-defaults" if !record.stream.is_empty() => Document::Default { module: record.name, stream: record.stream },
+        "modulemd-defaults" if !record.stream.is_empty() => Document::Default(DefaultStream {
+            modified: modified(&String::from_utf8_lossy(yaml)),
+            module: record.name,
+            stream: record.stream,
+        }),
         _ => Document::Other,
     }
+}
+
+/// When a document of default streams was written; 0 where it does not say.
+fn modified(text: &str) -> u64 {
+    let said = text.lines().find_map(|line| line.trim_start().strip_prefix("modified:"));
+    said.and_then(|word| word.trim().trim_matches(['"', '\'']).parse().ok()).unwrap_or(0)
 }
 
 #[derive(Default, Deserialize)]

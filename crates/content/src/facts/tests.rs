@@ -163,14 +163,16 @@ fn modules_and_their_defaults() {
         ModuleRecord { kind: "modulemd-obsoletes".into(), name: "x".into(), stream: "1".into(), ..ModuleRecord::default() };
     let yaml = "document: modulemd\ndata:\n  dependencies:\n  - requires:\n      platform: [el8]\n";
     let package = vec![rpm_entry(&Package::new("a", "1-1"), "")];
-    let entries = vec![entry(build, yaml), entry(default, "x: y\n"), entry(other, "x: y\n")];
+    let defaults = "document: modulemd-defaults\ndata:\n  module: nodejs\n  modified: 202007071533\n";
+    let entries = vec![entry(build, yaml), entry(default, defaults), entry(other, "x: y\n")];
     let root = rpm_root(store, package.clone(), &[], entries.clone());
     let facts = snapshot_facts(store, &root).expect("facts");
     let [module] = facts.modules.as_slice() else { panic!("{:?}", facts.modules) };
     assert_eq!((module.name.as_str(), module.version, module.context.as_str()), ("nodejs", 8_030_020_210_426_100_849, "c"));
     assert_eq!(module.requires, [("platform".to_owned(), vec!["el8".to_owned()])]);
     assert_eq!(module.artifacts, ["n-1:2-3.x86_64"]);
-    assert_eq!(facts.default_streams, [("nodejs".to_owned(), "18".to_owned())]);
+    let default = DefaultStream { module: "nodejs".into(), stream: "18".into(), modified: 202_007_071_533 };
+    assert_eq!(facts.default_streams, [default]);
     let without = rpm_root(store, package, &[], vec![]);
     assert_eq!(facts_diff(store, &root, &without).expect("diff").modules, Some((vec![], vec![])));
     assert_eq!(facts_diff(store, &root, &root).expect("diff"), FactsDiff::default());

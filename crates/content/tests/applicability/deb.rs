@@ -81,7 +81,7 @@ async fn apt() {
     if skipped() {
         return;
     }
-    let worlds: Vec<_> = seeds(USUAL).map(deb_world).collect();
+    let worlds: Vec<_> = seeds(USUAL).into_iter().map(deb_world).collect();
     let dir = tempfile::tempdir().unwrap();
     let (asked, at) = (worlds.clone(), dir.path().to_owned());
     let answers = tokio::task::spawn_blocking(move || ask(Tool::Apt, &asked, &at)).await.unwrap().unwrap();

@@ -1,8 +1,8 @@
 //! Our engine against the real package managers: the same random worlds are given to both, through the real metadata (createrepo_c,
 //! Release files) and our own synchronisation, and every answer must be the same.
 //!
-//! `DRYDOCK_WORLDS=1000` asks about more of them, `DRYDOCK_FIRST_WORLD=N` begins elsewhere; a disagreement prints the seed, and
-//! `cargo run -p drydock-testkit --example ask-worlds` shows what a tool says. Known differences are in docs/applicability.md.
+//! `DRYDOCK_WORLDS=1000` asks about more of them, `DRYDOCK_FIRST_WORLD=N` begins elsewhere, `DRYDOCK_THESE_WORLDS=107,235` asks about
+//! some; a disagreement prints the seed, and `cargo run -p drydock-testkit --example ask-worlds` shows what a tool says. Known differences are in docs/applicability.md.
 
 mod deb;
 mod rpm;
@@ -26,10 +26,13 @@ fn instance() -> InstanceId {
 }
 
 /// Seeds to ask about: `usual` of them unless the environment says how many.
-fn seeds(usual: u64) -> std::ops::Range<u64> {
+fn seeds(usual: u64) -> Vec<u64> {
+    if let Ok(these) = std::env::var("DRYDOCK_THESE_WORLDS") {
+        return these.split(',').map(|text| text.trim().parse().expect("DRYDOCK_THESE_WORLDS is a list of numbers")).collect();
+    }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("DRYDOCK_FIRST_WORLD").unwrap_or(0);
-    first..first + number("DRYDOCK_WORLDS").unwrap_or(usual)
+    (first..first + number("DRYDOCK_WORLDS").unwrap_or(usual)).collect()
 }
 
 /// Whether lab roots cannot be used here; says so.

@@ -155,7 +155,7 @@ async fn compare(tool: Tool, manager: ManagerKind, compare: impl Fn(&Answers, &H
     if skipped() {
         return;
     }
-    let worlds: Vec<_> = seeds(USUAL).map(rpm_world).collect();
+    let worlds: Vec<_> = seeds(USUAL).into_iter().map(rpm_world).collect();
     let dir = tempfile::tempdir().unwrap();
     let (asked, at) = (worlds.clone(), dir.path().to_owned());
     let answers = tokio::task::spawn_blocking(move || ask(tool, &asked, &at)).await.unwrap().unwrap();

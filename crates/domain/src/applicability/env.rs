@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use super::facts::View;
-use super::intern::{IdMap, NONE, Text};
+use super::intern::{IdMap, IdSet, NONE, Text};
 use super::modular::Modular;
 use super::rules_apt::AptPins;
-use super::snapshot::Snapshot;
+use super::rules_rpm;
+use super::snapshot::{AvailableId, Snapshot};
 use super::tables::{RootId, Tables};
 use super::verdict::Verdict;
 use crate::host_rules::HostRules;
@@ -81,6 +82,8 @@ pub(super) struct Env {
     pub rules: HostRules,
     pub views: Vec<EnvView>,
     pub modular: Modular,
+    /// dnf: packages that obsolete a version which versionlock keeps.
+    pub against_locks: IdSet<AvailableId>,
     pub pins: AptPins,
     /// deb: the host's own architecture.
     pub native: Text,
@@ -103,6 +106,7 @@ impl Env {
             rules: key.rules.clone(),
             views: Vec::new(),
             modular: Modular::default(),
+            against_locks: IdSet::default(),
             pins: AptPins::default(),
             native: tables.texts.id(&native),
             products: Vec::new(),
@@ -134,6 +138,7 @@ impl Env {
         } else {
             Modular::default()
         };
+        self.against_locks = if self.managed.is_dnf() { rules_rpm::against_locks(tables, self) } else { IdSet::default() };
         self.pins = match self.managed {
             Managed::Apt => AptPins::new(self, tables),
             _ => AptPins::default(),

@@ -77,14 +77,25 @@ pub struct SnapshotFacts {
     pub packages: Vec<PackageFacts>,
     /// Module builds.
     pub modules: Vec<ModuleFacts>,
-    /// Default stream of a module: (module, stream).
-    pub default_streams: Vec<(String, String)>,
+    /// Default streams.
+    pub default_streams: Vec<DefaultStream>,
     /// deb: what pins look at.
     pub release: ReleaseFacts,
 }
 
-/// Module builds, and default streams as (module, stream).
-pub type ModulesOf = (Vec<ModuleFacts>, Vec<(String, String)>);
+/// What a repository says is a module's stream where nobody chose one. Repositories may contradict each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DefaultStream {
+    /// Name of the module.
+    pub module: String,
+    /// Stream.
+    pub stream: String,
+    /// When it was written, as its upstream counts: `202007071533`; 0 where it does not say.
+    pub modified: u64,
+}
+
+/// Module builds and default streams.
+pub type ModulesOf = (Vec<ModuleFacts>, Vec<DefaultStream>);
 
 /// How the facts of one snapshot become those of another: what is gone is taken away, then what is there is put in, in place
 /// of a package of the same name, architecture and version.

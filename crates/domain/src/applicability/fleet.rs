@@ -350,8 +350,15 @@ impl Fleet {
             env.look(&mut self.tables);
             match &lots {
                 Some(lots) if !env.stale => {
+                    let before = std::mem::take(&mut env.against_locks);
                     env.compile(&self.tables);
-                    self.forget(id, lots);
+                    if env.against_locks == before {
+                        self.forget(id, lots);
+                    } else {
+                        // What a lock keeps away may be of any name.
+                        env.stale = true;
+                        env.verdicts.clear();
+                    }
                 }
                 _ => {
                     env.stale = true;

@@ -68,20 +68,29 @@ impl Modular {
 
 /// Streams that the host has enabled, and default streams of modules it says nothing of.
 fn wanted(snapshots: &[&Snapshot], rules: &HostRules, texts: &Texts) -> IdMap<Text, Text> {
-    let mut streams = IdMap::default();
-    for snapshot in snapshots {
-        for (module, stream) in &snapshot.default_streams {
-            if !rules.modules.iter().any(|m| m.name == texts.get(*module)) {
-                streams.entry(*module).or_insert(*stream);
-            }
-        }
-    }
+    let mut streams = defaults(snapshots.iter().flat_map(|s| &s.default_streams));
+    streams.retain(|module, _| !rules.modules.iter().any(|m| m.name == texts.get(*module)));
     for state in rules.modules.iter().filter(|m| m.enabled) {
         if let (Some(module), Some(stream)) = (texts.find(&state.name), texts.find(&state.stream)) {
             streams.insert(module, stream);
         }
     }
     streams
+}
+
+/// The default streams that repositories agree on: of what they say the newest counts, and where that names two streams, the
+/// module has none. libmodulemd merges so, whatever the priority of the repositories.
+fn defaults<'a>(said: impl Iterator<Item = &'a (Text, Text, u64)>) -> IdMap<Text, Text> {
+    let mut newest: IdMap<Text, (u64, Option<Text>)> = IdMap::default();
+    for (module, stream, modified) in said {
+        let kept = newest.entry(*module).or_insert((*modified, Some(*stream)));
+        if kept.0 < *modified {
+            *kept = (*modified, Some(*stream));
+        } else if kept.0 == *modified && kept.1 != Some(*stream) {
+            kept.1 = None;
+        }
+    }
+    newest.into_iter().filter_map(|(module, (_, stream))| Some((module, stream?))).collect()
 }
 
 /// The builds in force: every one of a stream in force whose requirements hold. Streams that those require are added.
@@ -129,4 +138,28 @@ fn holds(
         }
         found.is_some()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_that_contradict_each_other_leave_a_module_without_default() {
+        let (one, two) = (Some(1), Some(2));
+        for (said, want) in [
+            (&[][..], None),
+            (&[(9, 1, 0)][..], one),
+            (&[(9, 1, 0), (9, 1, 0)], one),
+            (&[(9, 1, 0), (9, 2, 0)], None),
+            (&[(9, 1, 0), (9, 2, 0), (9, 1, 0)], None),
+            (&[(9, 1, 5), (9, 2, 6)], two),
+            (&[(9, 2, 6), (9, 1, 5)], two),
+            (&[(9, 1, 5), (9, 2, 5), (9, 1, 6)], one),
+            (&[(9, 1, 6), (9, 1, 5), (9, 2, 5)], one),
+            (&[(8, 1, 0), (9, 2, 0)], two),
+        ] {
+            assert_eq!(defaults(said.iter()).get(&9).copied(), want, "{said:?}");
+        }
+    }
 }

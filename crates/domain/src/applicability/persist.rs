@@ -412,9 +412,10 @@ fn write_snapshot(w: &mut Writer, s: &Snapshot) {
             w.list(streams, |w, s| w.id(*s));
         });
     });
-    w.list(&s.default_streams, |w, (module, stream)| {
+    w.list(&s.default_streams, |w, (module, stream, modified)| {
         w.id(*module);
         w.id(*stream);
+        w.number(*modified);
     });
     let ReleaseFacts { origin, label, suite, codename, version, not_automatic, but_automatic_upgrades } = &s.release;
     [origin, label, suite, codename, version].into_iter().for_each(|text| w.text(text));
@@ -438,7 +439,7 @@ fn read_snapshot(r: &mut Reader<'_>, b: &Bounds) -> Result<Snapshot, BadState> {
         let requires = r.list(|r| Ok((text(r)?, r.list(text)?)))?;
         Ok(Module { name, stream, version, context, arch, artifacts, requires })
     })?;
-    let default_streams = r.list(|r| Ok((text(r)?, text(r)?)))?;
+    let default_streams = r.list(|r| Ok((text(r)?, text(r)?, r.number()?)))?;
     let mut word = || r.text().map(str::to_owned);
     let (origin, label, suite, codename, version) = (word()?, word()?, word()?, word()?, word()?);
     let (not_automatic, but_automatic_upgrades) = (flag(r)?, flag(r)?);

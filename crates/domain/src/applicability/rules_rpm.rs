@@ -4,9 +4,11 @@
 //! when an older one of the same (or no) architecture is installed and none as new; newest per name and architecture. zypper: of what
 //! it may legally change to (vendor, architecture, newer), the best priority, then the newest.
 
+use std::collections::BTreeSet;
+
 use super::env::{Env, Managed};
 use super::facts::Bound;
-use super::intern::{NONE, Name, Text, small};
+use super::intern::{IdSet, NONE, Name, Text, small};
 use super::patterns::{Written, glob, listed, lock_allows, means};
 use super::snapshot::{Available, AvailableId, BOUNDS, bounded};
 use super::tables::{Installed, PackageKey, Tables};
@@ -89,14 +91,44 @@ fn hidden(tables: &Tables, env: &Env, c: &Candidate<'_>) -> Held {
     if env.rules.excludes.is_empty() && env.rules.includes.is_empty() && env.rules.locks.is_empty() {
         return Held::Free;
     }
+    if excluded(tables, env, c) {
+        return Held::Excluded;
+    }
+    let free = lock_allows(&env.rules.locks, written(tables, c.package)) && !env.against_locks.contains(&c.id);
+    if free { Held::Free } else { Held::VersionLock }
+}
+
+/// Is a candidate in the excludes, or not in the includes?
+fn excluded(tables: &Tables, env: &Env, c: &Candidate<'_>) -> bool {
     let (text, repository) = (written(tables, c.package), env.views[c.view].repository.as_str());
     // The main list of includes and the repository's own are one; where there is any, a package must be in it.
     let includes = || env.rules.includes.iter().filter(|i| i.repository.is_empty() || i.repository == repository);
     let missing = includes().next().is_some() && !includes().any(|i| means(&i.pattern, text));
-    if listed(&env.rules.excludes, repository, text) || missing {
-        return Held::Excluded;
+    missing || listed(&env.rules.excludes, repository, text)
+}
+
+/// What versionlock keeps away beside other versions: packages that obsolete an offered version which is locked, unless a lock means
+/// them too. They are kept from being updates of their own older versions as well.
+pub(super) fn against_locks(tables: &Tables, env: &Env) -> IdSet<AvailableId> {
+    let mut out = IdSet::default();
+    if env.rules.locks.iter().all(|lock| lock.exclude) {
+        return out;
     }
-    if lock_allows(&env.rules.locks, text) { Held::Free } else { Held::VersionLock }
+    let is_locked = |text| env.rules.locks.iter().any(|lock| !lock.exclude && means(&lock.pattern, text));
+    let obsoleted: BTreeSet<Name> = env.snapshots(tables).flat_map(|(_, s)| s.obsoletes.keys().copied()).collect();
+    for name in obsoleted {
+        let mut kept = candidates(tables, env, name);
+        kept.retain(|c| is_locked(written(tables, c.package)) && !excluded(tables, env, c));
+        for row in env.snapshots(tables).flat_map(|(_, s)| s.obsoleting(name)).filter(|_| !kept.is_empty()) {
+            let bound = BOUNDS[usize::from(row.bound).min(BOUNDS.len() - 1)];
+            let limit = tables.texts.get(row.version);
+            let meets = |c: &Candidate<'_>| bounded(Scheme::Rpm, tables.version_text(c.package.version), bound, limit);
+            if kept.iter().any(meets) && !is_locked(written(tables, tables.available.get(row.by))) {
+                out.insert(row.by);
+            }
+        }
+    }
+    out
 }
 
 /// Same architecture, or one of them without any.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::facts::{Bound, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotChange, SnapshotFacts};
+use super::facts::{Bound, DefaultStream, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotChange, SnapshotFacts};
 use super::intern::{IdMap, IdSet, Name, Text, Texts, Version, Versions, small};
 use crate::version::{Scheme, compare};
 
@@ -55,7 +55,8 @@ pub(super) struct Snapshot {
     /// By the name that is obsoleted.
     pub obsoletes: IdMap<Name, Vec<Obsolete>>,
     pub modules: Vec<Module>,
-    pub default_streams: Vec<(Text, Text)>,
+    /// Module, stream, when it was written.
+    pub default_streams: Vec<(Text, Text, u64)>,
     pub release: ReleaseFacts,
 }
 
@@ -100,7 +101,7 @@ impl Snapshot {
         }
         tidy(&mut obsoletes);
         let modules = facts.modules.iter().map(|m| module(m, texts, versions)).collect();
-        let default_streams = facts.default_streams.iter().map(|(m, s)| (texts.id(m), texts.id(s))).collect();
+        let default_streams = facts.default_streams.iter().map(|d| default_stream(d, texts)).collect();
         let mut snapshot =
             Snapshot { packages, obsoletes, modules, default_streams, release: facts.release.clone(), ..Snapshot::default() };
         snapshot.index(table);
@@ -138,7 +139,7 @@ impl Snapshot {
             None => (self.modules.clone(), self.default_streams.clone()),
             Some((modules, streams)) => (
                 modules.iter().map(|m| module(m, texts, versions)).collect(),
-                streams.iter().map(|(m, s)| (texts.id(m), texts.id(s))).collect(),
+                streams.iter().map(|d| default_stream(d, texts)).collect(),
             ),
         };
         let release = change.release.as_ref().unwrap_or(&self.release).clone();
@@ -258,6 +259,10 @@ pub(super) fn source_of(
     (name, versions.version(texts, name, &version))
 }
 
+fn default_stream(d: &DefaultStream, texts: &mut Texts) -> (Text, Text, u64) {
+    (texts.id(&d.module), texts.id(&d.stream), d.modified)
+}
+
 fn module(m: &ModuleFacts, texts: &mut Texts, versions: &mut Versions) -> Module {
     let artifacts = m.artifacts.iter().filter_map(|text| nevra(text, texts, versions)).collect();
     Module {
@@ -341,7 +346,7 @@ mod tests {
         };
         let of = |packages: Vec<PackageFacts>, stream: &str| SnapshotFacts {
             packages,
-            default_streams: vec![("m".into(), stream.into())],
+            default_streams: vec![DefaultStream { module: "m".into(), stream: stream.into(), modified: 0 }],
             ..SnapshotFacts::default()
         };
         let old = of(

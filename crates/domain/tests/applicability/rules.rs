@@ -1,7 +1,9 @@
 //! Single rules of the package managers, each a small world.
 
 use drydock_domain::advisory::{Advisory, AdvisoryKind, Fix, ModuleRef, NameKind, Product, Severity, Statement, Status};
-use drydock_domain::applicability::facts::{Bound, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotFacts, View};
+use drydock_domain::applicability::facts::{
+    Bound, DefaultStream, Dependency, ModuleFacts, PackageFacts, ReleaseFacts, SnapshotFacts, View,
+};
 use drydock_domain::applicability::{Fleet, HostInput, HostReport, OpenState, Origin};
 use drydock_domain::host_rules::{HostRules, ModuleState, PackageExclude, PackageLock, Pin};
 use drydock_domain::inventory::{ManagerKind, OsFacts, Package};
@@ -198,6 +200,32 @@ fn dnf_obsoletes_bring_another_package() {
     assert_eq!(Case::dnf(&["old 1-1 x86_64"]).sees(99, facts).updates(), ["old 1-1>1-2 x86_64 s0"]);
 }
 
+#[test]
+fn dnf_versionlock_keeps_away_what_obsoletes_the_locked_version() {
+    let mut facts = available(&["new 2-1 x86_64", "old 1-1 x86_64", "old 1-2 x86_64"]);
+    let dependency = |version: &str| Dependency { name: "old".into(), bound: Bound::Less, version: version.into() };
+    facts.packages[0].obsoletes = vec![dependency("1-2")];
+    let locks = |patterns: &[&str]| HostRules {
+        locks: patterns.iter().map(|p| PackageLock { pattern: (*p).into(), ..PackageLock::default() }).collect(),
+        ..HostRules::default()
+    };
+    // `old` is not even installed; that its locked version is offered is enough.
+    for (patterns, want) in [
+        (&[][..], "new 1-1>2-1 x86_64 s0"),
+        (&["old-0:1-1.*"][..], "new 1-1>2-1 x86_64 s0 !versionlock"),
+        (&["old-0:1-2.*"], "new 1-1>2-1 x86_64 s0"),
+        (&["old-0:0-1.*"], "new 1-1>2-1 x86_64 s0"),
+        (&["old-0:1-1.*", "new-0:2-1.*"], "new 1-1>2-1 x86_64 s0"),
+    ] {
+        let mut case = Case::dnf(&["new 1-1 x86_64"]).sees(99, facts.clone()).rules(locks(patterns));
+        assert_eq!(case.updates(), [want], "{patterns:?}");
+    }
+    let mut rules = locks(&["old-0:1-1.*"]);
+    rules.excludes.push(PackageExclude { pattern: "old".into(), repository: String::new() });
+    let mut case = Case::dnf(&["new 1-1 x86_64"]).sees(99, facts).rules(rules);
+    assert_eq!(case.updates(), ["new 1-1>2-1 x86_64 s0"], "a lock on what is excluded means nothing");
+}
+
 fn modular() -> SnapshotFacts {
     let mut facts = available(&[
         "nodejs 10-1.module x86_64",
@@ -216,7 +244,7 @@ fn modular() -> SnapshotFacts {
         ..ModuleFacts::default()
     };
     facts.modules = vec![build("10", 1, "10-1.module"), build("10", 2, "10-2.module"), build("12", 1, "12-1.module")];
-    facts.default_streams = vec![("nodejs".into(), "10".into())];
+    facts.default_streams = vec![DefaultStream { module: "nodejs".into(), stream: "10".into(), modified: 0 }];
     facts
 }
 
@@ -244,6 +272,20 @@ fn dnf_sees_packages_of_streams_in_force_only() {
     assert_eq!(case.updates()[0], "nodejs 9-1>10-2.module x86_64 s0", "a plain package of another source is shadowed");
     case.views[1].module_hotfixes = true;
     assert_eq!(case.updates()[0], "nodejs 9-1>100-1 x86_64 s1");
+}
+
+#[test]
+fn dnf_has_no_default_stream_where_repositories_contradict_each_other() {
+    let mut other = available(&["plain 1-1 x86_64"]);
+    other.default_streams = vec![DefaultStream { module: "nodejs".into(), stream: "12".into(), modified: 0 }];
+    let mut case = Case::dnf(&["nodejs 9-1 x86_64"]).sees(99, modular()).sees(10, other.clone());
+    assert_eq!(case.updates(), ["nodejs 9-1>99-1 x86_64 s0"]);
+    // What the host enabled counts all the same, and the newer of two statements goes before the older.
+    let mut case = Case::dnf(&["nodejs 9-1 x86_64"]).sees(99, modular()).sees(10, other.clone()).rules(enabled("10"));
+    assert_eq!(case.updates(), ["nodejs 9-1>10-2.module x86_64 s0"]);
+    other.default_streams[0].modified = 202_007_071_533;
+    let mut case = Case::dnf(&["nodejs 9-1 x86_64"]).sees(99, modular()).sees(10, other);
+    assert_eq!(case.updates(), ["nodejs 9-1>12-1.module x86_64 s0"]);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub const GROUPS_MAX: usize = 64;
 pub const RESOURCES_MAX: usize = 1000;
 /// Entries of any other list, count.
 const ENTRIES_MAX: usize = 100;
+/// Entries of each list of what a script watches, count.
+const WATCHED_MAX: usize = 16;
 /// A script or a file's content, bytes (Google: 32 KiB).
 pub const INLINE_MAX_BYTES: usize = 32 * 1024;
 /// Any other text, bytes.
@@ -307,6 +309,20 @@ fn check_exec(at: &str, own: &ExecResource, mode: Mode, problems: &mut Problems)
             problems.add(format!("{at}.enforce"), "is needed: the policy's mode is ENFORCEMENT");
         }
         None => {}
+    }
+    if let Some(watch) = &own.watch {
+        let at = format!("{at}.watch");
+        if watch.paths.is_empty() && watch.units.is_empty() && !watch.packages {
+            problems.add(&at, "watches nothing; give paths, units or packages, or leave it out");
+        }
+        problems.count(&format!("{at}.paths"), watch.paths.len(), WATCHED_MAX);
+        problems.count(&format!("{at}.units"), watch.units.len(), WATCHED_MAX);
+        for (i, own) in watch.paths.iter().enumerate().take(WATCHED_MAX) {
+            path(&format!("{at}.paths[{i}]"), own, problems);
+        }
+        for (i, own) in watch.units.iter().enumerate().take(WATCHED_MAX) {
+            word(&format!("{at}.units[{i}]"), own, "@:-_.\\", problems);
+        }
     }
 }
 

@@ -27,6 +27,6 @@ pub use report::{
 };
 pub use resolve::{Conflict, HostFacts, Resolution, resolve};
 pub use spec::{
-    Exec, ExecResource, FileResource, FileSource, InventoryFilter, Mode, OsPolicy, PackageResource, RepositoryResource, Resource,
+    Exec, ExecResource, ExecWatch, FileResource, FileSource, InventoryFilter, Mode, OsPolicy, PackageResource, RepositoryResource, Resource,
     ResourceGroup, ResourceKind,
 };

@@ -443,6 +443,25 @@ pub struct ExecResource {
     /// Exit 100: done; anything else is an error. Needed in mode ENFORCEMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforce: Option<Exec>,
+    /// *Ours*: something happened here → `validate` runs at once, not only when the interval is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<ExecWatch>,
+}
+
+/// What makes the answer of a script old.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ExecWatch {
+    /// Files and directories, absolute, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Units of systemd: `httpd` or `httpd.service`, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<String>,
+    /// The database of packages.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub packages: bool,
 }
 
 /// A script: exactly one of file and script.

@@ -4,20 +4,40 @@
 //! Two resources conflict when they want different things of one object: a file with two owners, a package that is to be
 //! both there and not, two repositories with one id. The policy with the higher priority has its way and the other's
 //! resource is left out, by name; of equal priority neither is: the one that comes first stays, the conflict is named,
-//! and who applies such an assignment is refused. Resources that want the same are no conflict.
+//! and who applies such an assignment is refused. Resources that want the same are no conflict. What depends on a resource
+//! that is left out is left out, too.
+//!
+//! Templates are filled in first, so a path that a template makes is the same object as one that is written out. A policy
+//! of which one template has no value on the host has no resources there and says why; the others are not touched.
 //!
 //! Absent: what `exec` resources do, which nobody can read from outside.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::additive::{Existence, ModuleState};
 use super::assignment::{OsPolicyAssignment, SelectionFacts};
+use super::host::{CHECK_INTERVAL_DEFAULT_SECS, HostPolicy};
 use super::spec::{FileState, Mode, OsPolicy, PackageState, Resource, ResourceKind};
+use super::template::{TemplateFacts, fill};
+use crate::validate::Invalid;
 
-/// What is known of the host.
-pub type HostFacts<'a> = SelectionFacts<'a>;
+/// What is known of the host. An empty text: it is not known, or there is none.
+#[derive(Debug, Clone, Copy)]
+pub struct HostFacts<'a> {
+    /// What filters look at.
+    pub selection: SelectionFacts<'a>,
+    /// Its name here.
+    pub name: &'a str,
+    /// Its name as it says itself.
+    pub hostname: &'a str,
+    /// `x86_64`, `aarch64` …, as in its inventory.
+    pub architecture: &'a str,
+    /// Its zone.
+    pub zone: &'a str,
+}
 
 /// What one host gets.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +48,8 @@ pub struct Resolution<'a> {
     pub conflicts: Vec<Conflict>,
     /// Resources left out because a higher priority wants something else.
     pub overridden: Vec<Conflict>,
+    /// Names of the secrets that the resources refer to.
+    pub secrets: BTreeSet<String>,
 }
 
 /// A policy as one host gets it.
@@ -39,8 +61,10 @@ pub struct ResolvedPolicy<'a> {
     pub policy: &'a OsPolicy,
     /// Place of the group that matched; `None`: none did.
     pub group: Option<usize>,
-    /// Resources of that group without those left out.
-    pub resources: Vec<&'a Resource>,
+    /// Resources of that group without those left out, with their templates filled in.
+    pub resources: Vec<Cow<'a, Resource>>,
+    /// Why the templates could not be filled in: there are no resources then, and nobody can tell how the policy stands.
+    pub invalid: Option<Invalid>,
 }
 
 impl ResolvedPolicy<'_> {
@@ -52,6 +76,19 @@ impl ResolvedPolicy<'_> {
     /// Repair, or report only.
     pub fn mode(&self) -> Mode {
         self.policy.mode
+    }
+
+    /// As the host gets it.
+    pub fn for_host(&self, revision: u64) -> HostPolicy {
+        HostPolicy {
+            assignment: self.assignment.to_owned(),
+            revision,
+            policy: self.policy.id.clone(),
+            mode: self.mode(),
+            check_interval_secs: self.policy.check_interval_secs.unwrap_or(CHECK_INTERVAL_DEFAULT_SECS),
+            unmatched: self.is_unmatched(),
+            resources: self.resources.iter().map(|r| r.as_ref().clone()).collect(),
+        }
     }
 }
 
@@ -93,40 +130,101 @@ impl Conflict {
 
 /// Puts together what a host gets. `assignments` are those that exist, each with its id, in a fixed order (by id).
 pub fn resolve<'a>(assignments: &[(&'a str, &'a OsPolicyAssignment)], host: HostFacts<'_>) -> Resolution<'a> {
-    let mut chosen: Vec<(&'a str, &'a OsPolicy)> = Vec::new();
-    for (id, assignment) in assignments.iter().filter(|(_, a)| a.instance_filter.matches(host)) {
-        chosen.extend(assignment.os_policies.iter().map(|policy| (*id, policy)));
+    let mut chosen: Vec<(&'a str, &'a OsPolicyAssignment, &'a OsPolicy)> = Vec::new();
+    for (id, assignment) in assignments.iter().filter(|(_, a)| a.instance_filter.matches(host.selection)) {
+        chosen.extend(assignment.os_policies.iter().map(|policy| (*id, *assignment, policy)));
     }
     // Stable: equal priorities stay in the order given.
-    chosen.sort_by_key(|(_, policy)| std::cmp::Reverse(policy.priority));
+    chosen.sort_by_key(|(.., policy)| std::cmp::Reverse(policy.priority));
     let mut out = Resolution::default();
     let mut owners: BTreeMap<Object, (i32, Claimant)> = BTreeMap::new();
-    for (assignment, policy) in chosen {
+    for (assignment, whole, policy) in chosen {
         let fits = |g: &&super::spec::ResourceGroup| {
             let filters = &g.inventory_filters;
-            filters.is_empty() || filters.iter().any(|f| f.matches(host.os_short_name, host.os_version))
+            filters.is_empty() || filters.iter().any(|f| f.matches(host.selection.os_short_name, host.selection.os_version))
         };
         let group = policy.resource_groups.iter().position(|g| fits(&g));
         let resources = group.map(|g| policy.resource_groups[g].resources.as_slice()).unwrap_or_default();
-        let mut kept = Vec::with_capacity(resources.len());
-        for resource in resources {
-            if claim(&mut owners, assignment, policy, resource, &mut out) {
-                kept.push(resource);
-            }
-        }
-        out.policies.push(ResolvedPolicy { assignment, policy, group, resources: kept });
+        let facts = TemplateFacts { host, variables: &whole.variables };
+        let (resources, invalid) = match filled(resources, &facts, &mut out.secrets) {
+            Ok(resources) => (keep(resources, &mut owners, assignment, policy, &mut out), None),
+            Err(invalid) => (Vec::new(), Some(invalid)),
+        };
+        out.policies.push(ResolvedPolicy { assignment, policy, group, resources, invalid });
     }
     out
 }
 
-/// Notes what a resource wants; `false`: somebody before it wants something else.
+/// The resources with their templates filled in, all or none.
+fn filled<'a>(
+    resources: &'a [Resource],
+    facts: &TemplateFacts<'_>,
+    secrets: &mut BTreeSet<String>,
+) -> Result<Vec<Cow<'a, Resource>>, Invalid> {
+    let (mut out, mut named, mut errors) = (Vec::with_capacity(resources.len()), BTreeSet::new(), Vec::new());
+    for resource in resources {
+        if !resource.template {
+            out.push(Cow::Borrowed(resource));
+            continue;
+        }
+        match fill(resource, facts) {
+            Ok((resource, secrets)) => {
+                out.push(Cow::Owned(resource));
+                named.extend(secrets);
+            }
+            Err(invalid) => errors.extend(invalid.errors),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Invalid { errors });
+    }
+    secrets.extend(named);
+    Ok(out)
+}
+
+/// The resources that nobody before them contradicts, and whose dependencies are kept.
+fn keep<'a>(
+    resources: Vec<Cow<'a, Resource>>,
+    owners: &mut BTreeMap<Object, (i32, Claimant)>,
+    assignment: &str,
+    policy: &OsPolicy,
+    out: &mut Resolution<'_>,
+) -> Vec<Cow<'a, Resource>> {
+    let mut kept = Vec::with_capacity(resources.len());
+    let mut dropped: BTreeMap<String, Conflict> = BTreeMap::new();
+    for resource in resources {
+        // A conflict of what it depends on is its own.
+        let needed = resource.depends_on.iter().find_map(|id| Some((id.clone(), dropped.get(id)?.clone())));
+        let found = match needed {
+            Some((id, conflict)) => {
+                let wants = format!("{id}, which is left out, first");
+                let claimant = Claimant { resource: resource.id.clone(), wants, ..conflict.dropped.clone() };
+                let overridden = out.overridden.contains(&conflict);
+                Some((overridden, Conflict { dropped: claimant, ..conflict }))
+            }
+            None => claim(owners, assignment, policy, &resource),
+        };
+        let Some((overridden, conflict)) = found else {
+            kept.push(resource);
+            continue;
+        };
+        dropped.insert(resource.id.clone(), conflict.clone());
+        if overridden { out.overridden.push(conflict) } else { out.conflicts.push(conflict) }
+    }
+    // A service that is left out is told nothing.
+    for resource in kept.iter_mut().filter(|r| r.notify.iter().any(|id| dropped.contains_key(id))) {
+        resource.to_mut().notify.retain(|id| !dropped.contains_key(id));
+    }
+    kept
+}
+
+/// Notes what a resource wants, or finds who before it wants something else, and whether that is a higher priority's right.
 fn claim(
     owners: &mut BTreeMap<Object, (i32, Claimant)>,
     assignment: &str,
     policy: &OsPolicy,
     resource: &Resource,
-    out: &mut Resolution<'_>,
-) -> bool {
+) -> Option<(bool, Conflict)> {
     let claims: Vec<(Object, String)> = resource.kinds().into_iter().flat_map(claims).collect();
     let claimant = |wants: &str| Claimant {
         assignment: assignment.to_owned(),
@@ -137,18 +235,13 @@ fn claim(
     for (object, wants) in &claims {
         let Some((priority, owner)) = contradicted(owners, object, wants) else { continue };
         let conflict = Conflict { object: object.describe(), kept: owner.clone(), dropped: claimant(wants) };
-        if *priority > policy.priority {
-            out.overridden.push(conflict)
-        } else {
-            out.conflicts.push(conflict)
-        }
-        return false;
+        return Some((*priority > policy.priority, conflict));
     }
     for (object, wants) in claims {
         let own = claimant(&wants);
         owners.entry(object).or_insert((policy.priority, own));
     }
-    true
+    None
 }
 
 /// Who wants something else of the object.
@@ -197,6 +290,12 @@ impl Object {
             Object::KernelModule(name) => format!("kernel module {name}"),
         }
     }
+}
+
+/// The objects a resource is the owner of, in words (`file /etc/motd`): what an agent takes back when nobody owns it any
+/// more. None: nobody can read from outside what it does.
+pub fn objects(resource: &Resource) -> BTreeSet<String> {
+    resource.kinds().into_iter().flat_map(claims).map(|(object, _)| object.describe()).collect()
 }
 
 /// What a resource wants of which objects.

@@ -5,6 +5,7 @@
 //! `filter`: what filters over the inventory of a fleet cost; see [`crate::bench_filter`].
 //! `history`: a year of a fleet's inventory history, and full reports a second; see [`crate::bench_history`].
 //! `applicability`: updates, advisories and vulnerabilities of a fleet; see [`crate::bench_applicability`].
+//! `drift`: how long a host is other than its policy says; see [`crate::bench_drift`].
 //! `enrol`: from the agent's start to its packages being visible through the API, on an nspawn host.
 
 use std::path::Path;
@@ -17,7 +18,7 @@ use drydock_testkit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::drydock::{Drydock, Programs};
-use crate::{bench_applicability, bench_content, bench_filter, bench_history, release};
+use crate::{bench_applicability, bench_content, bench_drift, bench_filter, bench_history, release};
 
 /// Packages the measured host must have, as the figures presume.
 const PACKAGES_MIN: u64 = 600;
@@ -45,6 +46,8 @@ pub enum Benchmark {
     History,
     /// Updates, advisories and vulnerabilities of 10,000 hosts
     Applicability,
+    /// 200 violations of a policy on a booted host
+    Drift,
 }
 
 /// Runs one benchmark and prints one object.
@@ -56,6 +59,7 @@ pub fn run(benchmark: Benchmark, as_json: bool) -> Result<()> {
         Benchmark::Filter => bench_filter::filter()?,
         Benchmark::History => bench_history::history()?,
         Benchmark::Applicability => bench_applicability::applicability()?,
+        Benchmark::Drift => bench_drift::drift()?,
     };
     if as_json {
         println!("{figures}");

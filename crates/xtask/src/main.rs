@@ -4,6 +4,7 @@
 mod bench;
 mod bench_applicability;
 mod bench_content;
+mod bench_drift;
 mod bench_filter;
 mod bench_history;
 mod demo;

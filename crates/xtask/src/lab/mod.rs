@@ -10,6 +10,7 @@ mod packages_modules;
 mod scenario_faults;
 mod scenario_packages;
 mod scenario_patch;
+mod scenario_policy;
 mod scenario_rollout;
 mod scenario_sources;
 mod scenario_torn;
@@ -79,6 +80,8 @@ pub enum Scenario {
     Rollout,
     /// Jobs are taken back exactly on a host of each package manager
     Undo,
+    /// OS policies are brought about and kept true, whatever happens to the host
+    Policy,
     /// Package managers refresh in loops while snapshots move and the server is killed
     Torn,
     /// README.md as a new user reads it, in a fresh Debian host
@@ -119,6 +122,7 @@ pub fn run_scenario(name: Scenario, agent: Option<PathBuf>, is_long: bool) -> Re
         Scenario::Sources => scenario_sources::run(agent),
         Scenario::Rollout => scenario_rollout::run(agent),
         Scenario::Undo => scenario_undo::run(agent),
+        Scenario::Policy => scenario_policy::run(agent),
         Scenario::Torn => scenario_torn::run(agent, is_long),
         Scenario::Walk => scenario_walk::run(agent),
         Scenario::Faults => scenario_faults::run(agent),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Everything, including enrolment profiles and access tokens.
     Administrator,
-    /// Starts and cancels patch jobs, accepts hosts, edits labels, runs software sources and environments, imports advisories.
+    /// Starts and cancels patch jobs, accepts hosts, edits labels, runs software sources and environments, imports advisories, applies policies.
     Operator,
     /// Reads.
     Viewer,
@@ -62,11 +62,17 @@ pub enum Permission {
     AdvisoryRead,
     /// Import and delete feeds of advisories; accept vulnerabilities for a while; set how soon they have to be closed.
     AdvisoryManage,
+    /// Read policy assignments, previews, compliance, drift events, and the names of secrets.
+    PolicyRead,
+    /// Apply, delete, cancel and resume policy assignments; preview and check on demand.
+    PolicyManage,
+    /// Set and delete secrets. Nobody reads their values.
+    SecretManage,
 }
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Permission; 13] = [
+    pub const ALL: [Permission; 16] = [
         Permission::InstanceRead,
         Permission::InstanceManage,
         Permission::EnrolmentRead,
@@ -80,6 +86,9 @@ impl Permission {
         Permission::EnvironmentManage,
         Permission::AdvisoryRead,
         Permission::AdvisoryManage,
+        Permission::PolicyRead,
+        Permission::PolicyManage,
+        Permission::SecretManage,
     ];
 }
 
@@ -87,17 +96,17 @@ impl Permission {
 pub fn allows(role: Role, permission: Permission) -> bool {
     use Permission::{
         AccessManage, AdvisoryManage, AdvisoryRead, AuditRead, EnrolmentManage, EnrolmentRead, EnvironmentManage, InstanceManage,
-        InstanceRead, PatchManage, PatchRead, SourceManage, SourceRead,
+        InstanceRead, PatchManage, PatchRead, PolicyManage, PolicyRead, SecretManage, SourceManage, SourceRead,
     };
     match (role, permission) {
         (Role::Administrator, _) => true,
-        (_, InstanceRead | EnrolmentRead | PatchRead | SourceRead | AdvisoryRead) => true,
-        (Role::Operator, InstanceManage | PatchManage | SourceManage | EnvironmentManage | AdvisoryManage) => true,
-        (Role::Operator, EnrolmentManage | AccessManage | AuditRead) => false,
+        (_, InstanceRead | EnrolmentRead | PatchRead | SourceRead | AdvisoryRead | PolicyRead) => true,
+        (Role::Operator, InstanceManage | PatchManage | SourceManage | EnvironmentManage | AdvisoryManage | PolicyManage) => true,
+        (Role::Operator, EnrolmentManage | AccessManage | AuditRead | SecretManage) => false,
         (Role::Viewer, InstanceManage | EnrolmentManage | PatchManage | SourceManage | EnvironmentManage | AdvisoryManage) => {
             false
         }
-        (Role::Viewer, AccessManage | AuditRead) => false,
+        (Role::Viewer, AccessManage | AuditRead | PolicyManage | SecretManage) => false,
     }
 }
 
@@ -119,8 +128,10 @@ mod tests {
             P::EnvironmentManage,
             P::AdvisoryRead,
             P::AdvisoryManage,
+            P::PolicyRead,
+            P::PolicyManage,
         ];
-        let viewer = [P::InstanceRead, P::EnrolmentRead, P::PatchRead, P::SourceRead, P::AdvisoryRead];
+        let viewer = [P::InstanceRead, P::EnrolmentRead, P::PatchRead, P::SourceRead, P::AdvisoryRead, P::PolicyRead];
         for permission in P::ALL {
             assert!(allows(Role::Administrator, permission), "{permission:?}");
             assert_eq!(allows(Role::Operator, permission), operator.contains(&permission), "{permission:?}");

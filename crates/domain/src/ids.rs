@@ -78,6 +78,10 @@ ids! {
     FeedId = "advisory feed";
     /// An exception: a vulnerability that is accepted for a while.
     ExceptionId = "exception";
+    /// An assignment of OS policies.
+    AssignmentId = "policy assignment";
+    /// A preview of OS policies.
+    PreviewId = "policy preview";
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod instance;
 mod module;
 mod package;
 mod patch;
+mod policy;
 mod source;
 
 pub use access::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, WhoAmI};
@@ -39,6 +40,12 @@ pub use patch::{
     ApprovePatchJob, BarredVersion, CancelPatchJob, HaltPatchJob, InstanceDetailsSummary, LiftBars, LiftedBars, PatchJob,
     PatchJobReport, PatchJobReportHost, PatchRollout, PatchTask, PatchTaskDetail, PatchZone, RerunPatchJob, ResumePatchJob,
     UndoPatchJob, UndoPreview,
+};
+pub use policy::{
+    AppliedAssignment, ApplyOutcome, AssignmentCompliance, CheckedInstance, ComplianceCounts, ComplianceDay, ComplianceInterval,
+    ComplianceResult, FleetCompliance, HostCompliance, HostDriftEvent, HostPhase, HostPolicyStanding, PolicyAssignment,
+    PolicyCheckRun, PolicyCompliance, PolicyHost, PolicyPreview, PolicyProblem, PolicyRevision, PolicyRevisionDiff, PolicySecret,
+    PreviewHost, PreviewSource, ResourceCompliance, RolloutProgress, RolloutState, RunPolicyCheck, SetPolicySecret,
 };
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,

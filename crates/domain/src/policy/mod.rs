@@ -14,6 +14,7 @@ pub mod host;
 pub mod report;
 pub mod resolve;
 pub mod spec;
+pub mod standing;
 
 pub use additive::{
     CronResource, DirectoryResource, GroupResource, KernelModuleResource, LineResource, OnUnassign, ServiceResource,

@@ -40,6 +40,16 @@ impl Problems {
         }
     }
 
+    /// Nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Notes what was noted elsewhere.
+    pub fn take(&mut self, others: Problems) {
+        self.0.extend(others.0);
+    }
+
     /// `Ok` when nothing was noted.
     pub fn finish(self) -> Result<(), Invalid> {
         if self.0.is_empty() { Ok(()) } else { Err(Invalid { errors: self.0 }) }

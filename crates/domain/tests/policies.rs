@@ -1,6 +1,7 @@
 //! OS policies: Google's shapes are read unchanged, what is wrong is named with its path, and resolution misses no conflict.
 
 use drydock_domain::instance::Labels;
+use drydock_domain::policy::assignment::SelectionFacts;
 use drydock_domain::policy::{HostFacts, OsPolicyAssignment, Resolution, resolve};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -18,10 +19,14 @@ fn policy(id: &str, priority: i32, resources: Value) -> Value {
     json!({ "id": id, "mode": "ENFORCEMENT", "priority": priority, "resourceGroups": [{ "resources": resources }] })
 }
 
+fn host(labels: &Labels) -> HostFacts<'_> {
+    let selection = SelectionFacts { labels, os_short_name: "debian", os_version: "12", group: None, environment: None };
+    HostFacts { selection, name: "web1", hostname: "web1.example.org", architecture: "x86_64", zone: "a" }
+}
+
 fn resolved<'a>(assignments: &'a [(&'a str, &'a OsPolicyAssignment)]) -> Resolution<'a> {
     static LABELS: Labels = Labels::new();
-    let host = HostFacts { labels: &LABELS, os_short_name: "debian", os_version: "12", group: None, environment: None };
-    resolve(assignments, host)
+    resolve(assignments, host(&LABELS))
 }
 
 fn problems(document: Value) -> Vec<String> {

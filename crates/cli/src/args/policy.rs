@@ -49,6 +49,18 @@ pub struct ResolveArgs {
     /// The lifecycle environment it looks through
     #[arg(long, value_name = "NAME")]
     pub environment: Option<String>,
+    /// Its name, for templates
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Its hostname, for templates
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Its architecture, for templates
+    #[arg(long, value_name = "ARCH")]
+    pub architecture: Option<String>,
+    /// Its zone, for templates
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
     /// How the answer is printed.
     #[command(flatten)]
     pub output: Output,

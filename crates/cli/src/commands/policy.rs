@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::Table;
 use drydock_api::documents::{Document, Problem, read_policies};
 use drydock_domain::instance::Labels;
+use drydock_domain::policy::assignment::SelectionFacts;
 use drydock_domain::policy::{Conflict, HostFacts, Mode, OsPolicyAssignment, Resolution, resolve};
 use serde::Serialize;
 
@@ -143,7 +144,11 @@ fn resolve_for(args: &ResolveArgs, world: &mut World) -> Result<(), Failure> {
     let labels: Labels = args.labels.iter().cloned().collect();
     let (os_short_name, os_version) = args.os.split_once(':').unwrap_or((&args.os, ""));
     let (group, environment) = (args.group.as_deref(), args.environment.as_deref());
-    let resolution = resolve(&given, HostFacts { labels: &labels, os_short_name, os_version, group, environment });
+    let selection = SelectionFacts { labels: &labels, os_short_name, os_version, group, environment };
+    let text = |given: &'_ Option<String>| given.clone().unwrap_or_default();
+    let (name, hostname, architecture, zone) = (text(&args.name), text(&args.hostname), text(&args.architecture), text(&args.zone));
+    let facts = HostFacts { selection, name: &name, hostname: &hostname, architecture: &architecture, zone: &zone };
+    let resolution = resolve(&given, facts);
     let resolved = told(&resolution);
     if document(&resolved, args.output, world)? {
         return Ok(());

@@ -9,9 +9,10 @@ use super::spec::{
     AptRepository, Exec, ExecResource, FileResource, FileSource, FileState, Generation, InventoryFilter, KIND_NAMES, Mode,
     OsPolicy, PackageResource, PackageState, RepositoryResource, Resource, ResourceKind, RpmRepository,
 };
+use super::template::{self, Texts};
+use super::words::{account, address, amount, id, inline, one_line, owners, path, permissions, text, windows_path, word};
 use crate::instance::check_labels;
 use crate::limits::DESCRIPTION_MAX_BYTES;
-use crate::patch::spec::Concurrency;
 use crate::validate::{Invalid, Problems};
 
 /// Policies of one assignment, count.
@@ -26,10 +27,6 @@ const ENTRIES_MAX: usize = 100;
 const WATCHED_MAX: usize = 16;
 /// A script or a file's content, bytes (Google: 32 KiB).
 pub const INLINE_MAX_BYTES: usize = 32 * 1024;
-/// Any other text, bytes.
-const TEXT_MAX_BYTES: usize = 4096;
-/// An id, bytes (Google: 63).
-const ID_MAX_BYTES: usize = 63;
 /// Shortest time between two checks of a policy, seconds.
 const CHECK_INTERVAL_MIN_SECS: u64 = 60;
 /// Longest, seconds (a day).
@@ -52,7 +49,7 @@ impl OsPolicyAssignment {
         let mut seen = BTreeSet::new();
         for (i, policy) in self.os_policies.iter().enumerate().take(POLICIES_MAX) {
             let at = format!("osPolicies[{i}]");
-            policy.check(&at, &mut problems);
+            policy.check(&at, Texts::Written(Some(&self.variables)), &mut problems);
             if !seen.insert(&policy.id) {
                 problems.add(format!("{at}.id"), format!("{} is the id of an earlier policy of this assignment", policy.id));
             }
@@ -63,6 +60,8 @@ impl OsPolicyAssignment {
         if self.rollout.min_wait_secs().is_none() {
             problems.add("rollout.minWaitDuration", "is seconds with an s, such as 300s");
         }
+        template::check_variables(&self.variables, &mut problems);
+        template::refuse_marks("", self, &mut problems);
         problems.finish()
     }
 
@@ -119,11 +118,19 @@ impl OsPolicy {
     /// Everything that is wrong with a policy that stands alone.
     pub fn validate(&self) -> Result<(), Invalid> {
         let mut problems = Problems::default();
-        self.check("", &mut problems);
+        self.check("", Texts::Written(None), &mut problems);
+        template::refuse_marks("", self, &mut problems);
         problems.finish()
     }
 
-    fn check(&self, at: &str, problems: &mut Problems) {
+    /// Everything that is wrong with a policy as a host gets it: templates are filled in, secrets are marked.
+    pub fn validate_filled(&self) -> Result<(), Invalid> {
+        let mut problems = Problems::default();
+        self.check("", Texts::Filled, &mut problems);
+        problems.finish()
+    }
+
+    fn check(&self, at: &str, texts: Texts<'_>, problems: &mut Problems) {
         let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
         id(&field("id"), &self.id, problems);
         problems.text(&field("description"), &self.description, DESCRIPTION_MAX_BYTES);
@@ -147,11 +154,11 @@ impl OsPolicy {
                 problems
                     .add(&at, "matches every host, so the groups after it are never used; give inventoryFilters, or put it last");
             }
-            self.check_resources(&at, &group.resources, problems);
+            self.check_resources(&at, &group.resources, texts, problems);
         }
     }
 
-    fn check_resources(&self, at: &str, resources: &[Resource], problems: &mut Problems) {
+    fn check_resources(&self, at: &str, resources: &[Resource], texts: Texts<'_>, problems: &mut Problems) {
         problems.count(&format!("{at}.resources"), resources.len(), RESOURCES_MAX);
         if resources.is_empty() {
             problems.add(format!("{at}.resources"), "is empty; a resource group has at least one resource");
@@ -159,7 +166,7 @@ impl OsPolicy {
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for (i, resource) in resources.iter().enumerate().take(RESOURCES_MAX) {
             let at = format!("{at}.resources[{i}]");
-            resource.check(&at, self.mode, problems);
+            resource.check(&at, self.mode, texts, problems);
             if places.insert(&resource.id, i).is_some() {
                 problems.add(format!("{at}.id"), format!("{} is the id of an earlier resource of this group", resource.id));
             }
@@ -186,7 +193,14 @@ impl OsPolicy {
 }
 
 impl Resource {
-    fn check(&self, at: &str, mode: Mode, problems: &mut Problems) {
+    /// Everything that is wrong with it alone.
+    pub(super) fn check(&self, at: &str, mode: Mode, texts: Texts<'_>, problems: &mut Problems) {
+        match texts {
+            Texts::Written(variables) if self.template => return template::check_written(at, self, mode, variables, problems),
+            Texts::Written(_) => {}
+            Texts::Filled if self.template => problems.add(format!("{at}.template"), "was not filled in by the server"),
+            Texts::Filled => template::check_marks(at, self, problems),
+        }
         id(&format!("{at}.id"), &self.id, problems);
         problems.count(&format!("{at}.dependsOn"), self.depends_on.len(), ENTRIES_MAX);
         problems.count(&format!("{at}.notify"), self.notify.len(), ENTRIES_MAX);
@@ -478,103 +492,5 @@ fn line(at: &str, own: &LineResource, problems: &mut Problems) {
         if !own.line.starts_with(start.as_str()) {
             problems.add(format!("{at}.startsWith"), "is not how the line begins: it would be added again and again");
         }
-    }
-}
-
-/// Google's form of ids.
-fn id(field: &str, id: &str, problems: &mut Problems) {
-    let first = id.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    let rest = id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !first || !rest || id.ends_with('-') || id.len() > ID_MAX_BYTES {
-        problems.add(field, format!("{id:?} is not 1 to 63 of a-z, 0-9 and -, beginning with a letter, not ending with -"));
-    }
-}
-
-fn amount(field: &str, amount: Option<Concurrency>, problems: &mut Problems) {
-    match amount {
-        Some(Concurrency::Fixed(0)) => problems.add(format!("{field}.fixed"), "must be at least 1"),
-        Some(Concurrency::Percent(p)) if !(1..=100).contains(&p) => {
-            problems.add(format!("{field}.percent"), "must be between 1 and 100");
-        }
-        _ => {}
-    }
-}
-
-fn text(field: &str, text: &str, problems: &mut Problems) {
-    problems.text(field, text, TEXT_MAX_BYTES);
-}
-
-/// A text that is needed and has no line break.
-fn one_line(field: &str, line: &str, problems: &mut Problems) {
-    text(field, line, problems);
-    if line.trim().is_empty() {
-        problems.add(field, "is needed");
-    }
-    if line.contains('\n') {
-        problems.add(field, "must be one line");
-    }
-}
-
-/// Content of ours may hold any control character that a file may; only its size counts, and NUL is none of text.
-fn inline(field: &str, content: &str, problems: &mut Problems) {
-    if content.len() > INLINE_MAX_BYTES {
-        problems.add(field, format!("is {} bytes long; at most {INLINE_MAX_BYTES} are allowed", content.len()));
-    }
-    if content.contains('\0') {
-        problems.add(field, "holds NUL bytes");
-    }
-}
-
-/// A word of letters, digits and these signs, beginning with a letter or digit.
-fn word(field: &str, word: &str, signs: &str, problems: &mut Problems) {
-    let good = |c: char| c.is_ascii_alphanumeric() || signs.contains(c);
-    if !word.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') || !word.chars().all(good) || word.len() > 255 {
-        problems.add(field, format!("{word:?} is not 1 to 255 letters, digits and {signs}"));
-    }
-}
-
-/// useradd(8)'s portable names, and those of Samba machines.
-fn account(field: &str, name: &str, problems: &mut Problems) {
-    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_$".contains(c);
-    if !first || !name.chars().all(good) || name.len() > 32 {
-        problems.add(field, format!("{name:?} is not the name of an account: 1 to 32 of a-z, 0-9, _ and -"));
-    }
-}
-
-fn owners(at: &str, owner: &str, group: &str, problems: &mut Problems) {
-    for (name, value) in [("owner", owner), ("group", group)] {
-        if !value.is_empty() && !value.bytes().all(|b| b.is_ascii_digit()) {
-            account(&format!("{at}.{name}"), value, problems);
-        }
-    }
-}
-
-fn path(field: &str, path: &str, problems: &mut Problems) {
-    text(field, path, problems);
-    if !path.starts_with('/') || path.len() < 2 || path.contains('\n') {
-        problems.add(field, format!("{path:?} is not an absolute path"));
-    } else if path.split('/').any(|part| part == ".." || part == ".") {
-        problems.add(field, "must not hold . or .. parts");
-    }
-}
-
-/// `C:\…`: of Windows, which no agent reads.
-fn windows_path(path: &str) -> bool {
-    path.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && path.get(1..2) == Some(":")
-}
-
-fn permissions(field: &str, octal: &str, problems: &mut Problems) {
-    let good = matches!(octal.len(), 3 | 4) && octal.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    if !octal.is_empty() && !good {
-        problems.add(field, format!("{octal:?} is not three or four octal digits, such as \"644\""));
-    }
-}
-
-fn address(field: &str, url: &str, problems: &mut Problems) {
-    one_line(field, url, problems);
-    let known = ["http://", "https://", "file:///", "ftp://", "cdrom:", "gs://"];
-    if !url.is_empty() && (!known.iter().any(|scheme| url.starts_with(scheme)) || url.contains(char::is_whitespace)) {
-        problems.add(field, format!("{url:?} is not an address such as https://example.org/file"));
     }
 }

@@ -162,7 +162,7 @@ impl HostPolicies {
             };
             // Unmatched policies have no resources, which is nothing an operator would write.
             if !own.resources.is_empty()
-                && let Err(Invalid { errors }) = as_written.validate()
+                && let Err(Invalid { errors }) = as_written.validate_filled()
             {
                 for error in errors {
                     problems.add(format!("{at}: {}", error.field), error.message);

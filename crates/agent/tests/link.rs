@@ -101,6 +101,7 @@ fn order(number: u64, dry_run: bool) -> WorkOrder {
             windows: None,
             reboot_slot: false,
             frozen: vec![],
+            soak: None,
         },
     }
 }

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{InstanceId, JobId, TaskId};
 use crate::limits::{DISPLAY_NAME_MAX_BYTES, PACKAGES_MAX};
 use crate::patch::report::PlannedAction;
+use crate::patch::soak::OrderSoak;
 use crate::patch::spec::PatchConfig;
 
 /// Highest version of [`WorkOrder`]'s form. An agent refuses a higher one and says so. An order carries the lowest that
 /// says all of it ([`PatchConfig::work_version`]), so that older agents go on taking what they understand whole.
-pub const WORK_VERSION: u32 = 4;
+pub const WORK_VERSION: u32 = 5;
 
 /// The form of an order with windows, reboot slots or frozen versions.
 const VERSION_ROLLOUT: u32 = 4;
@@ -71,6 +72,9 @@ pub struct PatchOrder {
     /// What the job's first wave planned: no other versions of these packages where that can be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frozen: Vec<FrozenVersion>,
+    /// What has soaked: nothing else comes. Present when, and only when, `config.soakDays` asks for a soak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<OrderSoak>,
 }
 
 /// The maintenance window of a host, as the moments between which it is open: the agent keeps it without the server.
@@ -163,7 +167,10 @@ impl PatchOrder {
         if self.frozen.len() > FROZEN_MAX {
             return Some(format!("it names {} frozen versions; at most {FROZEN_MAX} are allowed", self.frozen.len()));
         }
-        self.windows.as_ref().and_then(OrderWindows::wrong)
+        if self.soak.as_ref().map_or(0, |soak| soak.days) != self.config.soak_days {
+            return Some("its settings and what it says of soak do not fit together".to_owned());
+        }
+        self.windows.as_ref().and_then(OrderWindows::wrong).or_else(|| self.soak.as_ref().and_then(OrderSoak::wrong))
     }
 }
 
@@ -273,6 +280,7 @@ mod tests {
                 windows: None,
                 reboot_slot: false,
                 frozen: Vec::new(),
+                soak: None,
             },
         }
     }
@@ -321,12 +329,29 @@ mod tests {
             PatchOrder { reboot_slot: true, ..plain.clone() },
             PatchOrder { frozen, ..plain.clone() },
         ] {
-            assert_eq!(newer.work_version(), WORK_VERSION);
+            assert_eq!(newer.work_version(), 4);
             let again: PatchOrder = serde_json::from_str(&serde_json::to_string(&newer).expect("JSON")).expect("read");
             assert_eq!(again, newer);
         }
         let config = PatchConfig { from_cache: true, ..PatchConfig::default() };
-        assert_eq!(PatchOrder { config, ..plain }.work_version(), 2);
+        assert_eq!(PatchOrder { config, ..plain.clone() }.work_version(), 2);
+        let config = PatchConfig { soak_days: 7, ..PatchConfig::default() };
+        assert_eq!(PatchOrder { config, ..plain }.work_version(), WORK_VERSION);
+    }
+
+    #[test]
+    fn an_order_whose_soak_cannot_be_kept_is_refused() {
+        let with = |days: u32, soak: Option<u32>| {
+            let mut order = order();
+            order.task.config.soak_days = days;
+            order.task.soak = soak.map(|days| OrderSoak { days, ..OrderSoak::default() });
+            order.accept(order.instance, 4, at(150))
+        };
+        assert_eq!(with(0, None), Ok(()));
+        assert_eq!(with(7, Some(7)), Ok(()));
+        for bad in [(7, None), (0, Some(7)), (7, Some(6)), (0, Some(0)), (181, Some(181))] {
+            assert!(matches!(with(bad.0, bad.1), Err(OrderRefused::Wrong(_))), "{bad:?}");
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub mod pointers;
 pub mod profiles;
 pub mod records;
 mod row;
+pub mod seen;
 pub mod settings;
 pub mod snapshots;
 pub mod source_records;

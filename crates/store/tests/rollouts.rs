@@ -9,6 +9,7 @@ use common::suite::Case;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::inventory::{SectionKind, fingerprint};
 use drydock_domain::patch::job::{JobOrigin, JobState};
+use drydock_domain::patch::soak::SoakVersion;
 use drydock_domain::patch::task::TaskState;
 use drydock_domain::patch::undo::{Barred, UndoOrder};
 use drydock_domain::rollout::{Approval, Control, Halt, HaltCause, RolloutPlan};
@@ -17,14 +18,18 @@ use drydock_store::calendars::{CalendarKind, CalendarRecord, SlotRecord};
 use drydock_store::inventory::Pointer;
 use drydock_store::records::*;
 use drydock_store::undo::{BarQuery, BarRecord};
-use drydock_store::{Store, calendars, commit, frozen, instances, inventory, patch_jobs, patch_tasks, profiles, undo};
+use drydock_store::{
+    Store, calendars, commit, frozen, instances, inventory, patch_jobs, patch_tasks, profiles, seen, snapshots, sources, undo,
+};
 
-const CASES: [Case; 6] = crate::cases![
+const CASES: [Case; 8] = crate::cases![
     plans_and_what_people_did_are_kept_with_the_job,
     a_halt_is_taken_back_once,
     the_planner_reads_narrow_rows,
     bars_are_set_once_and_lifted,
     frozen_versions_are_of_the_first_wave,
+    versions_are_seen_first_once_and_forgotten_at_last,
+    updates_and_snapshots_wait_to_be_noted,
     calendars_have_their_names_and_slots_their_holders,
 ];
 
@@ -236,6 +241,90 @@ async fn frozen_versions_are_of_the_first_wave(a: Store, b: Store) {
     let of = frozen::of_wave(&mut c, one, "debian 12", 1).await.expect("read");
     assert_eq!(of, [version("a", "1"), version("a", "2"), version("b", "1")]);
     assert!(frozen::of_wave(&mut c, JobId(id(1002)), "debian 12", 1).await.expect("read").is_empty());
+}
+
+fn seen_version(name: &str, version: &str) -> SoakVersion {
+    SoakVersion { name: name.into(), arch: "x".into(), version: version.into() }
+}
+
+async fn versions_are_seen_first_once_and_forgotten_at_last(a: Store, b: Store) {
+    const HOUR: i64 = 3600;
+    let version = seen_version;
+    let mut tx = a.begin().await.expect("begins");
+    let twice = [(version("a", "1"), false), (version("a", "1"), true), (version("b", "1\0"), false)];
+    seen::note(&mut tx, &twice, at(50), at(50)).await.expect("noted");
+    // Neither later nor, for a while, sooner news changes a row; an earlier sight does.
+    seen::note(&mut tx, &[(version("a", "1"), false)], at(90), at(90)).await.expect("noted");
+    seen::note(&mut tx, &[(version("a", "1"), false), (version("a", "2"), false)], at(40), at(60)).await.expect("noted");
+    let many: Vec<(SoakVersion, bool)> = (0..300).map(|n| (version(&format!("p{n:03}"), "1"), false)).collect();
+    seen::note(&mut tx, &many, at(70), at(70)).await.expect("noted");
+    commit(tx).await.expect("committed");
+
+    let mut tx = b.begin().await.expect("begins");
+    let mut found = seen::of_names(&mut tx, &["a".into(), "b".into(), "none".into()]).await.expect("read");
+    found.sort();
+    let list: Vec<(String, i64)> = found
+        .into_iter()
+        .map(|s| (format!("{} {}", s.version.name, s.version.version), s.first_seen.as_second() - at(0).as_second()))
+        .collect();
+    assert_eq!(list, [("a 1".to_owned(), 40), ("a 2".to_owned(), 40), ("b 1\u{fffd}".to_owned(), 50)]);
+    let names: Vec<String> = (0..300).map(|n| format!("p{n:03}")).collect();
+    assert_eq!(seen::of_names(&mut tx, &names).await.expect("read").len(), 300);
+    let fresh = seen::fresh(&mut tx, 10).await.expect("read");
+    assert_eq!(fresh.iter().map(|s| &s.version).collect::<Vec<_>>(), [&version("a", "1")], "a host did not have it");
+
+    // A day later it counts as seen again.
+    seen::note(&mut tx, &[(version("b", "1\0"), true)], at(25 * HOUR), at(25 * HOUR)).await.expect("noted");
+    assert_eq!(seen::fresh(&mut tx, 1).await.expect("read")[0].version.name, "b", "the newest");
+    assert_eq!(seen::forget(&mut tx, at(70), usize::MAX).await.expect("forgotten"), 2, "a 1 and a 2");
+    assert_eq!(seen::forget(&mut tx, at(70), 299).await.expect("forgotten"), 2, "beyond the limit");
+    let left =
+        seen::of_names(&mut tx, &["a".into(), "b".into(), "p000".into(), "p001".into(), "p002".into()]).await.expect("read");
+    let mut left: Vec<&str> = left.iter().map(|s| s.version.name.as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["b", "p002"]);
+}
+
+async fn updates_and_snapshots_wait_to_be_noted(a: Store, b: Store) {
+    fleet(&a).await;
+    let mut tx = a.begin().await.expect("begins");
+    let body = |n: u8| (SectionKind::Updates, fingerprint(&[n]), vec![n]);
+    inventory::put_bodies(&mut tx, vec![body(1), body(2)], at(10)).await.expect("stored");
+    inventory::put_bodies(&mut tx, vec![(SectionKind::Health, fingerprint(&[3]), vec![3])], at(10)).await.expect("stored");
+    let pointer = Pointer {
+        kind: SectionKind::Updates,
+        fingerprint: fingerprint(&[1]),
+        reported_fingerprint: fingerprint(&[1]),
+        changed_at: at(10),
+    };
+    inventory::set_pointer(&mut tx, instance(1).id, &pointer).await.expect("set");
+    commit(tx).await.expect("committed");
+
+    let mut tx = b.begin().await.expect("begins");
+    let waiting = seen::updates_to_note(&mut tx, at(20), 10).await.expect("read");
+    let mut prints: Vec<&str> = waiting.iter().map(|u| u.fingerprint.as_str()).collect();
+    prints.sort_unstable();
+    let mut both = [fingerprint(&[1]), fingerprint(&[2])];
+    both.sort_unstable();
+    assert_eq!(prints, both);
+    assert!(waiting.iter().all(|u| u.created_at == at(10) && u.body.len() == 1));
+    assert_eq!(seen::updates_to_note(&mut tx, at(20), 1).await.expect("read").len(), 1);
+    seen::updates_noted(&mut tx, &both, at(20)).await.expect("noted");
+    assert!(seen::updates_to_note(&mut tx, at(20), 10).await.expect("read").is_empty());
+    let again = seen::updates_to_note(&mut tx, at(21), 10).await.expect("read");
+    assert_eq!(again.iter().map(|u| &u.fingerprint).collect::<Vec<_>>(), [&fingerprint(&[1])], "what a host still reports");
+
+    assert_eq!(seen::snapshot_to_note(&mut tx).await.expect("read"), None);
+    sources::insert(&mut tx, &common::sources::source(1)).await.expect("stored");
+    let (second, first) = (common::sources::snapshot(1, 2), common::sources::snapshot(1, 1));
+    for one in [&second, &first] {
+        snapshots::insert(&mut tx, one, &[]).await.expect("stored");
+    }
+    for one in [first, second] {
+        assert_eq!(seen::snapshot_to_note(&mut tx).await.expect("read"), Some(one.id), "oldest first");
+        seen::snapshot_noted(&mut tx, one.id).await.expect("noted");
+    }
+    assert_eq!(seen::snapshot_to_note(&mut tx).await.expect("read"), None);
 }
 
 async fn calendars_have_their_names_and_slots_their_holders(a: Store, b: Store) {

@@ -17,6 +17,7 @@ use super::host::{Host, ScriptEnd, Trouble};
 use super::machine::{self, AfterRepair, Ending, Event, Rules, State, StopReason, step};
 use super::report::{self, StepEnd};
 use super::slots::Slots;
+use super::soaking;
 use super::wait::Looked;
 use crate::ledger::{Entry, Ledger, LedgerError};
 use crate::link::session::lock;
@@ -209,8 +210,12 @@ impl<H: Host> Executor<'_, H> {
         }
         report.state = entry.state.task_state();
         report.message = report::cut(match &entry.state {
-            State::Finished { state, message } if state.is_success() && !report.differs.is_empty() => {
-                format!("{message}; {}", told(&report.differs))
+            State::Finished { state, message } if state.is_success() => {
+                [message.clone(), told(&report.differs), soaking::told(&report.plans)]
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; ")
             }
             State::Finished { message, .. } => message.clone(),
             other => doing(other).to_owned(),
@@ -474,6 +479,7 @@ fn rules(entry: &Entry) -> Rules {
         reboot_slot: task.reboot_slot,
         health: task.config.health_checks.is_some(),
         changed: entry.applied || entry.report.reboots > 0,
+        undo: task.config.undo.is_some(),
     }
 }
 

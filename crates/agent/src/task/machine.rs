@@ -221,6 +221,8 @@ pub struct Rules {
     pub health: bool,
     /// Something was applied, or the host was rebooted.
     pub changed: bool,
+    /// The task takes another one back.
+    pub undo: bool,
 }
 
 /// An event the state does not know: a fault of the executor.
@@ -487,9 +489,11 @@ fn planned(changes: usize, rules: Rules) -> State {
 
 fn success(reboot_wanted: bool, rules: Rules) -> State {
     let (state, message) = if reboot_wanted {
-        (TaskState::SucceededRebootRequired, "patched; the host asks for a reboot, which this job does not allow")
+        let done = if rules.undo { "taken back" } else { "patched" };
+        (TaskState::SucceededRebootRequired, format!("{done}; the host asks for a reboot, which this job does not allow"))
     } else {
-        (TaskState::Succeeded, "patched and verified")
+        let done = if rules.undo { "taken back and verified" } else { "patched and verified" };
+        (TaskState::Succeeded, done.to_owned())
     };
     let health = match (rules.health, rules.changed) {
         (false, _) => "",
@@ -518,6 +522,7 @@ mod tests {
             rebooted_after: false,
             windows: false,
             reboot_slot: false,
+            undo: false,
             health: false,
             changed: true,
         }

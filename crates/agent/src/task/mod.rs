@@ -16,5 +16,6 @@ pub mod real;
 pub mod report;
 pub mod script;
 pub mod slots;
+mod soaking;
 mod wait;
 pub mod worker;

@@ -151,6 +151,7 @@ pub(crate) mod tests {
                 windows: None,
                 reboot_slot: false,
                 frozen: vec![],
+                soak: None,
             },
         }
     }

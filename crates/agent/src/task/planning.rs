@@ -2,11 +2,13 @@
 
 use drydock_domain::inventory::Finding;
 use drydock_domain::patch::report::{Plan, StepOutcome};
+use drydock_domain::patch::soak::left_out;
 
 use super::executor::{Acted, Executor};
 use super::frozen::{REPLANS_MAX, bars, differences, told};
 use super::host::{Host, Trouble};
 use super::machine::Event;
+use super::soaking;
 use crate::ledger::Entry;
 
 impl<H: Host> Executor<'_, H> {
@@ -39,22 +41,28 @@ impl<H: Host> Executor<'_, H> {
         if !differs.is_empty() {
             message = format!("{message}; {}", told(&differs));
         }
+        let left = left_out(&entry.report.plans[entry.round_from..]);
+        if left > 0 {
+            message = format!("{message}; {left} of them for the soak");
+        }
         entry.report.differs = differences(&entry.order.task.frozen, &entry.report.plans);
         Acted::with(Event::Planned(changes), StepOutcome::Succeeded, message)
     }
 
-    /// The plans of the host, as near to what the job's first wave planned as they come.
+    /// The plans of the host: without what has not soaked, and as near to what the job's first wave planned as they come.
     fn plans(&mut self, entry: &Entry) -> Result<Vec<Plan>, Trouble> {
         let order = &entry.order.task;
+        let soak = order.soak.as_ref();
         let mut config = order.config.clone();
-        let mut plans = self.host.plan(&config)?;
+        let mut soaking = Vec::new();
+        let mut plans = soaking::plans(self.host, &mut config, soak, &mut soaking)?;
         for _ in 0..REPLANS_MAX {
             let more = bars(&differences(&order.frozen, &plans), &config.barred);
             if more.is_empty() {
                 break;
             }
             config.barred.extend(more);
-            plans = match self.host.plan(&config) {
+            plans = match soaking::plans(self.host, &mut config, soak, &mut soaking) {
                 // A host that cannot do without the other version says so, and is patched.
                 Ok(again) if again.iter().any(|p| p.refusal().is_some()) => break,
                 Ok(again) => again,

@@ -61,6 +61,10 @@ impl Control {
                 "nothing to do: the server knows no update of this host that the job's advisories choose".to_owned(),
             ));
         }
+        if config.soak_days > 0 {
+            // The newest version that the server knows may not have soaked; the host takes an older one in its place.
+            words.iter_mut().for_each(|word| word.truncate(word.find('=').unwrap_or(word.len())));
+        }
         let left_out = words.len().saturating_sub(ORDER_PACKAGES_MAX);
         words.truncate(ORDER_PACKAGES_MAX);
         Ok(Chosen::Settings { config: Box::new(named(config, words)), left_out })

@@ -39,6 +39,7 @@ mod search;
 mod secrets;
 mod selector;
 mod snapshots;
+mod soak;
 mod sources;
 mod undo;
 mod undo_files;

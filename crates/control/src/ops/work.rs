@@ -7,13 +7,14 @@ use drydock_domain::inventory::PackageChange;
 use drydock_domain::limits::TASK_REPORT_MAX_BYTES;
 use drydock_domain::patch::job::JobOrigin;
 use drydock_domain::patch::report::{PackageOutcome, TaskReport};
+use drydock_domain::patch::soak;
 use drydock_domain::patch::spec::PatchConfig;
 use drydock_domain::patch::task::{TaskEvent, TaskState, step};
 use drydock_domain::patch::undo::BARRED_MAX;
 use drydock_domain::rollout::RolloutPlan;
 use drydock_domain::work::{Directive, FROZEN_MAX, FrozenVersion, Interval, OrderWindows, PatchOrder, WorkOrder};
 use drydock_store::records::{HistoryRecord, JobRecord, TaskRecord};
-use drydock_store::{Tx, calendars, commit, frozen, history, instances, patch_jobs, patch_tasks, undo};
+use drydock_store::{Tx, calendars, commit, frozen, history, instances, patch_jobs, patch_tasks, seen, undo};
 use jiff::{SignedDuration, Timestamp};
 
 use super::RACE_RETRIES;
@@ -101,6 +102,8 @@ impl Control {
                     calendars::release_of_task(&mut tx, after.id).await?;
                 }
                 self.keep_versions(&mut tx, &job, &after, &report).await?;
+                let named = soak::sighted(&report, job.spec.patch_config.soak_days > 0);
+                seen::note(&mut tx, &named, ctx.now, ctx.now).await?;
                 if let JobOrigin::Undo { job: undone, .. } = &job.origin
                     && after.state.is_success()
                     && !job.spec.dry_run
@@ -212,7 +215,11 @@ impl Control {
         if config.undo.is_none() {
             config.barred = undo::bars_of(&mut *self.read().await?, task.instance).await?;
             config.barred.truncate(BARRED_MAX);
+        } else {
+            // What was there before came back to a host that had it.
+            (config.soak_days, config.soak_except_security) = (0, false);
         }
+        let soak = self.order_soak(task.instance, &config, ctx.now).await?;
         let rollout = job.plans.last().map(|p| &p.rollout).or(job.spec.rollout.as_ref());
         let has_windows = !job.spec.dry_run && rollout.is_none_or(|r| r.ignore_windows.is_none());
         let windows = if has_windows { self.order_windows(task.instance, ctx.now).await? } else { None };
@@ -227,6 +234,7 @@ impl Control {
             windows: windows.map(|w| over_if_empty(w, ctx.now)),
             reboot_slot,
             frozen: self.frozen_for(job, task).await?,
+            soak,
         };
         let order = WorkOrder {
             version: patch.work_version(),

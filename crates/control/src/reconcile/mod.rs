@@ -8,6 +8,7 @@ mod fleet;
 mod host_sources;
 mod job;
 mod retention;
+mod soak;
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const CONTACTS_EVERY: u64 = 10;
 /// Old rows are looked for every so many turns (10 minutes when nothing wakes the loop).
 const RETENTION_EVERY: u64 = 600;
+/// Versions are noted every so many turns (half a minute when nothing wakes the loop): a soak is days.
+const SOAK_EVERY: u64 = 30;
 
 /// Runs until `shutdown` turns true or its sender is gone. Contacts not yet written are written at the end.
 pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
@@ -103,6 +106,16 @@ async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {
         && let Err(e) = retention::turn(control).await
     {
         failed.push(("forgetting old rows".to_owned(), e));
+    }
+    if number.is_multiple_of(SOAK_EVERY)
+        && let Err(e) = soak::turn(control).await
+    {
+        failed.push(("noting when versions were seen".to_owned(), e));
+    }
+    if number.is_multiple_of(RETENTION_EVERY)
+        && let Err(e) = soak::forget(control).await
+    {
+        failed.push(("forgetting versions".to_owned(), e));
     }
     if number.is_multiple_of(RETENTION_EVERY)
         && let Err(e) = deployments::forget(control).await

@@ -152,6 +152,8 @@ const VERSION_OPERATIONS: u32 = 2;
 const VERSION_MODULES: u32 = 3;
 /// The form of an order that takes a task back, bars versions or checks the host's health.
 const VERSION_UNDO: u32 = 4;
+/// The form of an order with a soak.
+const VERSION_SOAK: u32 = 5;
 
 impl PatchConfig {
     /// Updates are chosen by type, advisory, CVE, severity or because they are overdue.
@@ -163,7 +165,9 @@ impl PatchConfig {
     /// The lowest [`crate::work::WORK_VERSION`] of agents that read all of this. An older agent would ignore the fields
     /// it does not know, and so do general updates where named packages were meant.
     pub fn work_version(&self) -> u32 {
-        if self.undo.is_some() || !self.barred.is_empty() || self.health_checks.is_some() {
+        if self.soak_days > 0 {
+            VERSION_SOAK
+        } else if self.undo.is_some() || !self.barred.is_empty() || self.health_checks.is_some() {
             VERSION_UNDO
         } else if !self.modules.is_empty() {
             VERSION_MODULES

@@ -115,12 +115,23 @@ pub struct PatchConfig {
     /// *Ours*: the repositories are not read again: the metadata and downloaded packages on the host are used.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub from_cache: bool,
+    /// *Ours*: only versions that the server first saw at least so many days ago (0 = no soak, at most 180). A younger one
+    /// is left out, and an older one that has soaked is taken in its place where the host's repositories still have it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub soak_days: u32,
+    /// *Ours*: what the host's repositories call a security update need not soak; for `soakDays`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub soak_except_security: bool,
     /// *Ours*: take back exactly this and do nothing else; set by the server for each host, never submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoOrder>,
     /// *Ours*: versions that this task must not install; set by the server for each host, never submitted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub barred: Vec<Barred>,
+}
+
+fn is_zero(days: &u32) -> bool {
+    *days == 0
 }
 
 /// When a host reboots. At most five times a task.
@@ -297,6 +308,7 @@ impl PatchConfig {
         self.check_operations(at, problems);
         self.check_modules(at, problems);
         self.check_undo(at, problems);
+        self.check_soak(at, problems);
         if let Some(health) = &self.health_checks {
             health.check(&format!("{at}.healthChecks"), problems);
             if self.download_only {

@@ -401,14 +401,14 @@ fn one(key: Key<'_>, moved: &Moved<'_>, now: &BTreeSet<&str>, past: &Past<'_>) -
 }
 
 /// Is this a version of deb or rpm that can stand on a command line as one word?
-fn is_version(text: &str) -> bool {
+pub(super) fn is_version(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= PACKAGE_FIELD_MAX_BYTES
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-_:~^".contains(&b))
 }
 
-fn is_arch(text: &str) -> bool {
+pub(super) fn is_arch(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= PACKAGE_FIELD_MAX_BYTES
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')

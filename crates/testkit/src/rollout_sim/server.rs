@@ -426,6 +426,7 @@ impl Server {
             windows: window::for_order(&calendar.windows, &calendar.freezes, stamp(now)),
             reboot_slot: false,
             frozen: Vec::new(),
+            soak: None,
         };
         Some(WorkOrder {
             version: order.work_version(),

@@ -26,6 +26,7 @@ mod health;
 mod kills;
 mod modules;
 mod reboots;
+mod soak;
 mod undo;
 mod waits;
 

@@ -23,7 +23,7 @@ fn case(actions: Vec<UndoAction>) -> Case {
 fn what_is_not_as_before_fails_the_undo_by_name() {
     quiet_panics();
     let report = case(vec![back("kernel", "1", "2"), back("libc", "1", "2")]).finish(None);
-    assert_eq!((report.state, report.message.as_str()), (TaskState::Succeeded, "patched and verified"));
+    assert_eq!((report.state, report.message.as_str()), (TaskState::Succeeded, "taken back and verified"));
     let report = case(vec![back("libc", "1", "2"), back("vim", "2", "1")]).finish(None);
     assert_eq!(report.state, TaskState::Failed);
     assert_eq!(report.message, "not taken back: vim.x is not installed, before the task it was 1");

@@ -105,6 +105,17 @@ pub struct Cx<'a> {
     pub limit: Duration,
     /// Values of secrets by name, and texts with their marks.
     pub secrets: &'a dyn Secrets,
+    /// What this resource remembers between runs.
+    pub memory: &'a dyn Memory,
+}
+
+/// A note of one resource that outlives the keeper and the document's changes: what was there before its first change, which
+/// files it wrote. Ends with the resource.
+pub trait Memory: Sync {
+    /// The note; `None` = there is none.
+    fn recall(&self) -> Result<Option<String>, Failure>;
+    /// Replaces the note; it is on disk when this returns.
+    fn remember(&self, note: &str) -> Result<(), Failure>;
 }
 
 /// Values of secrets. Nothing prints them.

@@ -11,3 +11,6 @@
 //! Absent: which policies a host has (the server decides).
 
 pub mod kind;
+pub mod kinds;
+pub mod systemd;
+pub mod watch;

@@ -12,6 +12,10 @@ use super::tree::{self, Node};
 /// Documents of one text, count.
 const DOCUMENTS_MAX: usize = 1000;
 
+/// Fields of an assignment that only Google's API writes: people send back what they read.
+const OUTPUT_ONLY: [&str; 8] =
+    ["revisionId", "revisionCreateTime", "etag", "rolloutState", "baseline", "deleted", "reconciling", "uid"];
+
 /// One document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Document {
@@ -57,7 +61,7 @@ pub struct Read {
 /// Reads a text; `file` is what problems name.
 pub fn read_policies(file: &str, text: &str) -> Read {
     let mut out = Read::default();
-    let nodes = match tree::parse(text) {
+    let mut nodes = match tree::parse(text) {
         Ok(nodes) => nodes,
         Err(broken) => {
             let (line, column) = (broken.place.line, broken.place.column);
@@ -69,7 +73,7 @@ pub fn read_policies(file: &str, text: &str) -> Read {
         let message = "holds no document".to_owned();
         out.problems.push(Problem { file: file.into(), line: 1, column: 1, path: String::new(), message });
     }
-    for (i, node) in nodes.iter().enumerate() {
+    for (i, node) in nodes.iter_mut().enumerate() {
         if i == DOCUMENTS_MAX {
             let message = format!("more than {DOCUMENTS_MAX} documents; the rest was not read");
             let (line, column) = (node.place.line, node.place.column);
@@ -85,8 +89,9 @@ pub fn read_policies(file: &str, text: &str) -> Read {
     out
 }
 
-fn read(node: &Node) -> Result<Document, Vec<Problem>> {
+fn read(node: &mut Node) -> Result<Document, Vec<Problem>> {
     if node.get("osPolicies").is_some() || node.get("instanceFilter").is_some() {
+        node.leave_out(&OUTPUT_ONLY);
         let assignment: OsPolicyAssignment = de::read(node).map_err(|e| vec![form(node, e)])?;
         assignment.validate().map_err(|e| content(node, e))?;
         return Ok(Document::Assignment(Box::new(assignment)));

@@ -185,6 +185,13 @@ impl Node {
         entries.iter().find(|(name, ..)| camel(name) == key).map(|(.., node)| node)
     }
 
+    /// Leaves out keys, in either spelling.
+    pub fn leave_out(&mut self, keys: &[&str]) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|(name, ..)| !keys.contains(&camel(name).as_str()));
+        }
+    }
+
     /// The place of a path such as `osPolicies[0].resourceGroups[1].resources`, or of the part of it that is there: what
     /// is missing is missing there. A key's own place where the path ends with one.
     pub fn place_of(&self, path: &str) -> Place {

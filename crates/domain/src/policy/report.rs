@@ -97,6 +97,8 @@ pub mod reason {
     pub const FLAPPING: &str = "flapping";
     /// *Ours*: a resource it depends on is not as it should be.
     pub const DEPENDENCY: &str = "dependency-not-compliant";
+    /// *Ours*: a template of the policy has no value on the host, so it could not be filled in.
+    pub const TEMPLATE: &str = "template-error";
     /// *Ours*: the host is enrolled read-only.
     pub const READ_ONLY: &str = "host-is-read-only";
     /// *Ours*: the change waits until a patch task on this host is done.

@@ -404,6 +404,9 @@ impl<'t> Expression<'t> {
         if let Some(rest) = rest.strip_prefix("}}") {
             return Ok((Expression { name, default: None }, rest));
         }
+        if rest.is_empty() {
+            return Err(open.to_owned());
+        }
         let strange = || format!("{{{{ {name} …: after a name only }}}} or | default \"…\" may come");
         let filter = rest.strip_prefix('|').ok_or_else(strange)?.trim_start().strip_prefix("default").ok_or_else(strange)?;
         if !filter.starts_with(char::is_whitespace) {

@@ -74,6 +74,11 @@ impl Paths {
         self.state.join("sources")
     }
 
+    /// The host's policies: document, results, the keeper's own.
+    pub fn policies(&self) -> PathBuf {
+        self.state.join("policies")
+    }
+
     /// Commands under way.
     pub fn runs(&self) -> PathBuf {
         self.state.join("run")

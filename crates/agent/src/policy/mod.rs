@@ -10,7 +10,13 @@
 //!
 //! Absent: which policies a host has (the server decides).
 
+pub mod debounce;
+pub mod document;
+pub mod engine;
+pub mod flap;
 pub mod kind;
 pub mod kinds;
+pub mod site;
 pub mod systemd;
+pub mod values;
 pub mod watch;

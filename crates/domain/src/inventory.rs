@@ -3,8 +3,6 @@
 //! A section is a plain document; its fingerprint is the SHA-256 of its canonical JSON (serde's field order, lists
 //! sorted by [`PackageSet::new`] and friends). Equal hosts therefore share one stored body.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -224,29 +222,53 @@ pub struct PackageChange {
     pub to: Option<String>,
 }
 
+/// A [`PackageChange`] that owns nothing; as JSON it is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageChangeRef<'a> {
+    /// Package name.
+    pub name: &'a str,
+    /// Architecture.
+    pub arch: &'a str,
+    /// Version before; absent = was not installed.
+    pub from: Option<&'a str>,
+    /// Version after; absent = removed.
+    pub to: Option<&'a str>,
+}
+
 /// Pairs a delta's removals and additions of one (name, arch) into changes; sorted by name.
 pub fn changes(delta: &PackageDelta) -> Vec<PackageChange> {
-    /// Versions before and after.
-    type Versions<'a> = (Vec<&'a str>, Vec<&'a str>);
-    let mut by_key: BTreeMap<(&str, &str), Versions<'_>> = BTreeMap::new();
-    for p in &delta.removed {
-        by_key.entry((&p.name, &p.arch)).or_default().0.push(&p.version);
+    let owned = |c: PackageChangeRef<'_>| PackageChange {
+        name: c.name.to_owned(),
+        arch: c.arch.to_owned(),
+        from: c.from.map(str::to_owned),
+        to: c.to.map(str::to_owned),
+    };
+    changes_between(delta.removed.iter(), delta.added.iter()).into_iter().map(owned).collect()
+}
+
+/// [`changes`] without copies, of packages in any order.
+pub fn changes_between<'a>(
+    removed: impl Iterator<Item = &'a Package>,
+    added: impl Iterator<Item = &'a Package>,
+) -> Vec<PackageChangeRef<'a>> {
+    let key = |p: &'a Package| (p.name.as_str(), p.arch.as_str(), p.version.as_str());
+    let (mut from, mut to): (Vec<_>, Vec<_>) = (removed.map(key).collect(), added.map(key).collect());
+    from.sort_unstable();
+    to.sort_unstable();
+    let mut out = Vec::with_capacity(from.len().max(to.len()));
+    let (mut from, mut to) = (from.into_iter().peekable(), to.into_iter().peekable());
+    loop {
+        let of = |entry: Option<&(&'a str, &'a str, &'a str)>| entry.map(|(name, arch, _)| (*name, *arch));
+        let (name, arch) = match (of(from.peek()), of(to.peek())) {
+            (None, None) => return out,
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(a), Some(b)) => a.min(b),
+        };
+        let version = |entry: Option<(&'a str, &'a str, &'a str)>| entry.map(|(_, _, version)| version);
+        let here = |entry: &(&str, &str, &str)| (entry.0, entry.1) == (name, arch);
+        out.push(PackageChangeRef { name, arch, from: version(from.next_if(here)), to: version(to.next_if(here)) });
     }
-    for p in &delta.added {
-        by_key.entry((&p.name, &p.arch)).or_default().1.push(&p.version);
-    }
-    let mut out = Vec::new();
-    for ((name, arch), (from, to)) in by_key {
-        for i in 0..from.len().max(to.len()) {
-            out.push(PackageChange {
-                name: name.to_owned(),
-                arch: arch.to_owned(),
-                from: from.get(i).map(|v| (*v).to_owned()),
-                to: to.get(i).map(|v| (*v).to_owned()),
-            });
-        }
-    }
-    out
 }
 
 /// The kind of an update, as the advisories of the host's repositories say; `Unknown` where there are none.
@@ -389,7 +411,10 @@ pub fn check_body(kind: SectionKind, body: &[u8]) -> Result<Vec<u8>, Invalid> {
     ) -> Result<Vec<u8>, Invalid> {
         let bad = |e: serde_json::Error| Invalid::one(kind.as_str(), format!("cannot be read: {e}"));
         let parsed: T = serde_json::from_slice(body).map_err(bad)?;
-        serde_json::to_vec(&check(parsed)?).map_err(bad)
+        // The canonical form is about as long.
+        let mut out = Vec::with_capacity(body.len() + body.len() / 8);
+        serde_json::to_writer(&mut out, &check(parsed)?).map_err(bad)?;
+        Ok(out)
     }
     match kind {
         SectionKind::Os => canonical::<OsFacts>(kind, body, check_os),
@@ -458,6 +483,24 @@ mod tests {
 
     fn pkg(name: &str, version: &str) -> Package {
         Package { name: name.into(), arch: "amd64".into(), version: version.into(), ..Package::default() }
+    }
+
+    #[test]
+    fn changes_are_paired_by_name_and_architecture_in_any_order() {
+        let other = |version: &str| Package { arch: "i386".into(), ..pkg("a", version) };
+        let delta = PackageDelta {
+            removed: vec![pkg("k", "1"), pkg("a", "1"), pkg("gone", "1"), other("1")],
+            added: vec![pkg("k", "3"), pkg("new", "1"), other("2"), pkg("k", "2"), pkg("a", "2")],
+        };
+        let told: Vec<String> = changes(&delta)
+            .iter()
+            .map(|c| format!("{}.{} {} > {}", c.name, c.arch, c.from.as_deref().unwrap_or("-"), c.to.as_deref().unwrap_or("-")))
+            .collect();
+        let want = ["a.amd64 1 > 2", "a.i386 1 > 2", "gone.amd64 1 > -", "k.amd64 1 > 2", "k.amd64 - > 3", "new.amd64 - > 1"];
+        assert_eq!(told, want);
+        let as_json = |text: serde_json::Result<String>| text.expect("JSON");
+        let borrowed = changes_between(delta.removed.iter(), delta.added.iter());
+        assert_eq!(as_json(serde_json::to_string(&borrowed)), as_json(serde_json::to_string(&changes(&delta))));
     }
 
     #[test]

@@ -24,7 +24,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What every SQLite connection is set to. `busy_timeout` (milliseconds) is for other processes: a second command of
 /// the operator, or a backup tool.
 const SQLITE_PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768";
+                              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768; \
+                              PRAGMA wal_autocheckpoint = 4000";
 
 /// Where the rows are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drydock_domain::ids::InstanceId;
-use drydock_domain::inventory::PackageChange;
+use drydock_domain::inventory::PackageChangeRef;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub async fn insert(c: &mut AnyConnection, id: Uuid, instance: InstanceId, entry
 }
 
 /// Rows written by one statement, count.
-const CHUNK_ROWS: usize = 16;
+const CHUNK_ROWS: usize = 128;
 
 /// An entry whose package changes are written already: hosts that changed alike share them.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct Ready {
 }
 
 /// Package changes as they are stored.
-pub fn changes(changes: &[PackageChange]) -> StoreResult<Arc<str>> {
+pub fn changes(changes: &[PackageChangeRef<'_>]) -> StoreResult<Arc<str>> {
     to_json("package changes", &changes).map(Arc::from)
 }
 

@@ -18,8 +18,8 @@ use crate::sql::Sql;
 
 /// Names in one list, count.
 const CHUNK_NAMES: usize = 1000;
-/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
-const CHUNK_ROWS: usize = 32;
+/// Rows written by one statement, count.
+const CHUNK_ROWS: usize = 128;
 /// More classes than this are read as a whole table instead of one by one, count.
 const SCAN_ABOVE: usize = 20_000;
 

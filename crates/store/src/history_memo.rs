@@ -27,6 +27,12 @@ pub const CLASSES_MAX: usize = 6000;
 /// Fingerprints of stored package sets remembered, count (some 100 bytes each); at more, all are forgotten.
 pub const FINGERPRINTS_MAX: usize = 50_000;
 
+/// Steps from class to class remembered, count (some 10 kB each, 50 kB at most); at more, all are forgotten.
+pub const STEPS_MAX: usize = 1000;
+
+/// What a step from one class to another changes: how many packages, and the first changes as they are stored.
+pub type Step = (u32, Arc<str>);
+
 /// A package with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interned {
@@ -165,6 +171,7 @@ struct Classes {
     old: HashMap<ClassId, Arc<Decoded>>,
     /// By the fingerprint of the set's canonical JSON.
     by_fingerprint: HashSet<String>,
+    steps: HashMap<(ClassId, ClassId), Step>,
 }
 
 impl Memo {
@@ -354,6 +361,25 @@ impl Memo {
         self.classes().by_fingerprint.contains(fingerprint)
     }
 
+    /// What a step from one class to another changes, if it was taken lately.
+    pub fn step(&self, from: ClassId, to: ClassId) -> Option<Step> {
+        self.classes().steps.get(&(from, to)).cloned()
+    }
+
+    /// Remembers steps between committed classes, as of a count of sweeps.
+    pub(crate) fn add_steps(&self, sweeps: i64, steps: impl IntoIterator<Item = ((ClassId, ClassId), Step)>) {
+        let packages = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
+        if packages.sweeps == sweeps {
+            let mut classes = self.classes();
+            for (step, changes) in steps {
+                if classes.steps.len() >= STEPS_MAX {
+                    classes.steps.clear();
+                }
+                classes.steps.insert(step, changes);
+            }
+        }
+    }
+
     /// Remembers stored bodies, as of a count of sweeps.
     pub(crate) fn add_fingerprints(&self, sweeps: i64, stored: impl IntoIterator<Item = String>) {
         let packages = self.0.packages.read().unwrap_or_else(PoisonError::into_inner);
@@ -487,6 +513,10 @@ mod tests {
         assert!(memo.by_json(&serde_json::to_vec(&package("a")).expect("JSON")).is_some());
         memo.check(1);
         assert!(memo.by_json(&serde_json::to_vec(&package("a")).expect("JSON")).is_none());
+        memo.add_steps(0, [((ClassId(1), ClassId(2)), (1, Arc::from("[]")))]);
+        assert_eq!(memo.step(ClassId(1), ClassId(2)), None, "taken before it");
+        memo.add_steps(1, [((ClassId(1), ClassId(2)), (1, Arc::from("[]")))]);
+        assert_eq!(memo.step(ClassId(1), ClassId(2)), Some((1, Arc::from("[]"))));
         memo.add_packages(0, [Arc::new(Interned::new(PackageId(9), package("z")).expect("JSON"))]);
         assert!(memo.by_json(&serde_json::to_vec(&package("z")).expect("JSON")).is_none(), "learnt before it");
     }

@@ -18,8 +18,8 @@ use crate::sql::Sql;
 const COLUMNS: &str = "SELECT id, name, arch, version, source, vendor FROM history_packages";
 /// Names in one list, count.
 const CHUNK_NAMES: usize = 1000;
-/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
-const CHUNK_ROWS: usize = 32;
+/// Rows written by one statement, count.
+const CHUNK_ROWS: usize = 128;
 /// In a stored source: the package's name, its version without epoch, "as it stands".
 const NAME_MARK: char = '\u{1}';
 const VERSION_MARK: char = '\u{2}';

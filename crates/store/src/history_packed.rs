@@ -6,7 +6,7 @@ use sqlx::AnyConnection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::row::opt_text;
-use crate::sql::Sql;
+use crate::sql::{SQLITE, Sql};
 
 /// What is read: the start of the statement for each database, up to and with FROM and its table.
 pub(crate) struct Packed {
@@ -17,7 +17,7 @@ pub(crate) struct Packed {
 impl Packed {
     /// Starts the statement.
     pub(crate) fn sql(&self, c: &AnyConnection) -> Sql {
-        Sql::new(if c.backend_name() == "SQLite" { self.sqlite } else { self.postgres })
+        Sql::new(if c.backend_name() == SQLITE { self.sqlite } else { self.postgres })
     }
 }
 

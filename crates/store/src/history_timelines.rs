@@ -16,8 +16,8 @@ use crate::sql::Sql;
 
 /// Names in one list, count.
 const CHUNK_NAMES: usize = 200;
-/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
-const CHUNK_ROWS: usize = 32;
+/// Rows written by one statement, count.
+const CHUNK_ROWS: usize = 256;
 
 const SPANS: Packed = Packed {
     sqlite: "SELECT group_concat(instance_id || ':' || hex(spans), ',') AS packed FROM history_timelines",

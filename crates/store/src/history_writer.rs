@@ -13,7 +13,7 @@ use sqlx::AnyConnection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::history_classes::{self, ClassRow, damaged};
-use crate::history_memo::{Decoded, Interned, Memo, Recognised};
+use crate::history_memo::{Decoded, Interned, Memo, Recognised, Step};
 use crate::row::{int, micros};
 use crate::{history_packages, history_timelines, inventory};
 
@@ -53,6 +53,7 @@ pub struct Writer {
 pub struct Learnt {
     writer: Writer,
     fingerprints: Vec<String>,
+    steps: Vec<((ClassId, ClassId), Step)>,
 }
 
 impl Learnt {
@@ -61,12 +62,18 @@ impl Learnt {
         self.fingerprints.extend(fingerprints);
     }
 
+    /// Steps between classes that were taken.
+    pub fn stepped(&mut self, steps: impl IntoIterator<Item = ((ClassId, ClassId), Step)>) {
+        self.steps.extend(steps);
+    }
+
     /// After the commit.
     pub fn remember(self) {
         let Writer { memo, sweeps, fresh_packages, fresh_classes, .. } = self.writer;
         memo.add_fingerprints(sweeps, self.fingerprints);
         memo.add_packages(sweeps, fresh_packages.into_values());
         memo.add_classes(sweeps, fresh_classes);
+        memo.add_steps(sweeps, self.steps);
     }
 }
 
@@ -269,7 +276,7 @@ impl Writer {
             .execute(c)
             .await
             .map_err(StoreError::query("note the numbers given to packages"))?;
-        Ok(Learnt { writer: self, fingerprints: Vec::new() })
+        Ok(Learnt { writer: self, fingerprints: Vec::new(), steps: Vec::new() })
     }
 }
 

@@ -12,6 +12,7 @@ use sqlx::any::AnyRow;
 
 use crate::cursor;
 use crate::error::{StoreError, StoreResult};
+use crate::history_packed::{self, Packed};
 use crate::records::{InstanceQuery, InstanceRecord, InventorySummary, PageQuery, Paged};
 use crate::row::{
     count, flag, id, int, json, micros, opt_id, opt_json, opt_micros, opt_parsed, opt_text, opt_time, parsed, storable, text,
@@ -418,7 +419,7 @@ pub async fn set_inventory(
 }
 
 /// Rows changed by one statement, count.
-const CHUNK_ROWS: usize = 16;
+const CHUNK_ROWS: usize = 128;
 
 /// Stores what inventories add up to, and operating-system facts where they changed.
 pub async fn set_inventories(
@@ -451,13 +452,36 @@ pub async fn inventories(
     c: &mut AnyConnection,
     instances: &[InstanceId],
 ) -> StoreResult<HashMap<InstanceId, (InventorySummary, Option<String>)>> {
-    let mut sql = Sql::new(
-        "SELECT id, packages, updates, security_updates, held_updates, reboot_required, findings, inventory_changed_at, os \
-         FROM instances WHERE id IN ",
-    );
-    sql.bind_list(instances.iter().map(ToString::to_string));
-    let rows = sql.fetch(c, "read the inventory's summaries").await?;
-    rows.iter().map(|row| Ok((id(row, "id")?, (summary(row)?, opt_text(row, "os")?)))).collect()
+    let mut sql = SUMMARIES.sql(c);
+    sql.push(" WHERE id IN ").bind_list(instances.iter().map(ToString::to_string));
+    let text = history_packed::fetch(sql, c, "read the inventory's summaries").await?;
+    history_packed::entries(&text).map(packed_summary).collect()
+}
+
+const SUMMARIES: Packed = Packed {
+    sqlite: "SELECT group_concat(id || ':' || packages || ':' || updates || ':' || security_updates || ':' || held_updates || ':' \
+             || reboot_required || ':' || findings || ':' || COALESCE(inventory_changed_at, '') || ':' || COALESCE(hex(os), ''), \
+             ',') AS packed FROM instances",
+    postgres: "SELECT string_agg(id || ':' || packages || ':' || updates || ':' || security_updates || ':' || held_updates || ':' \
+               || reboot_required || ':' || findings || ':' || COALESCE(inventory_changed_at::text, '') || ':' \
+               || COALESCE(encode(convert_to(os, 'UTF8'), 'hex'), ''), ',') AS packed FROM instances",
+};
+
+fn packed_summary(entry: &str) -> StoreResult<(InstanceId, (InventorySummary, Option<String>))> {
+    let [id, packages, updates, security, held, reboot, findings, changed_at, os] = history_packed::fields(entry)?;
+    let bad = |problem: &str| StoreError::Row { column: "packed", problem: problem.to_owned() };
+    let at = |text: &str| text.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok());
+    let summary = InventorySummary {
+        packages: history_packed::number(packages)?,
+        updates: history_packed::number(updates)?,
+        security_updates: history_packed::number(security)?,
+        held_updates: history_packed::number(held)?,
+        reboot_required: history_packed::number(reboot)? != 0,
+        findings: history_packed::number(findings)?,
+        changed_at: if changed_at.is_empty() { None } else { Some(at(changed_at).ok_or_else(|| bad("a time cannot be read"))?) },
+    };
+    let os = String::from_utf8(history_packed::bytes(os)?).map_err(|_| bad("operating-system facts are not UTF-8"))?;
+    Ok((history_packed::id(id)?, (summary, Some(os).filter(|os| !os.is_empty()))))
 }
 
 fn summary(row: &AnyRow) -> StoreResult<InventorySummary> {

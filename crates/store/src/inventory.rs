@@ -23,8 +23,8 @@ use crate::{history_classes, history_packages};
 const CLASS_MARK: u8 = 0;
 /// Names in one list, count.
 const CHUNK_NAMES: usize = 200;
-/// Rows written by one statement, count. Not more: for each parameter the driver looks through all of them.
-const CHUNK_ROWS: usize = 32;
+/// Rows written by one statement, count.
+const CHUNK_ROWS: usize = 256;
 
 const POINTERS: Packed = Packed {
     sqlite: "SELECT group_concat(instance_id || ':' || kind || ':' || changed_at || ':' || fingerprint || ':' || \

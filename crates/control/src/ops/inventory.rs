@@ -106,7 +106,7 @@ impl Control {
             SectionBodyIn::Full(bytes) => {
                 // Its canonical form may have another fingerprint than the agent's (another version writes other
                 // fields): it is stored under its own, and the agent's name for it is remembered.
-                let (fingerprint, body) = self.check(kind, bytes).await?;
+                let (fingerprint, body) = self.check(kind, Some(&reported), bytes).await?;
                 Ok(Step::Store(Checked { kind, reported, fingerprint, body }))
             }
             _ if inventory::has_body(&mut *self.read().await?, kind, &reported).await? => {
@@ -123,7 +123,7 @@ impl Control {
                 };
                 let Some(base) = self.packages_body(&base).await? else { return Ok(Step::Want(kind)) };
                 let Some(bytes) = apply(&base, &delta)? else { return Ok(Step::Want(kind)) };
-                let (fingerprint, body) = self.check(kind, bytes).await?;
+                let (fingerprint, body) = self.check(kind, None, bytes).await?;
                 // Another result than the agent's: its base was not ours. The whole set settles it.
                 if fingerprint != reported {
                     return Ok(Step::Want(kind));
@@ -143,10 +143,14 @@ impl Control {
         }
     }
 
-    /// Checks a body: hostile input. Returns the fingerprint of its canonical form and that form.
-    async fn check(&self, kind: SectionKind, bytes: Vec<u8>) -> Result<(String, Body)> {
+    /// Checks a body: hostile input. Returns the fingerprint of its canonical form and that form. A sender that calls it what a
+    /// stored set is called is believed, as one that sends the name alone is: it can only be wrong about its own host.
+    async fn check(&self, kind: SectionKind, named: Option<&str>, bytes: Vec<u8>) -> Result<(String, Body)> {
         if bytes.len() > SECTION_MAX_BYTES {
             return Err(Error::invalid(kind.as_str(), format!("is {} bytes long; at most {SECTION_MAX_BYTES}", bytes.len())));
+        }
+        if let Some(named) = named.filter(|named| kind == SectionKind::Packages && self.history().was_stored(named)) {
+            return Ok((named.to_owned(), Body::Known(Arc::new(bytes))));
         }
         let small = bytes.len() <= CHECK_INLINE_MAX_BYTES;
         let memo = self.history().clone();

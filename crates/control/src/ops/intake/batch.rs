@@ -173,8 +173,7 @@ impl Control {
     }
 
     fn note_packages(&self, intake: &Intake, change: Change, writes: &mut Writes) {
-        let Some(changes) = change.changes else { return };
-        let total = changes.total;
+        let Some((total, changes)) = change.changes else { return };
         let entry = HistoryRecord {
             at: intake.now,
             kind: "packages-changed".to_owned(),
@@ -184,7 +183,7 @@ impl Control {
             task: None,
         };
         let id = self.mint(intake.now);
-        writes.history.push(Ready { id, instance: intake.instance, entry, changes: changes.json });
+        writes.history.push(Ready { id, instance: intake.instance, entry, changes });
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use drydock_domain::ids::InstanceId;
-use drydock_domain::inventory::{PackageDelta, PackageSet, SectionKind, changes};
+use drydock_domain::inventory::{PackageSet, SectionKind, changes_between, fingerprint};
 use drydock_domain::inventory_history::{ClassId, IdDelta, PackageId, Timeline, diff};
-use drydock_store::history_memo::Interned;
+use drydock_store::history_memo::Step;
 use drydock_store::history_writer::{Learnt, Reported, Writer};
 use drydock_store::inventory::Pointer;
 use drydock_store::{Tx, commit, history, history_timelines, inventory};
@@ -35,16 +35,11 @@ pub(super) struct Change {
     /// How many it has.
     pub(super) packages: usize,
     /// What changed; absent: nothing was known before, or nothing changed.
-    pub(super) changes: Option<Changes>,
+    pub(super) changes: Option<Step>,
 }
 
-/// What changed in the packages of a host: written once for all that went from one class to the same other one.
-#[derive(Clone)]
-pub(super) struct Changes {
-    pub(super) total: u32,
-    /// The first of them, as histories keep them.
-    pub(super) json: Arc<str>,
-}
+/// What changed in the packages of hosts that went from one class to the same other one.
+type Told = HashMap<(ClassId, ClassId), Step>;
 
 /// Package sets on their way to classes.
 struct Sets {
@@ -128,7 +123,7 @@ impl Control {
             if known || seen.contains(fingerprint) {
                 continue;
             }
-            if let Some(set) = self.reported(&r.section.body)? {
+            if let Some(set) = self.reported(r.section)? {
                 seen.insert(fingerprint);
                 sets.new.push((fingerprint.to_owned(), set));
             }
@@ -152,17 +147,19 @@ impl Control {
             steps.push((r.instance, before.filter(|before| *before != class), class));
         }
         history_timelines::put(tx, &moved).await?;
-        let changes = self.changes(tx, &mut writer, steps).await?;
+        let (changes, told) = self.changes(tx, &mut writer, steps).await?;
         let mut learnt = writer.finish(tx).await?;
         learnt.stored(sets.classes.into_keys());
+        learnt.stepped(told);
         Ok((changes, Some(learnt)))
     }
 
     /// The set that a report brought.
-    fn reported(&self, body: &Body) -> Result<Option<Reported>> {
-        Ok(match body {
+    fn reported(&self, section: &Checked) -> Result<Option<Reported>> {
+        Ok(match &section.body {
             Body::Packages(set) => Some(set.clone()),
-            // Forgotten since.
+            // Forgotten since; and nobody has looked yet whether it is what its sender calls it.
+            Body::Known(bytes) if fingerprint(bytes) != section.fingerprint => None,
             Body::Known(bytes) => Some(match self.history().recognise(bytes) {
                 Some(known) => Reported::Recognised(known),
                 None => Reported::Parsed(stored::<PackageSet>(bytes)?.into_vec()),
@@ -177,38 +174,31 @@ impl Control {
         tx: &mut Tx,
         writer: &mut Writer,
         steps: Vec<(InstanceId, Option<ClassId>, ClassId)>,
-    ) -> Result<HashMap<InstanceId, Change>> {
+    ) -> Result<(HashMap<InstanceId, Change>, Told)> {
         let wanted = steps.iter().flat_map(|(_, before, class)| before.iter().copied().chain([*class])).collect();
         let ids = writer.ids(tx, wanted).await?;
         let of = |class: ClassId| ids.get(&class).map(|ids| ids.as_slice()).unwrap_or_default();
         let pairs: BTreeSet<(ClassId, ClassId)> =
             steps.iter().filter_map(|(_, before, class)| Some(((*before)?, *class))).collect();
-        let deltas: HashMap<(ClassId, ClassId), IdDelta> = pairs.into_iter().map(|s| (s, diff(of(s.0), of(s.1)))).collect();
-        let named = deltas.values().flat_map(|d| d.removed.iter().chain(&d.added)).copied().collect();
+        let (mut known, mut new): (Told, Told) = (HashMap::new(), HashMap::new());
+        known.extend(pairs.iter().filter_map(|s| Some((*s, self.history().step(s.0, s.1)?))));
+        let pairs = pairs.into_iter().filter(|s| !known.contains_key(s));
+        let deltas: Vec<((ClassId, ClassId), IdDelta)> = pairs.map(|s| (s, diff(of(s.0), of(s.1)))).collect();
+        let named = deltas.iter().flat_map(|(_, d)| d.removed.iter().chain(&d.added)).copied().collect();
         let packages = writer.packages(tx, &named).await?;
-        let mut told: HashMap<(ClassId, ClassId), Changes> = HashMap::with_capacity(deltas.len());
+        let of_ids = |ids: &[PackageId]| ids.iter().filter_map(|id| packages.get(id)).map(|p| &p.package).collect::<Vec<_>>();
         for (step, delta) in &deltas {
-            let list = changes(&written(delta, &packages));
+            let list = changes_between(of_ids(&delta.removed).into_iter(), of_ids(&delta.added).into_iter());
             let json = history::changes(&list[..list.len().min(HISTORY_CHANGES_MAX)])?;
-            told.insert(*step, Changes { total: u32::try_from(list.len()).unwrap_or(u32::MAX), json });
+            new.insert(*step, (u32::try_from(list.len()).unwrap_or(u32::MAX), json));
         }
         let mut out = HashMap::with_capacity(steps.len());
         for (instance, before, class) in steps {
-            let changes = before.and_then(|before| told.get(&(before, class)).cloned());
+            let changes = before.and_then(|before| known.get(&(before, class)).or_else(|| new.get(&(before, class))).cloned());
             out.insert(instance, Change { packages: of(class).len(), changes });
         }
-        Ok(out)
+        Ok((out, new))
     }
-}
-
-fn written(delta: &IdDelta, packages: &HashMap<PackageId, Arc<Interned>>) -> PackageDelta {
-    let list = |ids: &[PackageId]| {
-        let found = ids.iter().filter_map(|id| packages.get(id));
-        let mut list: Vec<_> = found.map(|p| p.package.clone()).collect();
-        list.sort_unstable();
-        list
-    };
-    PackageDelta { added: list(&delta.added), removed: list(&delta.removed) }
 }
 
 /// Begins the histories of hosts that reported their packages to a server without histories, some of them: with what

@@ -77,6 +77,13 @@ pub(crate) fn list_updates() -> CommandSpec {
     xml("zypper list-updates", SOLVE_TIME_LIMIT).args(["list-updates", "--all"])
 }
 
+/// Every version that repositories have of these packages.
+pub(crate) fn versions(names: &[String]) -> CommandSpec {
+    xml("zypper search", SOLVE_TIME_LIMIT)
+        .args(["search", "--details", "--match-exact", "--type", "package", "--"])
+        .args(names.iter().cloned())
+}
+
 /// Package locks.
 pub(crate) fn locks() -> CommandSpec {
     xml("zypper locks", QUERY_TIME_LIMIT).args(["locks"])

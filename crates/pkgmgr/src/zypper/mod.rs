@@ -7,12 +7,13 @@ mod plan;
 mod undo;
 mod xml;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use drydock_domain::inventory::{Finding, ManagerKind, Package, PackageSet, RebootReason, Update, UpdateKind, UpdateSet};
 use drydock_domain::patch::pattern::Pattern;
 use drydock_domain::patch::report::{ActionKind, Output, Plan, PlannedAction};
-use drydock_domain::patch::spec::PatchConfig;
+use drydock_domain::patch::spec::{PatchConfig, is_package_name};
 use drydock_domain::patch::undo::UndoOrder;
 use jiff::Timestamp;
 
@@ -73,6 +74,33 @@ impl Zypper {
         Ok(answer)
     }
 
+    /// The newest versions that are not barred in the place of `wanted` ones, as far as repositories have some newer than the
+    /// installed; by name and architecture.
+    fn unbarred(&self, runner: &dyn Runner, wanted: &[Newer<'_>], bars: Bars<'_>) -> Result<Older, PkgError> {
+        let names: BTreeSet<String> = wanted.iter().map(|w| w.name.to_owned()).filter(|n| is_package_name(n)).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        let mut older = Older::new();
+        for part in names.chunks(command::NAMES_PER_COMMAND) {
+            let spec = command::versions(part);
+            let (answer, finished) = self.ask(runner, &spec)?;
+            if !is_good(&finished) && finished.end != End::Exited(command::EXIT_NOT_FOUND) {
+                return Err(failed(&spec, &finished));
+            }
+            for s in answer.solvables.into_iter().filter(|s| s.kind == "package") {
+                let Some(w) = wanted.iter().find(|w| w.name == s.name && w.arch == s.arch) else { continue };
+                let between = rpm::order(&s.edition, w.from).is_gt() && rpm::order(&s.edition, w.to).is_lt();
+                if !between || bars.why(&s.name, &s.arch, &s.edition).is_some() {
+                    continue;
+                }
+                let best = older.entry((s.name, s.arch)).or_default();
+                if best.is_empty() || rpm::order(&s.edition, best).is_gt() {
+                    *best = s.edition;
+                }
+            }
+        }
+        Ok(older)
+    }
+
     fn world(&self, runner: &dyn Runner) -> Result<World, PkgError> {
         let patches = self.list(runner, &command::list_patches())?;
         let packages = self.list(runner, &command::list_updates())?;
@@ -95,6 +123,19 @@ impl Zypper {
         Ok(World { patches, packages: packages.listed, contents, locks: Excludes::new(&locks)?, findings })
     }
 }
+
+/// A newer version of an installed package.
+struct Newer<'a> {
+    name: &'a str,
+    arch: &'a str,
+    /// Installed.
+    from: &'a str,
+    /// Offered.
+    to: &'a str,
+}
+
+/// Versions by name and architecture.
+type Older = BTreeMap<(String, String), String>;
 
 impl World {
     /// Patches that bring a package to at most `to` from below: ids, kind, severity.
@@ -190,7 +231,6 @@ fn actions_of(answer: &Answer, world: Option<&World>) -> Vec<PlannedAction> {
 
 /// The words that ask for exactly these actions; a version of which `undo` brings a file by the path of that file.
 fn words(actions: &[PlannedAction], patches: &[String], undo: Option<&UndoOrder>) -> Result<Vec<String>, PkgError> {
-    use drydock_domain::patch::spec::is_package_name;
     let mut out = Vec::new();
     for a in actions {
         let version = a.to.as_ref().or(a.from.as_ref());

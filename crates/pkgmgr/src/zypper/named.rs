@@ -5,7 +5,7 @@ use drydock_domain::inventory::{ManagerKind, PackageSet};
 use drydock_domain::patch::operation::{PackageChanges, PackageWord};
 use drydock_domain::patch::report::{Plan, PlannedAction};
 
-use super::{LOCKED, World, Zypper, actions_of, auto, command, is_good, refusal};
+use super::{LOCKED, Newer, World, Zypper, actions_of, auto, command, is_good, refusal};
 use crate::barred::{self, Bars};
 use crate::error::PkgError;
 use crate::manager::PackageManager;
@@ -42,8 +42,8 @@ pub(super) fn plan(
     })
 }
 
-/// zypper's transaction without barred versions: a package that is only to be updated is noted, anything else that
-/// brings a barred version refuses the plan.
+/// zypper's transaction without barred versions: a package that is only to be updated gets the newest other version, or is
+/// noted; anything else that brings a barred version refuses the plan.
 fn unbarred(
     zypper: &Zypper,
     runner: &dyn Runner,
@@ -58,8 +58,17 @@ fn unbarred(
         let Some(at) = wishes.update.iter().position(names) else {
             return Err(PkgError::Refused { tool: TOOL.to_owned(), details: barred::told(action, &why) });
         };
-        wishes.update.remove(at);
+        let (from, to) = (action.from.as_deref().unwrap_or_default(), action.to.as_deref().unwrap_or_default());
+        let newer = Newer { name: &action.name, arch: &action.arch, from, to };
+        let asked = wishes.update[at].version.is_none() && !from.is_empty();
+        let older = if asked { zypper.unbarred(runner, &[newer], bars)?.into_values().next() } else { None };
         wishes.notes.push(barred::skipped(action, why));
+        match older {
+            Some(version) => wishes.update[at].version = Some(version),
+            None => {
+                wishes.update.remove(at);
+            }
+        }
     }
 }
 

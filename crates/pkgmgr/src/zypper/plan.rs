@@ -9,7 +9,7 @@ use drydock_domain::patch::report::{Plan, SkippedUpdate};
 use drydock_domain::patch::spec::PatchConfig;
 
 use super::xml::{Answer, Listed};
-use super::{LOCKED, World, Zypper, actions_of, auto, command, is_good, refusal};
+use super::{LOCKED, Newer, Older, World, Zypper, actions_of, auto, command, is_good, refusal};
 use crate::barred::Bars;
 use crate::error::PkgError;
 use crate::excludes::Excludes;
@@ -35,7 +35,10 @@ pub(super) fn plan(
             None => wanted.push(wish(patch, format!("patch:{}", patch.name))),
         }
     }
-    wanted.extend(package_wishes(config, &excludes, bars, &world));
+    let barred: Vec<Newer<'_>> =
+        world.packages.iter().filter(|p| bars.why(&p.name, &p.arch, &p.edition).is_some()).map(newer).collect();
+    let older = if barred.is_empty() { Older::new() } else { zypper.unbarred(runner, &barred, bars)? };
+    wanted.extend(package_wishes(config, &excludes, bars, &older, &world));
     let mut attempt = |wanted: &[Wanted]| -> Result<Result<Answer, String>, PkgError> {
         let words: Vec<String> = wanted.iter().map(|w| w.word.clone()).collect();
         let (answer, finished) = zypper.ask(runner, &command::dry_run(&words, false))?;
@@ -103,16 +106,24 @@ fn why_not(package: &Listed, excludes: &Excludes, bars: Bars<'_>, world: &World,
     dropped.get(&word).cloned().unwrap_or_else(|| "no selected patch brings it".to_owned())
 }
 
-/// Packages asked for beside patches: every newer one, or those that no needed patch names (OTHER).
-fn package_wishes(config: &PatchConfig, excludes: &Excludes, bars: Bars<'_>, world: &World) -> Vec<Wanted> {
+fn newer(listed: &Listed) -> Newer<'_> {
+    Newer { name: &listed.name, arch: &listed.arch, from: &listed.edition_old, to: &listed.edition }
+}
+
+/// Packages asked for beside patches: every newer one, or those that no needed patch names (OTHER). `older`: what comes in
+/// the place of barred versions.
+fn package_wishes(config: &PatchConfig, excludes: &Excludes, bars: Bars<'_>, older: &Older, world: &World) -> Vec<Wanted> {
     let settings = &config.zypper;
     let all = settings.with_update && settings.exclusive_patches.is_empty();
     let unnamed = |p: &Listed| world.patches_of(&p.name, &p.arch, &p.edition_old, &p.edition).0.is_empty();
     let others = config.update_types.contains(&UpdateType::Other);
     let free = world.packages.iter().filter(|p| excludes.matching(&p.name).is_none() && world.locks.matching(&p.name).is_none());
-    let free = free.filter(|p| bars.why(&p.name, &p.arch, &p.edition).is_none());
     let asked = free.filter(|p| all || (others && unnamed(p)));
-    asked.map(|p| wish(p, format!("{}.{}={}", p.name, p.arch, p.edition))).collect()
+    let version = |p: &&Listed| match bars.why(&p.name, &p.arch, &p.edition) {
+        None => Some(p.edition.clone()),
+        Some(_) => older.get(&(p.name.clone(), p.arch.clone())).cloned(),
+    };
+    asked.filter_map(|p| Some(wish(p, format!("{}.{}={}", p.name, p.arch, version(&p)?)))).collect()
 }
 
 /// The patches that the job's advisories and CVEs mean, and which of the two met a patch of this host.

@@ -6,6 +6,8 @@
 //! <update kind="package" name="openssl" edition="3.1-2" arch="x86_64" edition-old="3.1-1">…</update>
 //! <install-summary …><to-upgrade><solvable type="package" name="openssl" edition="3.1-2" arch="x86_64"
 //!   repository="main" edition-old="3.1-1" arch-old="x86_64" summary="…">…</solvable></to-upgrade></install-summary>
+//! <search-result><solvable-list><solvable status="other-version" name="openssl" kind="package" edition="3.1-1"
+//!   arch="x86_64" repository="main"/></solvable-list></search-result>
 //! <lock number="1"><name>kernel*</name><type>package</type></lock>
 //! <message type="error">[main|http://mirror/] Failed to retrieve new repository metadata.</message>
 //! <prompt id="1"><description>Problem: 1: …</description>…</prompt>
@@ -149,7 +151,8 @@ fn open(tag: &BytesStart<'_>, name: &str, answer: &mut Answer, section: &str) ->
         }
         "solvable" => answer.solvables.push(Solvable {
             section: section.to_owned(),
-            kind: get("type")?,
+            // A search says `kind`.
+            kind: Some(get("type")?).filter(|kind| !kind.is_empty()).map_or_else(|| get("kind"), Ok)?,
             name: get("name")?,
             edition: get("edition")?,
             arch: get("arch")?,

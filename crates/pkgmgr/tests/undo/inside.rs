@@ -256,8 +256,11 @@ fn barred(host: &Host, order: &UndoOrder, all: serde_json::Value) -> Result<()> 
         ensure!(told, "{name} is told as barred: {:#?}", plan.skipped);
     }
     let app = plan.actions.iter().find(|a| a.name == "du-app").and_then(|a| a.to.as_deref());
-    let older = if host.backend.kind() == ManagerKind::Zypper { None } else { Some("1.5-1") };
-    ensure!(app == older, "du-app becomes {app:?}, not {older:?}");
+    ensure!(app == Some("1.5-1"), "du-app becomes {app:?}, not the version between");
+    let named = PatchConfig { barred: barred.clone(), ..serde_json::from_value(json!({"packages": {"update": ["du-app"]}}))? };
+    let plan = host.backend.plan(&host.runner, &named)?;
+    let app = plan.actions.iter().find(|a| a.name == "du-app").and_then(|a| a.to.as_deref());
+    ensure!(app == Some("1.5-1"), "by name, du-app becomes {app:?}, not the version between: {:#?}", plan.skipped);
     let config = PatchConfig { barred, ..serde_json::from_value(json!({"packages": {"install": ["du-app=2.0-1"]}}))? };
     let words = host.backend.plan(&host.runner, &config).map(|p| format!("{:#?}", p.actions)).expect_err("refused").to_string();
     ensure!(words.contains("du-app") && words.contains("barred: undone by job 7"), "{words}");

@@ -1,7 +1,7 @@
 //! The answer for every pending task of a job, *go* or *hold, because*, and limits in hosts. Who decides is
 //! [`crate::rollout::planner`].
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::spec::Concurrency;
@@ -87,7 +87,22 @@ pub enum WaitingOn {
     },
 }
 
+/// How long the count of a budget's hosts in a reason may be old, seconds.
+const COUNT_LAG_SECS: i64 = 30;
+
 impl WaitingOn {
+    /// Is this worth a new line, where `old` was written at `written`? Of a budget that changes with every host that comes or
+    /// goes, the count of all who wait for it is written now and then.
+    pub fn is_news(&self, old: Option<&WaitingOn>, written: Timestamp, now: Timestamp) -> bool {
+        let only_counted = match (self, old) {
+            (WaitingOn::Budget { limit, zone, .. }, Some(WaitingOn::Budget { limit: old_limit, zone: old_zone, .. })) => {
+                (limit, zone) == (old_limit, old_zone)
+            }
+            _ => false,
+        };
+        old != Some(self) && (!only_counted || now.duration_since(written).abs() >= SignedDuration::from_secs(COUNT_LAG_SECS))
+    }
+
     /// The reason's name, as every face shows it: `EARLIER_WAVE`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -165,5 +180,25 @@ mod tests {
         assert_eq!(limit(Some(Concurrency::Percent(10)), 15), 2);
         assert_eq!(limit(Some(Concurrency::Percent(1)), 3), 1);
         assert_eq!(limit(None, 3), u32::MAX);
+    }
+
+    #[test]
+    fn a_changing_count_is_written_now_and_then_and_everything_else_at_once() {
+        let at = |secs| Timestamp::from_second(secs).expect("in range");
+        let budget = |in_use, zone: &str| WaitingOn::Budget { in_use, limit: 9, zone: Some(zone.to_owned()) };
+        let paused = WaitingOn::Paused { by: "me".to_owned() };
+        for (old, new, later, news) in [
+            (None, budget(9, "a"), 0, true),
+            (Some(budget(9, "a")), budget(9, "a"), 1000, false),
+            (Some(budget(9, "a")), budget(8, "a"), COUNT_LAG_SECS - 1, false),
+            (Some(budget(9, "a")), budget(8, "a"), COUNT_LAG_SECS, true),
+            // A clock that stepped back by an hour.
+            (Some(budget(9, "a")), budget(8, "a"), -3600, true),
+            (Some(budget(9, "a")), budget(9, "b"), 0, true),
+            (Some(budget(9, "a")), paused.clone(), 0, true),
+            (Some(paused), budget(9, "a"), 0, true),
+        ] {
+            assert_eq!(new.is_news(old.as_ref(), at(5000), at(5000 + later)), news, "{old:?} {new:?} {later}");
+        }
     }
 }

@@ -130,6 +130,7 @@ pub struct PatchConfig {
     pub barred: Vec<Barred>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(days: &u32) -> bool {
     *days == 0
 }

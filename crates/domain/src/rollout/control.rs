@@ -145,8 +145,8 @@ impl HaltCause {
         let zone_name = |zone: &str| if zone.is_empty() { "hosts without a zone".to_owned() } else { format!("zone {zone}") };
         match self {
             HaltCause::Failures { wave, failed, limit } => {
-                let hosts = if *failed == 1 { "1 host".to_owned() } else { format!("{failed} hosts") };
-                format!("{hosts} of wave {wave} failed, timed out or are unreachable; the job halts at {limit}")
+                let (hosts, verb) = if *failed == 1 { ("host", "is") } else { ("hosts", "are") };
+                format!("{failed} {hosts} of wave {wave} failed, timed out or {verb} unreachable; the job halts at {limit}")
             }
             HaltCause::BudgetEaten { zone, failed, budget } => {
                 format!("{failed} failures have eaten the disruption budget of {budget} ({})", zone_name(zone))

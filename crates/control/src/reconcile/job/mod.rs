@@ -186,7 +186,9 @@ fn decide(control: &Control, job: &JobRecord, picture: &Picture, now: Timestamp)
                 let is_away = matches!(why, WaitingOn::Unreachable { .. });
                 match given_up(control, job, &picture.plan, one, now).filter(|_| is_away) {
                     Some(change) => gone.push(change),
-                    None if one.task.waiting_on.as_ref() != Some(&why) => holds.push(Change::Hold(one.task.clone(), why)),
+                    None if why.is_news(one.task.waiting_on.as_ref(), one.task.updated_at, now) => {
+                        holds.push(Change::Hold(one.task.clone(), why))
+                    }
                     None => {}
                 }
             }

@@ -63,6 +63,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("rollout", "--rollout"),
     ("patchConfig.rebootConfig", "--reboot"),
     ("patchConfig.strictRepositories", "--strict-repositories"),
+    ("patchConfig.soakDays", "--soak"),
+    ("patchConfig.soakExceptSecurity", "--soak-except-security"),
     ("patchConfig.packages.install", "--install"),
     ("patchConfig.packages.remove", "--remove"),
     ("patchConfig.packages.update", "--update"),
@@ -282,6 +284,8 @@ pub fn rollout_alone(args: &RolloutArgs, world: &mut World) -> Result<Option<Rol
 
 fn updates(args: &UpdateArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     let with_all = |own: &[String]| list(&[args.excludes.as_slice(), own].concat());
+    set("patchConfig.soakDays", args.soak.map(|v| json!(v)));
+    set("patchConfig.soakExceptSecurity", flag(args.soak_except_security));
     set("patchConfig.apt.type", args.apt_dist.then(|| json!("DIST")));
     set("patchConfig.apt.security", flag(args.security || args.apt_security));
     set("patchConfig.apt.excludes", with_all(&args.apt_excludes));

@@ -67,6 +67,29 @@ fn exclusive_packages_and_security_reach_every_manager() {
 }
 
 #[test]
+fn a_soak_is_whole_days() {
+    let config =
+        |flags: &str| read(flags, None).map(|spec| (spec.patch_config.soak_days, spec.patch_config.soak_except_security));
+    assert_eq!(config("--all --soak 7d"), Ok((7, false)));
+    assert_eq!(config("--all --soak 48h --soak-except-security"), Ok((2, true)));
+    assert_eq!(config("--all"), Ok((0, false)));
+    for (bad, words) in [
+        ("--all --soak 7", "\"7\" is not a number of whole days; write 7d"),
+        ("--all --soak 36h", "not a number of whole days"),
+        ("--all --soak -1d", "unexpected argument"),
+        ("--all --soak 0d", "0 days are no soak"),
+        ("--all --soak 99999999999999d", "not a number of whole days"),
+        ("--all --soak-except-security", "--soak <DAYS>"),
+    ] {
+        let refused = config(bad).expect_err(bad);
+        assert!(refused.contains(words), "{bad}: {refused}");
+    }
+    let twice = read("--soak 7d", Some("instanceFilter: {all: true}\npatchConfig: {soakDays: 3}")).expect_err("said twice");
+    assert!(twice.contains("--soak") && twice.contains("soakDays"), "{twice}");
+    assert_eq!(flag_of("patchConfig.soakDays"), Some("--soak"));
+}
+
+#[test]
 fn a_filter_chooses_hosts() {
     let line = Line::try_parse_from(["x", "--filter", "package openssl < 3", "--zone", "z1"]).expect("flags");
     let filter = build(&line.spec, false, &mut world("")).expect("a spec").instance_filter;

@@ -108,6 +108,13 @@ pub struct UpdateArgs {
     /// Leave these packages alone, on every kind of host: a name, a glob such as linux-*, or /regex/
     #[arg(long = "exclude", value_name = "PATTERN")]
     pub excludes: Vec<String>,
+    /// Only versions that the server first saw at least so many days ago, such as 7d; an older version that has soaked comes
+    /// in the place of a younger one
+    #[arg(long, value_name = "DAYS", value_parser = soak_days)]
+    pub soak: Option<u32>,
+    /// With --soak: security updates need not soak
+    #[arg(long, requires = "soak")]
+    pub soak_except_security: bool,
     /// apt: dist-upgrade, which may install and remove other packages
     #[arg(long)]
     pub apt_dist: bool,
@@ -307,6 +314,18 @@ pub struct LabelGroup(pub Vec<(String, String)>);
 fn group(text: &str) -> Result<LabelGroup, String> {
     let labels: Vec<(String, String)> = text.split(',').map(parse_pair).collect::<Result<_, _>>()?;
     Ok(LabelGroup(labels))
+}
+
+/// Whole days: `7d`, `2d`, also `48h`.
+fn soak_days(text: &str) -> Result<u32, String> {
+    const DAY_SECS: u64 = 24 * 3600;
+    let wrong = || format!("{text:?} is not a number of whole days; write 7d");
+    let secs = parse_duration(text).map_err(|_| wrong())?;
+    match (secs / DAY_SECS, secs % DAY_SECS) {
+        (0, 0) => Err("0 days are no soak; leave the flag out".to_owned()),
+        (days, 0) => u32::try_from(days).map_err(|_| wrong()),
+        _ => Err(wrong()),
+    }
 }
 
 pub(super) fn concurrency(text: &str) -> Result<Concurrency, String> {

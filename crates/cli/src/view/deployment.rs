@@ -3,6 +3,7 @@
 use comfy_table::Table;
 use drydock_api::rest::{PatchDeployment, PatchExecution};
 use drydock_domain::patch::deployment::Overlap;
+use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::spec::Concurrency;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -64,18 +65,20 @@ pub fn deployment(one: &PatchDeployment, now: Timestamp, colour: bool) -> String
                     Concurrency::Percent(p) => format!("{p}% of the hosts"),
                 }),
             ),
-            ("hosts", some(&serde_json::to_string(&hosts(one)).unwrap_or_default())),
-            ("made", Some(format!("{} by {}", ago(one.created_at, now), clean(&one.created_by)))),
+            ("hosts", some(&filter(&spec.instance_filter))),
+            ("soak", super::patch::soak(&spec.patch_config)),
         ])
+        + &facts(&spec.rollout.as_ref().map(super::rollout::asked).unwrap_or_default())
+        + &facts(&[("made", Some(format!("{} by {}", ago(one.created_at, now), clean(&one.created_by))))])
 }
 
-/// The filter without its empty fields.
-fn hosts(one: &PatchDeployment) -> serde_json::Value {
-    let mut filter = serde_json::to_value(&one.spec.instance_filter).unwrap_or_default();
+/// A filter without its empty fields.
+pub(super) fn filter(filter: &InstanceFilter) -> String {
+    let mut filter = serde_json::to_value(filter).unwrap_or_default();
     if let Some(fields) = filter.as_object_mut() {
         fields.retain(|_, v| *v != false && !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty()));
     }
-    filter
+    filter.to_string()
 }
 
 /// What became of its runs.

@@ -10,7 +10,7 @@ use drydock_domain::patch::report::{
     ActionKind, Output, PackageOutcome, PackageResult, PlannedAction, SkippedUpdate, StepKind, StepOutcome, StepReport,
     TaskReport,
 };
-use drydock_domain::patch::spec::Concurrency;
+use drydock_domain::patch::spec::{Concurrency, PatchConfig};
 use jiff::Timestamp;
 
 use super::instance::{findings, kind};
@@ -68,6 +68,7 @@ pub fn job(job: &PatchJob, now: Timestamp, colour: bool) -> String {
                     Concurrency::Percent(p) => format!("{p}% of the hosts"),
                 }),
             ),
+            ("soak", soak(&job.spec.patch_config)),
             ("deployment", job.patch_deployment.as_deref().map(clean)),
             ("rerun of", job.rerun_of.map(|first| first.to_string())),
             ("undo of", job.undo_of.map(|first| first.to_string())),
@@ -76,6 +77,12 @@ pub fn job(job: &PatchJob, now: Timestamp, colour: bool) -> String {
             ("deadline", job.deadline.filter(|_| !job.state.is_final()).map(|end| ago(end, now))),
         ])
         + &tables.map(|t| format!("\n{t}")).unwrap_or_default()
+}
+
+/// How long versions must have been known.
+pub(super) fn soak(config: &PatchConfig) -> Option<String> {
+    let days = plural(usize::try_from(config.soak_days).ok().filter(|days| *days > 0)?, "day");
+    Some(if config.soak_except_security { format!("{days}, security updates at once") } else { days })
 }
 
 /// One line per host.
@@ -320,6 +327,15 @@ fn output(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_jobs_soak_is_told() {
+        let told = |json: &str| soak(&serde_json::from_str(json).expect("settings"));
+        assert_eq!(told("{}"), None);
+        assert_eq!(told(r#"{"soakDays":1}"#).as_deref(), Some("1 day"));
+        let lenient = told(r#"{"soakDays":7,"soakExceptSecurity":true}"#);
+        assert_eq!(lenient.as_deref(), Some("7 days, security updates at once"));
+    }
 
     #[test]
     fn module_changes_are_told_once_with_what_became_of_them() {

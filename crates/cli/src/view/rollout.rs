@@ -2,7 +2,7 @@
 
 use drydock_api::rest::{PatchJob, PatchRollout, PatchTask};
 use drydock_domain::patch::spec::Concurrency;
-use drydock_domain::rollout::{Gate, PlannedWave, RolloutMode, RolloutPlan, WavePhase, WaveStatus};
+use drydock_domain::rollout::{Gate, PlannedWave, Rollout, RolloutMode, RolloutPlan, Wave, WavePhase, WaveSize, WaveStatus};
 use jiff::Timestamp;
 
 use super::{facts, some};
@@ -166,10 +166,63 @@ fn amount(amount: Concurrency) -> String {
     }
 }
 
+fn hosts(amount: Concurrency) -> String {
+    match amount {
+        Concurrency::Fixed(n) => plural(n as usize, "host"),
+        Concurrency::Percent(p) => format!("{p}% of the hosts"),
+    }
+}
+
 fn gate_words(gate: &Gate) -> String {
     let person = gate.approval.then(|| "a person".to_owned());
     let hook = gate.webhook.as_deref().map(clean);
     person.into_iter().chain(hook).collect::<Vec<_>>().join(" and ")
+}
+
+/// A rollout as it was asked for, before there is a plan.
+pub fn asked(rollout: &Rollout) -> Vec<(&'static str, Option<String>)> {
+    let waves: Vec<String> = rollout.waves.iter().map(wave).collect();
+    let zones = if rollout.mode == RolloutMode::ZoneByZone { "zone by zone" } else { "all zones at the same time" };
+    let budget = rollout.disruption_budget.map(|b| format!("{} at once in each zone, {zones}", hosts(b)));
+    let undone = if rollout.undo_failed_wave { ", and the failed wave gets back what it had" } else { "" };
+    let flag = |is: bool, words: &str| is.then(|| words.to_owned());
+    let rest = if waves.is_empty() { "" } else { "; the rest" };
+    vec![
+        ("waves", some(&waves.join("; ")).map(|w| w + rest)),
+        ("budget", budget.or_else(|| flag(rollout.mode == RolloutMode::ZoneByZone, zones))),
+        (
+            "halts",
+            match (rollout.halt_after, rollout.waves.is_empty()) {
+                (None, true) => flag(rollout.undo_failed_wave, "never by failures"),
+                (None, false) => Some(format!("at the first failure of a wave{undone}")),
+                (Some(n), _) => Some(format!("at {} failures of a wave{undone}", amount(n))),
+            },
+        ),
+        ("approval", flag(rollout.require_approval, "another person approves each run before it begins")),
+        ("windows", rollout.ignore_windows.as_ref().map(|why| format!("ignored: {}", clean(why)))),
+        ("late hosts", rollout.catch_up_secs.map(|n| format!("may come back within {}", took(secs(n))))),
+        ("content", flag(rollout.newest_content, "the newest, also in later waves")),
+    ]
+}
+
+/// One wave as it was asked for: `canary (1 host, bakes 10m, then a person)`.
+fn wave(wave: &Wave) -> String {
+    let size = wave.size.map(|size| match size {
+        WaveSize::Fixed(n) => hosts(Concurrency::Fixed(n)),
+        WaveSize::Percent(p) => hosts(Concurrency::Percent(p)),
+        WaveSize::Detect(d) => {
+            let (whole, rest) = (d.confidence_permille / 10, d.confidence_permille % 10);
+            let sure = if rest == 0 { format!("{whole}%") } else { format!("{whole}.{rest}%") };
+            format!("as many as meet an update that fails on {}% of the hosts, {sure} sure", d.failure_percent)
+        }
+    });
+    let select = wave.select.as_ref().map(|s| format!("of {}", clean(&super::deployment::filter(s))));
+    let cover = wave.cover_kinds.then(|| "every kind of host".to_owned());
+    let bake = (wave.bake_secs > 0).then(|| format!("bakes {}", took(secs(wave.bake_secs))));
+    let gate = wave.gate.as_ref().map(|gate| format!("then {}", gate_words(gate)));
+    let parts: Vec<String> = [size, select, cover, bake, gate].into_iter().flatten().collect();
+    let name = clean(&wave.name);
+    if parts.is_empty() { name } else { format!("{name} ({})", parts.join(", ")) }
 }
 
 /// One plan.
@@ -201,4 +254,37 @@ pub fn plan(plan: &RolloutPlan, now: Timestamp, colour: bool) -> String {
             ("zones", some(&zones.join(", "))),
         ])
         + &render(rows, 2, colour)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_is_told_as_it_was_asked_for() {
+        let told = |json: &str| -> Vec<String> {
+            let rollout: Rollout = serde_json::from_str(json).expect("a rollout");
+            asked(&rollout).into_iter().filter_map(|(name, text)| Some(format!("{name}: {}", text?))).collect()
+        };
+        assert_eq!(told("{}"), Vec::<String>::new());
+        assert_eq!(told(r#"{"mode":"ZONE_BY_ZONE"}"#), ["budget: zone by zone"]);
+        assert_eq!(
+            told(
+                r#"{"disruptionBudget":{"percent":10},"haltAfter":{"fixed":2},"undoFailedWave":true,"requireApproval":true,
+                    "catchUpSecs":172800,"newestContent":true,"waves":[
+                    {"name":"canary","size":{"fixed":1},"bakeSecs":600,"gate":{"approval":true}},
+                    {"name":"sample","size":{"detect":{"failurePercent":30,"confidencePermille":999}},"coverKinds":true},
+                    {"name":"eu","select":{"zones":["eu-1"]}}]}"#
+            ),
+            [
+                "waves: canary (1 host, bakes 10m 00s, then a person); sample (as many as meet an update that fails on 30% of the \
+                 hosts, 99.9% sure, every kind of host); eu (of {\"zones\":[\"eu-1\"]}); the rest",
+                "budget: 10% of the hosts at once in each zone, all zones at the same time",
+                "halts: at 2 failures of a wave, and the failed wave gets back what it had",
+                "approval: another person approves each run before it begins",
+                "late hosts: may come back within 48h 00m",
+                "content: the newest, also in later waves",
+            ]
+        );
+    }
 }

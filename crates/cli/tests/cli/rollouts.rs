@@ -30,7 +30,7 @@ fn halted() -> PatchRollout {
         "zones": [{"zone": "eu-1-a", "region": "eu-1", "hosts": 2, "budget": 1, "inUse": 1, "running": 0, "failed": 1, "others": 0}],
         "halted": {"at": "2026-11-19T21:30:00Z", "wave": 0,
             "cause": {"cause": "FAILURES", "wave": "canary", "failed": 1, "limit": 1}},
-        "haltedBecause": "1 host of wave canary failed, timed out or are unreachable; the job halts at 1"
+        "haltedBecause": "1 host of wave canary failed, timed out or is unreachable; the job halts at 1"
     }))
     .expect("a rollout")
 }

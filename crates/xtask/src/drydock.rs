@@ -120,6 +120,11 @@ impl Drydock {
         Ok(())
     }
 
+    /// The server's rows.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("data").join("drydock.sqlite")
+    }
+
     /// Where the server's log goes.
     pub fn log(&self) -> PathBuf {
         self.dir.join("drydockd.log")

@@ -9,11 +9,15 @@
 //! 3. *named*: an installation with a dependency, a removal, an exact version; the undo's dry run changes nothing; undone.
 //! 4. *barred*: what was undone is not installed by the next job until the bar is lifted.
 //! 5. *refused*: the host was changed since, or nothing offers the old version; said beforehand, nothing is touched.
+//! 6. *soak*: of two newer versions the one comes that the server has known for ten days; without a soak the newest. The ten
+//!    days are written into the server's database: nobody waits for them here.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use drydock_testkit::command::run as run_command;
 use drydock_testkit::lab::{Host, PackageManager, RootKind};
 use drydock_testkit::serve::{LoopbackServer, serve_dir};
 use drydock_testkit::upstream::{AptArchive, DebPackage, PackageFile, PackageSet, Relation, RpmPackage, RpmRepository};
@@ -30,6 +34,8 @@ const KINDS: [RootKind; 4] = [RootKind::AptBookworm, RootKind::Dnf4, RootKind::D
 const PREFIX: &str = "undo-";
 /// Until an enrolled host's packages, or a change of them, are visible on the server.
 const VISIBLE_LIMIT: Duration = Duration::from_secs(60);
+/// A version that was known for so long has soaked, days.
+const SOAKED_DAYS: u32 = 10;
 /// A configuration file that nobody edits.
 const CONFIG: &str = "/etc/dd-cfg.conf";
 /// The host's configuration files that updates touch.
@@ -50,19 +56,21 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
         .and_then(|()| everything(&fleet, &extra, &drydock))
         .and_then(|()| obsoleted(&fleet, &drydock))
         .and_then(|()| named(&fleet, &drydock))
-        .and_then(|()| refused(&fleet, &drydock));
+        .and_then(|()| refused(&fleet, &drydock))
+        .and_then(|()| soak(&fleet, &extra, &drydock));
     outcome.with_context(|| format!("the server's log ends with:\n{}", drydock.log_tail()))
 }
 
-/// Two repositories of both kinds. `old`: `dd-cfg` 1.0 with its configuration, `dd-app` that needs `dd-lib`; `new`:
-/// `dd-cfg` 1.1 with another configuration.
+/// Three repositories of both kinds. `old`: `dd-cfg` 1.0 with its configuration, `dd-app` that needs `dd-lib`; `new`:
+/// `dd-cfg` 1.1 with another configuration; `newer`: 1.2.
 struct Extra {
     server: LoopbackServer,
 }
 
 impl Extra {
     fn build(dir: &std::path::Path) -> Result<Self> {
-        for (name, version, content) in [("old", "1.0", "port=80\n"), ("new", "1.1", "port=80\ntls=yes\n")] {
+        let tls = "port=80\ntls=yes\n";
+        for (name, version, content) in [("old", "1.0", "port=80\n"), ("new", "1.1", tls), ("newer", "1.2", tls)] {
             let config = vec![PackageFile::new(CONFIG, content).config()];
             let mut rpms = vec![RpmPackage { files: config.clone(), ..RpmPackage::new("dd-cfg", version) }];
             let mut debs = vec![DebPackage { files: config, ..DebPackage::new("dd-cfg", format!("{version}-1")) }];
@@ -320,4 +328,45 @@ fn refused(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         ensure!(message.contains("dd-beta"), "{host}: the refusal does not name the package: {message:?}");
     }
     same(fleet, &before, "after an undo that hosts refused")
+}
+
+/// Of two newer versions, the one that has soaked comes.
+fn soak(fleet: &Fleet, extra: &Extra, drydock: &Drydock) -> Result<()> {
+    ensure!(known_since(drydock, "dd-cfg", "1.1-1", SOAKED_DAYS)? > 0, "the server does not know dd-cfg 1.1-1");
+    fleet.hosts.iter().try_for_each(|host| extra.enable(host, "newer"))?;
+    let mut config = all_updates();
+    config["soakDays"] = json!(7);
+    let id = job(drydock, "with a soak", config)?;
+    let tasks = super::job::show(drydock, &id)?.1;
+    for host in &fleet.hosts {
+        let (name, version) = (host.hostname(), host.installed("dd-cfg")?);
+        let none = Vec::new();
+        let plans = tasks[name]["report"]["plans"].as_array().unwrap_or(&none);
+        let skipped = || plans.iter().flat_map(|plan| plan["skipped"].as_array().unwrap_or(&none));
+        ensure!(version.as_deref() == Some("1.1-1"), "{name}: dd-cfg is {version:?} with a soak: {plans:#?}");
+        let told = |s: &Value| s["name"] == "dd-cfg" && s["version"] == "1.2-1" && s["reason"].to_string().contains("soaks");
+        ensure!(skipped().any(told), "{name}: nothing is said of dd-cfg 1.2: {plans:#?}");
+        // Nothing else came: everything else was first seen today.
+        let results = tasks[name]["report"]["packages"].as_array().unwrap_or(&none);
+        ensure!(results.iter().all(|r| r["name"] == "dd-cfg"), "{name}: more came than has soaked: {results:#?}");
+    }
+    job(drydock, "without a soak", json!({ "packages": { "update": ["dd-cfg"] } }))?;
+    for host in &fleet.hosts {
+        let version = host.installed("dd-cfg")?;
+        ensure!(version.as_deref() == Some("1.2-1"), "{}: dd-cfg is {version:?} without a soak", host.hostname());
+    }
+    Ok(())
+}
+
+/// Lets the server have known a version for so many days more; says how many rows that are.
+fn known_since(drydock: &Drydock, name: &str, version: &str, days: u32) -> Result<usize> {
+    const SCRIPT: &str = "import sqlite3, sys\n\
+        path, days, name, version = sys.argv[1:]\n\
+        with sqlite3.connect(path, timeout=30) as base:\n\
+        \x20   sql = 'UPDATE seen_versions SET first_seen = first_seen - ? WHERE name = ? AND version = ?'\n\
+        \x20   print(base.execute(sql, (int(days) * 86400 * 1000000, name, version)).rowcount)\n";
+    let mut python = Command::new("python3");
+    python.args(["-I", "-c", SCRIPT]).arg(drydock.database()).arg(days.to_string()).args([name, version]);
+    let printed = run_command(&mut python, Duration::from_secs(60))?.success()?;
+    printed.trim().parse().with_context(|| format!("the server's database answered {printed:?}"))
 }

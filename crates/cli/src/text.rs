@@ -123,7 +123,7 @@ pub enum Tone {
 /// The tone of any state name the API knows.
 pub fn tone(state: &str) -> Tone {
     match state {
-        "SUCCEEDED" | "ACTIVE" | "ONLINE" | "APPLIED" | "HEALTHY" => Tone::Good,
+        "SUCCEEDED" | "ACTIVE" | "ONLINE" | "APPLIED" | "HEALTHY" | "COMPLIANT" | "REPAIRED" => Tone::Good,
         "FAILED"
         | "TIMED_OUT"
         | "COMPLETED_WITH_ERRORS"
@@ -133,6 +133,9 @@ pub fn tone(state: &str) -> Tone {
         | "NOT_APPLIED"
         | "DIFFERENT"
         | "UNHEALTHY"
+        | "NON_COMPLIANT"
+        | "HALTED"
+        | "FLAPPING"
         | "denied"
         | "failed" => Tone::Bad,
         "PENDING"
@@ -145,7 +148,10 @@ pub fn tone(state: &str) -> Tone {
         | "UNPLANNED"
         | "COMPLETED_WITH_INACTIVE_VMS"
         | "INTERRUPTED"
-        | "KILLED" => Tone::Held,
+        | "KILLED"
+        | "UNKNOWN"
+        | "REPORTED"
+        | "CANCELLED" => Tone::Held,
         _ => Tone::Plain,
     }
 }

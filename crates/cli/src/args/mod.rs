@@ -3,6 +3,7 @@
 pub mod access;
 pub mod advisory;
 pub mod calendar;
+pub mod compliance;
 pub mod deployment;
 pub mod enrolment;
 pub mod group;
@@ -12,6 +13,7 @@ pub mod package;
 pub mod patch;
 pub mod policy;
 pub mod rollout;
+pub mod secret;
 pub mod source;
 pub mod spec;
 
@@ -123,7 +125,13 @@ pub enum Command {
     Vulnerability(advisory::VulnerabilityCommand),
     /// OS policies: what hosts are to be like
     #[command(subcommand)]
-    Policy(policy::PolicyCommand),
+    Policy(Box<policy::PolicyCommand>),
+    /// Compliance: how hosts stand with their policies, and what drifted
+    #[command(subcommand)]
+    Compliance(compliance::ComplianceCommand),
+    /// Secrets: values that policies name and nobody is shown
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// Access tokens of people and programs
     #[command(subcommand)]
     Access(access::AccessCommand),

@@ -157,6 +157,17 @@ impl Client {
         self.call(request).await
     }
 
+    /// Sends a document with parameters in the query.
+    pub async fn submit<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &Query<'_>,
+        body: &B,
+    ) -> Result<T, Failure> {
+        self.call(self.request(method, path, query)?.json(body)).await
+    }
+
     /// Does `verb` to something without a document of its own: `POST /{path}`, parameters in the query.
     pub async fn post<T: DeserializeOwned>(&self, path: &[&str], query: &Query<'_>) -> Result<T, Failure> {
         self.call(self.request(Method::POST, path, query)?).await

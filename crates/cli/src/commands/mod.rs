@@ -3,6 +3,7 @@
 mod access;
 mod advisory;
 mod calendar;
+mod compliance;
 mod content_job;
 mod deployment;
 mod enrolment;
@@ -16,11 +17,12 @@ mod package;
 mod patch;
 mod policy;
 mod screen;
+mod secret;
 mod source;
 mod tools;
 mod undo;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 
 use comfy_table::Table;
 use serde::Serialize;
@@ -31,6 +33,9 @@ use crate::config;
 use crate::failure::{Ending, Failure};
 use crate::text::{csv, render};
 use crate::world::World;
+
+/// Longest answer to a question, bytes.
+const ANSWER_MAX_BYTES: usize = 64;
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
@@ -55,7 +60,9 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Content(command) => content_job::content(command, &connect(&connection, world)?, world).await?,
         Command::Advisory(command) => advisory::run(command, &connect(&connection, world)?, world).await?,
         Command::Vulnerability(command) => advisory::vulnerability(command, &connect(&connection, world)?, world).await?,
-        Command::Policy(command) => policy::run(command, world)?,
+        Command::Policy(command) => return policy::run(*command, &connection, world).await,
+        Command::Compliance(command) => compliance::run(command, &connect(&connection, world)?, world).await?,
+        Command::Secret(command) => secret::run(command, &connect(&connection, world)?, world).await?,
         Command::Access(command) => access::run(command, &connect(&connection, world)?, world).await?,
         Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
         Command::Tools(command) => tools::run(command, world)?,
@@ -110,4 +117,14 @@ fn list<T: Serialize>(
 fn print_table(table: Table, world: &mut World) -> Result<(), Failure> {
     let colour = world.colour_out();
     Ok(world.out.write_all(render(table, 0, colour).as_bytes())?)
+}
+
+/// Asks; anything but yes is no.
+fn agreed(question: &str, world: &mut World) -> Result<bool, Failure> {
+    write!(world.err, "{question} [y/N] ")?;
+    world.err.flush()?;
+    let mut answer = String::new();
+    let mut input = BufReader::with_capacity(ANSWER_MAX_BYTES, world.input.by_ref()).take(ANSWER_MAX_BYTES as u64);
+    input.read_line(&mut answer).map_err(|e| Failure::Usage(format!("cannot read the answer: {e}; --yes does not ask")))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

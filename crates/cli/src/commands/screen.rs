@@ -6,7 +6,7 @@ use std::io::Write;
 use jiff::Timestamp;
 
 use crate::progress::{Picture, Seen, frame, title};
-use crate::world::World;
+use crate::world::{Screen, World};
 
 /// Draws a job's progress.
 pub struct ScreenWriter<'a> {
@@ -36,13 +36,7 @@ impl<'a> ScreenWriter<'a> {
         // Asked each time: the operator may resize the window.
         if let Some(screen) = (self.world.screen)() {
             let lines = frame(picture, now, screen, self.colour, self.note.as_deref());
-            let mut text = self.erasing();
-            self.drawn_lines = lines.len();
-            for line in lines {
-                text.push_str(&line);
-                text.push('\n');
-            }
-            self.world.err.write_all(text.as_bytes())?;
+            self.redraw(&lines)?;
         } else {
             if !self.begun {
                 writeln!(self.world.err, "{}", title(&picture.job))?;
@@ -52,6 +46,29 @@ impl<'a> ScreenWriter<'a> {
             }
         }
         self.begun = true;
+        self.world.err.flush()
+    }
+
+    /// The terminal, unless lines cannot be redrawn; colours that it may have.
+    pub fn terminal(&self) -> (Option<Screen>, bool) {
+        ((self.world.screen)(), self.colour)
+    }
+
+    /// Draws these lines over those drawn last.
+    pub fn redraw(&mut self, lines: &[String]) -> std::io::Result<()> {
+        let mut text = self.erasing();
+        self.drawn_lines = lines.len();
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        self.world.err.write_all(text.as_bytes())?;
+        self.world.err.flush()
+    }
+
+    /// Prints a line that stays.
+    pub fn say(&mut self, line: &str) -> std::io::Result<()> {
+        writeln!(self.world.err, "{line}")?;
         self.world.err.flush()
     }
 

@@ -1,13 +1,13 @@
 //! `drydock patch undo` and `drydock patch bars`.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 
 use drydock_api::rest::{ApiError, BarredVersion, ErrorKind, LiftBars, LiftedBars, PatchJob, UndoPatchJob, UndoPreview};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::list;
 use super::patch::{follow_started, unknown_start};
+use super::{agreed, list};
 use crate::args::Format;
 use crate::args::patch::{BarsCommand, UndoArgs};
 use crate::client::{Client, Query};
@@ -15,9 +15,6 @@ use crate::failure::{Ending, Failure};
 use crate::text::{clean, plural};
 use crate::view;
 use crate::world::World;
-
-/// Longest answer to a question, bytes.
-const ANSWER_MAX_BYTES: usize = 64;
 
 /// Takes a job back.
 pub async fn undo(args: UndoArgs, client: &Client, world: &mut World) -> Result<Ending, Failure> {
@@ -43,7 +40,7 @@ pub async fn undo(args: UndoArgs, client: &Client, world: &mut World) -> Result<
         world.err.write_all(view::undo::preview(&ready, colour).as_bytes())?;
         world.err.flush()?;
     }
-    if !args.yes && !args.dry_run && !agreed(&ready, world)? {
+    if !args.yes && !args.dry_run && !agreed(&format!("Take this back on {}?", plural(ready.len(), "host")), world)? {
         writeln!(world.err, "nothing was begun")?;
         return Ok(Ending::Left);
     }
@@ -72,15 +69,6 @@ async fn preview(id: &str, hosts: &[String], client: &Client) -> Result<Vec<Undo
         all.extend(client.get::<Vec<UndoPreview>>(&path, &query).await?);
     }
     Ok(all)
-}
-
-fn agreed(ready: &[&UndoPreview], world: &mut World) -> Result<bool, Failure> {
-    write!(world.err, "Take this back on {}? [y/N] ", plural(ready.len(), "host"))?;
-    world.err.flush()?;
-    let mut answer = String::new();
-    let mut input = BufReader::with_capacity(ANSWER_MAX_BYTES, world.input.by_ref()).take(ANSWER_MAX_BYTES as u64);
-    input.read_line(&mut answer).map_err(|e| Failure::Usage(format!("cannot read the answer: {e}; --yes does not ask")))?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Runs `drydock patch bars`.

@@ -1,6 +1,8 @@
 //! The whole command against a server that is played by this test: what is printed, what is sent, how it ends.
 
 mod advisories;
+mod assignments;
+mod compliance;
 mod deployments;
 mod docs;
 mod documents;

@@ -1,4 +1,4 @@
-//! `drydock policy check|resolve`: OS policy documents, read and put together without a server.
+//! OS policy documents: read from files, and for `check` and `resolve` put together without a server.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,11 +7,13 @@ use comfy_table::Table;
 use drydock_api::documents::{Document, Problem, read_policies};
 use drydock_domain::instance::Labels;
 use drydock_domain::policy::assignment::SelectionFacts;
-use drydock_domain::policy::{Conflict, HostFacts, Mode, OsPolicyAssignment, Resolution, resolve};
+use drydock_domain::policy::{
+    AssignmentFilter, Conflict, HostFacts, LabelSet, Mode, OsPolicy, OsPolicyAssignment, PolicyRollout, Resolution, resolve,
+};
 use serde::Serialize;
 
-use super::{document, print_table};
-use crate::args::policy::{CheckArgs, PolicyCommand, ResolveArgs};
+use crate::args::policy::{BareArgs, CheckArgs, ResolveArgs};
+use crate::commands::{document, print_table};
 use crate::failure::Failure;
 use crate::world::World;
 
@@ -20,15 +22,8 @@ const FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Files of one directory, count.
 const FILES_MAX: usize = 1000;
 
-/// Runs a verb.
-pub fn run(command: PolicyCommand, world: &mut World) -> Result<(), Failure> {
-    match command {
-        PolicyCommand::Check(args) => check(&args, world),
-        PolicyCommand::Resolve(args) => resolve_for(&args, world),
-    }
-}
-
-fn check(args: &CheckArgs, world: &mut World) -> Result<(), Failure> {
+/// `policy check`.
+pub fn check(args: &CheckArgs, world: &mut World) -> Result<(), Failure> {
     let found = read_all(&args.paths, world)?;
     let (mut assignments, mut policies) = (0, 0);
     for (_, document) in &found {
@@ -46,7 +41,7 @@ fn check(args: &CheckArgs, world: &mut World) -> Result<(), Failure> {
 }
 
 /// Documents with the name of their file; every problem of every file is in the failure.
-fn read_all(paths: &[PathBuf], world: &mut World) -> Result<Vec<(String, Document)>, Failure> {
+pub fn read_all(paths: &[PathBuf], world: &mut World) -> Result<Vec<(String, Document)>, Failure> {
     let mut documents = Vec::new();
     let mut problems: Vec<Problem> = Vec::new();
     for (name, text) in texts(paths, world)? {
@@ -124,8 +119,12 @@ fn read_text(from: &mut dyn Read, name: &str) -> Result<String, Failure> {
 struct Resolved {
     resources: Vec<ResolvedResource>,
     unmatched: Vec<String>,
+    /// Policies whose templates have no value on the host, each with what is missing.
+    invalid: Vec<String>,
     conflicts: Vec<Conflict>,
     overridden: Vec<Conflict>,
+    /// Names of secrets that the host needs.
+    secrets: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,7 +136,8 @@ struct ResolvedResource {
     resource: String,
 }
 
-fn resolve_for(args: &ResolveArgs, world: &mut World) -> Result<(), Failure> {
+/// `policy resolve`.
+pub fn resolve_for(args: &ResolveArgs, world: &mut World) -> Result<(), Failure> {
     let documents = read_all(&args.paths, world)?;
     let assignments = assignments(documents)?;
     let given: Vec<(&str, &OsPolicyAssignment)> = assignments.iter().map(|(id, a)| (id.as_str(), a)).collect();
@@ -146,7 +146,8 @@ fn resolve_for(args: &ResolveArgs, world: &mut World) -> Result<(), Failure> {
     let (group, environment) = (args.group.as_deref(), args.environment.as_deref());
     let selection = SelectionFacts { labels: &labels, os_short_name, os_version, group, environment };
     let text = |given: &'_ Option<String>| given.clone().unwrap_or_default();
-    let (name, hostname, architecture, zone) = (text(&args.name), text(&args.hostname), text(&args.architecture), text(&args.zone));
+    let (name, hostname, architecture, zone) =
+        (text(&args.name), text(&args.hostname), text(&args.architecture), text(&args.zone));
     let facts = HostFacts { selection, name: &name, hostname: &hostname, architecture: &architecture, zone: &zone };
     let resolution = resolve(&given, facts);
     let resolved = told(&resolution);
@@ -162,6 +163,9 @@ fn resolve_for(args: &ResolveArgs, world: &mut World) -> Result<(), Failure> {
     print_table(table, world)?;
     for policy in &resolved.unmatched {
         writeln!(world.out, "no resource group of {policy} is for this host: it would be NON_COMPLIANT")?;
+    }
+    for policy in &resolved.invalid {
+        writeln!(world.out, "cannot be filled in: {policy}")?;
     }
     for (what, list) in [("conflict", &resolved.conflicts), ("overridden", &resolved.overridden)] {
         for conflict in list {
@@ -203,10 +207,77 @@ fn told(resolution: &Resolution<'_>) -> Resolved {
         }));
     }
     let unmatched = resolution.policies.iter().filter(|p| p.is_unmatched());
+    let invalid = resolution.policies.iter().filter_map(|p| {
+        let invalid = p.invalid.as_ref()?;
+        Some(format!("{}/{}: {invalid}", p.assignment, p.policy.id))
+    });
     Resolved {
         resources,
         unmatched: unmatched.map(|p| format!("{}/{}", p.assignment, p.policy.id)).collect(),
+        invalid: invalid.collect(),
         conflicts: resolution.conflicts.clone(),
         overridden: resolution.overridden.clone(),
+        secrets: resolution.secrets.iter().cloned().collect(),
     }
+}
+
+/// Assignments as they are to be applied, each with its name.
+pub fn assignments_to_apply(
+    paths: &[PathBuf],
+    name: Option<&str>,
+    bare: &BareArgs,
+    world: &mut World,
+) -> Result<Vec<(String, OsPolicyAssignment)>, Failure> {
+    let documents = read_all(paths, world)?;
+    if let (Some(name), true) = (name, documents.len() != 1) {
+        let n = documents.len();
+        return Err(Failure::Usage(format!("--name {name} is for one document, and there are {n}")));
+    }
+    let mut out: Vec<(String, OsPolicyAssignment)> = Vec::new();
+    for (file, document) in documents {
+        let mut own = match document {
+            Document::Assignment(own) => *own,
+            Document::Policy(policy) => wrapped(*policy, bare, &file)?,
+        };
+        if let Some(name) = name {
+            name.clone_into(&mut own.name);
+        }
+        let id = own.id().to_owned();
+        if id.is_empty() {
+            return Err(Failure::Usage(format!("the assignment in {file} has no name; write name: in it, or give --name")));
+        }
+        if out.iter().any(|(other, _)| *other == id) {
+            return Err(Failure::Usage(format!("two documents are called {id}; the later is in {file}")));
+        }
+        // Google's full name holds a project and a zone; here the id is the name.
+        id.clone_into(&mut own.name);
+        own.validate().map_err(|e| Failure::Usage(format!("{file}: {e}")))?;
+        out.push((id, own));
+    }
+    Ok(out)
+}
+
+/// A bare policy as an assignment of its own.
+fn wrapped(policy: OsPolicy, bare: &BareArgs, file: &str) -> Result<OsPolicyAssignment, Failure> {
+    let labels: Labels = bare.with_labels.iter().cloned().collect();
+    let instance_filter = AssignmentFilter {
+        all: bare.all,
+        inclusion_labels: if labels.is_empty() { Vec::new() } else { vec![LabelSet { labels }] },
+        groups: bare.in_groups.clone(),
+        environments: bare.in_environments.clone(),
+        ..AssignmentFilter::default()
+    };
+    if instance_filter.is_empty() {
+        let id = &policy.id;
+        return Err(Failure::Usage(format!(
+            "{file} holds the bare policy {id}, which does not say for which hosts it is; give --all, --in-group, --in-environment or --with-label"
+        )));
+    }
+    let mut rollout = PolicyRollout::default();
+    rollout.disruption_budget = bare.disruption_budget.unwrap_or(rollout.disruption_budget);
+    if let Some(secs) = bare.min_wait {
+        rollout.min_wait_duration = format!("{secs}s");
+    }
+    let name = policy.id.clone();
+    Ok(OsPolicyAssignment { name, os_policies: vec![policy], instance_filter, rollout, ..OsPolicyAssignment::default() })
 }

@@ -1,0 +1,46 @@
+//! `drydock secret`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::ListArgs;
+
+/// `drydock secret`.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Set the value of a secret; hosts whose policies name it get it at once
+    ///
+    /// The value is read from standard input or a file, never from the command line, where others could see it. One line break
+    /// at its end is dropped; --keep-line-break keeps it. Templates name it: {{ secret.NAME }}.
+    ///
+    ///   printf %s "$PASSWORD" | drydock secret set db_password
+    #[command(verbatim_doc_comment)]
+    Set(SetSecretArgs),
+    /// List secrets without their values
+    List(ListArgs),
+    /// Forget a secret; refused while a policy names it
+    Delete(SecretArgs),
+}
+
+/// Arguments of `secret set`.
+#[derive(Debug, Args)]
+pub struct SetSecretArgs {
+    /// Name: letters, digits, _ and -
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Read the value from this file instead of standard input
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+    /// The line break at the value's end belongs to it
+    #[arg(long)]
+    pub keep_line_break: bool,
+}
+
+/// One secret.
+#[derive(Debug, Args)]
+pub struct SecretArgs {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}

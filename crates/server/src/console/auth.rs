@@ -238,6 +238,7 @@ impl Chrome {
             ("/deployments", "Deployments", true),
             ("/vulnerabilities", "Vulnerabilities", true),
             ("/advisories", "Advisories", true),
+            ("/packages", "Packages", true),
             ("/groups", "Groups", true),
             ("/sources", "Sources", true),
             ("/environments", "Environments", true),

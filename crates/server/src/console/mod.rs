@@ -7,10 +7,12 @@
 mod assets;
 mod auth;
 mod charts;
+mod deployment_form;
 mod error;
 mod fields;
 mod job_form;
 mod live;
+mod moment;
 mod pages;
 mod report;
 mod rows;
@@ -58,8 +60,8 @@ pub fn router(app: AppState) -> Router {
     // Nobody is signed in yet.
     let console = Console(Arc::new(Inner { app, sessions: Sessions::default() }));
     use pages::{
-        access, advisories, audit, deployments, enrolment, environments, groups, instances, jobs, overview, sources, start,
-        vulnerabilities,
+        access, advisories, audit, deployments, enrolment, environments, exceptions, groups, instance_past, instances, jobs,
+        overview, packages, sources, start, vulnerabilities,
     };
     let pages = Router::new()
         .route("/", get(overview::show))
@@ -69,7 +71,9 @@ pub fn router(app: AppState) -> Router {
         .route("/instances", get(instances::list))
         .route("/instances/{id}", get(instances::show))
         .route("/instances/{id}/updates", get(instances::updates))
-        .route("/instances/{id}/packages", get(instances::packages))
+        .route("/instances/{id}/packages", get(instance_past::packages))
+        .route("/instances/{id}/changes", get(instance_past::changes))
+        .route("/instances/{id}/modules", get(instance_past::modules))
         .route("/instances/{id}/history", get(instances::history))
         .route("/instances/{id}/tasks", get(instances::tasks))
         .route("/instances/{id}/edit", post(instances::edit))
@@ -83,11 +87,22 @@ pub fn router(app: AppState) -> Router {
         .route("/patch-jobs/{id}/live", get(live::stream))
         .route("/patch-jobs/{id}/cancel", post(jobs::cancel))
         .route("/patch-jobs/{id}/tasks/{task}", get(jobs::task))
-        .route("/deployments", get(deployments::list))
+        .route("/deployments", get(deployments::list).post(deployments::create))
+        .route("/new-deployment", get(deployments::form))
         .route("/deployments/{name}", get(deployments::show))
+        .route("/deployments/{name}/pause", post(deployments::pause))
+        .route("/deployments/{name}/resume", post(deployments::resume))
+        .route("/deployments/{name}/run", post(deployments::run))
+        .route("/deployments/{name}/delete", post(deployments::delete))
         .route("/vulnerabilities", get(vulnerabilities::list))
         .route("/vulnerabilities/{id}", get(vulnerabilities::show))
         .route("/vulnerabilities/{id}/except", post(vulnerabilities::except))
+        .route("/exceptions", get(exceptions::list))
+        .route("/exceptions/{id}", get(exceptions::show))
+        .route("/exceptions/{id}/edit", post(exceptions::edit))
+        .route("/exceptions/{id}/delete", post(exceptions::delete))
+        .route("/packages", get(packages::list))
+        .route("/packages/{name}", get(packages::show))
         .route("/advisories", get(advisories::list))
         .route("/advisories/{id}", get(advisories::show))
         .route("/sources", get(sources::list))

@@ -331,6 +331,8 @@ impl InstanceRow {
             tab("", "Summary".into()),
             tab("/updates", counted("Updates", self.updates + self.held)),
             tab("/packages", counted("Packages", self.packages)),
+            tab("/changes", "Changes".into()),
+            tab("/modules", "Modules".into()),
             tab("/history", "History".into()),
             tab("/tasks", "Patch tasks".into()),
         ]

@@ -2,6 +2,7 @@
 
 mod browser;
 mod chromium;
+mod history;
 mod live;
 mod pages;
 mod roles;

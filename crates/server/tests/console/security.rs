@@ -87,7 +87,33 @@ async fn a_vulnerability_is_accepted_for_a_while_by_who_may() {
     browser.page("/vulnerabilities").await.has("No vulnerability is known to be open");
     browser.page("/vulnerabilities?excepted=1").await.has("+1 accepted");
 
+    // What is accepted is listed, changed and taken back.
+    let list = browser.page("/exceptions").await;
+    list.has("CVE-2026-4242").has("instance web-1").has("covers 1 host now").has("ACCEPTED");
+    browser.page("/exceptions?q=nobody").await.has("No exception matches");
+    let id = world.control().list_exceptions(&world.ctx()).await.expect("listed")[0].id;
+    let (one, edit, delete) = (format!("/exceptions/{id}"), format!("/exceptions/{id}/edit"), format!("/exceptions/{id}/delete"));
+    browser.page(page).await.has(&one);
+    browser.page(&one).await.has("no &#60;route&#62;").has(&format!(r#"value="{until}""#));
+    browser.post(&edit, &[("until", "never"), ("owner", "ann"), ("reason", "x")]).await;
+    browser.page(&one).await.has("is no day").lacks("ann");
+    browser.post(&edit, &[("until", &until), ("owner", ""), ("reason", "x")]).await;
+    browser.page(&one).await.has("notice-bad").has("no &#60;route&#62;");
+    let done = browser.post(&edit, &[("until", &until), ("owner", "ann"), ("reason", "the router blocks it")]).await;
+    assert_eq!(done.location(), one, "{}", done.body);
+    browser.page(&one).await.has("Saved: CVE-2026-4242 is accepted until").has("ann").has("the router blocks it");
+
     let mut viewer = world.browser(&world.token("auditor", Role::Viewer).await).await;
+    viewer.page(&one).await.has("ann").lacks("/edit").lacks("/delete");
+    for path in [&edit, &delete] {
+        let denied = viewer.post(path, &[("until", &until), ("owner", "me"), ("reason", "x")]).await;
+        assert_eq!(denied.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(browser.post_raw(&delete, &[]).await.status, StatusCode::FORBIDDEN, "no form without its token");
+    assert_eq!(browser.post(&delete, &[]).await.location(), "/exceptions");
+    browser.page("/exceptions").await.has("counts again").has("No vulnerability is accepted");
+    assert_eq!(browser.get(&one).await.status, StatusCode::NOT_FOUND);
+
     let seen = viewer.page(page).await;
     seen.has("web-1").lacks("/except").lacks("/patch-jobs/new");
     let denied = viewer.post(except, &[("scope", "all"), ("until", &until), ("reason", "x")]).await;
@@ -116,4 +142,64 @@ async fn a_deployment_shows_its_schedule_and_its_runs() {
     browser.page(&job).await.has("closing what is overdue");
     world.control().pause_deployment(&world.ctx(), "nightly").await.expect("paused");
     browser.page("/deployments/nightly").await.has("PAUSED").has("Paused by");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_is_made_paused_resumed_run_and_deleted() {
+    let world = World::start().await;
+    world.host("web-1").await;
+    let mut browser = world.admin().await;
+    browser.page("/deployments").await.has("/new-deployment");
+    let form = browser.page("/new-deployment").await;
+    form.has(r#"name="monthDay""#).has(r#"name="excludes""#).lacks(r#"name="displayName""#);
+    let typed = [
+        ("name", "Web Nights"),
+        ("when", "weekly"),
+        ("day", "Monday"),
+        ("day", "Thursday"),
+        ("at", "22:30"),
+        ("zone", "Europe/Nowhere"),
+        ("overlap", "queue"),
+        ("what", "security"),
+        ("target", "filter"),
+        ("labels", "env=prod"),
+        ("reboot", "NEVER"),
+        ("duration", "90"),
+    ];
+    let with = |changes: &[(&'static str, &'static str)]| {
+        let changed = |(name, value)| (name, changes.iter().find(|(n, _)| *n == name).map_or(value, |(_, v)| *v));
+        typed.into_iter().map(changed).collect::<Vec<_>>()
+    };
+    let refused = browser.post("/deployments", &typed).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    refused.has("name-error").has("Nothing was made").has("Europe/Nowhere").has(r#"value="Thursday" checked"#).has("env=prod");
+    let refused = browser.post("/deployments", &with(&[("name", "web-nights")])).await;
+    refused.has("time zone").lacks("name-error");
+    let right = with(&[("name", "web-nights"), ("zone", "UTC")]);
+    let made = browser.post("/deployments", &right).await;
+    assert_eq!((made.status, made.location()), (StatusCode::SEE_OTHER, "/deployments/web-nights"), "{}", made.body);
+    let shown = browser.page("/deployments/web-nights").await;
+    shown.has("Mon, Thu at 22:30 UTC").has("first run is").has("the next run is queued").has("1 h 30 min");
+    shown.has("/deployments/web-nights/pause").lacks("/resume");
+    let again = browser.post("/deployments", &right).await;
+    again.has("exists already").has("Nothing was made");
+
+    assert_eq!(browser.post("/deployments/web-nights/pause", &[]).await.location(), "/deployments/web-nights");
+    browser.page("/deployments/web-nights").await.has("PAUSED").has("/deployments/web-nights/resume").lacks("/pause");
+    browser.post("/deployments/web-nights/resume", &[]).await;
+    browser.page("/deployments/web-nights").await.has("ACTIVE").has("Resumed: its next run is");
+    let run = browser.post("/deployments/web-nights/run", &[("key", "k1")]).await;
+    assert!(run.location().starts_with("/patch-jobs/"), "{}", run.location());
+    assert_eq!(browser.post("/deployments/web-nights/run", &[("key", "k1")]).await.location(), run.location(), "pressed twice");
+
+    let mut viewer = world.browser(&world.token("auditor", Role::Viewer).await).await;
+    viewer.page("/deployments/web-nights").await.lacks("/pause").lacks("/run").lacks("/delete");
+    viewer.page("/deployments").await.lacks("/new-deployment");
+    assert_eq!(viewer.get("/new-deployment").await.status, StatusCode::FORBIDDEN);
+    for action in ["", "/web-nights/pause", "/web-nights/resume", "/web-nights/run", "/web-nights/delete"] {
+        let denied = viewer.post(&format!("/deployments{action}"), &right).await;
+        assert_eq!(denied.status, StatusCode::FORBIDDEN, "{action}");
+    }
+    assert_eq!(browser.post("/deployments/web-nights/delete", &[]).await.location(), "/deployments");
+    browser.page("/deployments").await.has("is deleted").has("No deployment yet");
 }

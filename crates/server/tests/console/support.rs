@@ -148,6 +148,28 @@ impl Host {
         self.control.agent_session(self.id, &self.spki, "test").await.expect("an active instance")
     }
 
+    /// Packages of amd64 alone: name and version.
+    pub async fn report_packages(&self, packages: &[(&str, &str)]) {
+        let package = |(name, version): &(&str, &str)| Package {
+            name: (*name).to_owned(),
+            arch: "amd64".to_owned(),
+            version: (*version).to_owned(),
+            ..Package::default()
+        };
+        let set = PackageSet::new(packages.iter().map(package).collect());
+        let body = serde_json::to_vec(&set).expect("JSON");
+        let kind = SectionKind::Packages.as_str().to_owned();
+        let section = SectionIn { kind, fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) };
+        self.control.report_inventory(&self.ctx().await, vec![section]).await.expect("stored");
+    }
+
+    /// What the host's configuration says, as JSON.
+    pub async fn report_rules(&self, rules: &str) {
+        let (kind, body) = (SectionKind::Rules.as_str().to_owned(), rules.as_bytes().to_vec());
+        let section = SectionIn { kind, fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) };
+        self.control.report_inventory(&self.ctx().await, vec![section]).await.expect("stored");
+    }
+
     pub async fn report_inventory(&self) {
         let package = |name: &str, version: &str| Package {
             name: name.to_owned(),

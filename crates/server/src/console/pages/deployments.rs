@@ -1,24 +1,31 @@
-//! Patch deployments: when what is patched by itself, and what became of their runs. Absent: making and editing them, which
-//! the command does (`drydock patch deployment`).
+//! Patch deployments: when what is patched by itself, and what became of their runs; making, pausing, resuming, running and
+//! deleting them. Absent: editing one, which the command does (`drydock deployment edit`).
 
 use askama::Template;
 use axum::extract::{Path, Query};
-use drydock_control::DeploymentView;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use drydock_control::store::deployments::ExecutionRecord;
+use drydock_control::{DeploymentView, ErrorKind};
 use drydock_domain::patch::deployment::{DeploymentState, ExecutionOutcome, Overlap, PatchDeploymentSpec};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::CursorQuery;
-use crate::console::auth::{Chrome, Signed, form_encode};
-use crate::console::error::{Fail, Html};
+use super::start::{is_key, refuse_viewer};
+use crate::console::auth::{Chrome, Signed, SignedForm, form_encode};
+use crate::console::deployment_form::DeploymentForm;
+use crate::console::error::{Fail, Html, sentence};
+use crate::console::job_form::{FormError, JobForm};
 use crate::console::rows::Pager;
+use crate::console::session::secret;
 use crate::console::view::{self, Badge, When};
 
 struct Row {
     name: String,
     description: String,
     state: Badge,
+    paused: bool,
     paused_by: String,
     dry_run: bool,
     schedule: String,
@@ -40,6 +47,7 @@ impl Row {
             name: r.spec.name.clone(),
             description: r.spec.description.clone(),
             state,
+            paused: r.state == DeploymentState::Paused,
             paused_by: r.paused_by.clone(),
             dry_run: r.spec.dry_run,
             schedule: schedule(&r.spec),
@@ -122,6 +130,8 @@ struct ShowPage {
     upcoming: Vec<String>,
     runs: Vec<RunRow>,
     pager: Pager,
+    /// Pressed twice it is one run.
+    run_key: String,
 }
 
 fn facts(spec: &PatchDeploymentSpec) -> Vec<(&'static str, String)> {
@@ -160,6 +170,101 @@ pub async fn show(who: Signed, Path(name): Path<String>, Query(cursor): Query<Cu
         facts: facts(spec),
         upcoming: found.upcoming.iter().map(|at| local(*at, spec)).collect(),
         runs: runs.items.iter().map(|run| run_row(run, spec)).collect(),
-        pager: Pager::new(&format!("/deployments/{}", form_encode(&name)), cursor.cursor.as_deref(), runs.next_cursor.as_deref()),
+        pager: Pager::new(&path_of(&name), cursor.cursor.as_deref(), runs.next_cursor.as_deref()),
+        run_key: secret().unwrap_or_default(),
     }))
+}
+
+fn path_of(name: &str) -> String {
+    format!("/deployments/{}", form_encode(name))
+}
+
+#[derive(Template)]
+#[template(path = "deployment_form.html")]
+struct FormPage {
+    c: Chrome,
+    d: DeploymentForm,
+    f: JobForm,
+    shows_name: bool,
+}
+
+impl FormPage {
+    fn new(who: &Signed, d: DeploymentForm, f: JobForm) -> Html<Self> {
+        Html(FormPage { c: who.chrome("Make a patch deployment", "/deployments"), d, f, shows_name: false })
+    }
+}
+
+/// `GET /new-deployment`
+pub async fn form(who: Signed) -> Result<Html<impl Template>, Fail> {
+    refuse_viewer(&who)?;
+    let job = JobForm { target: "filter".into(), ..JobForm::new(String::new()) };
+    Ok(FormPage::new(&who, DeploymentForm::new(), job))
+}
+
+/// `POST /deployments`
+pub async fn create(form: SignedForm) -> Result<Response, Fail> {
+    let (who, fields) = (form.who, form.fields);
+    refuse_viewer(&who)?;
+    let (mut d, mut f) = (DeploymentForm::read(&fields), JobForm::read(&fields));
+    let refused = |d, f| Ok((StatusCode::UNPROCESSABLE_ENTITY, FormPage::new(&who, d, f)).into_response());
+    let Some(spec) = d.to_spec(&mut f) else { return refused(d, f) };
+    match who.control().create_deployment(&who.ctx, spec).await {
+        Ok(made) => {
+            let name = &made.record.spec.name;
+            Ok(who.done(&path_of(name), format!("The deployment is made; its first run is {}.", first_run(&made))))
+        }
+        Err(e) if matches!(e.kind(), ErrorKind::Invalid | ErrorKind::Conflict | ErrorKind::NotFound) => {
+            d.refuse(e.fields(), &mut f);
+            if d.errors.is_empty() && f.errors.is_empty() {
+                d.errors.push(FormError { field: "", message: sentence(&e.to_string()) });
+            }
+            refused(d, f)
+        }
+        Err(e) => Err(who.fail(e)),
+    }
+}
+
+fn first_run(made: &DeploymentView) -> String {
+    made.upcoming.first().map_or_else(|| "not due any more".to_owned(), |at| local(*at, &made.record.spec))
+}
+
+/// `POST /deployments/{name}/pause`
+pub async fn pause(Path(name): Path<String>, form: SignedForm) -> Result<Response, Fail> {
+    let who = form.who;
+    match who.control().pause_deployment(&who.ctx, &name).await {
+        Ok(_) => Ok(who.done(&path_of(&name), "Paused: runs that become due are left out. Jobs that were started go on.")),
+        Err(e) => who.refused(&path_of(&name), e),
+    }
+}
+
+/// `POST /deployments/{name}/resume`
+pub async fn resume(Path(name): Path<String>, form: SignedForm) -> Result<Response, Fail> {
+    let who = form.who;
+    match who.control().resume_deployment(&who.ctx, &name).await {
+        Ok(resumed) => Ok(who.done(&path_of(&name), format!("Resumed: its next run is {}.", first_run(&resumed)))),
+        Err(e) => who.refused(&path_of(&name), e),
+    }
+}
+
+/// `POST /deployments/{name}/run`
+pub async fn run(Path(name): Path<String>, form: SignedForm) -> Result<Response, Fail> {
+    let (who, f) = (form.who, form.fields);
+    let key = format!("console-run-{}", f.get("key"));
+    let key = Some(key.as_str()).filter(|_| is_key(f.get("key")));
+    match who.control().run_deployment(&who.ctx, &name, key).await {
+        Ok(run) => match run.job {
+            Some(job) => Ok(who.done(&format!("/patch-jobs/{job}"), format!("A run of {name} is started."))),
+            None => Ok(who.done(&path_of(&name), format!("The run is {}: {}", run.outcome.as_str(), run.reason))),
+        },
+        Err(e) => who.refused(&path_of(&name), e),
+    }
+}
+
+/// `POST /deployments/{name}/delete`
+pub async fn delete(Path(name): Path<String>, form: SignedForm) -> Result<Response, Fail> {
+    let who = form.who;
+    match who.control().delete_deployment(&who.ctx, &name).await {
+        Ok(()) => Ok(who.done("/deployments", format!("The deployment {name} is deleted."))),
+        Err(e) => who.refused(&path_of(&name), e),
+    }
 }

@@ -1,4 +1,4 @@
-//! Managed instances: the list, and the pages of one.
+//! Managed instances: the list, and the pages of one; those about packages and modules are in [`super::instance_past`].
 
 use askama::Template;
 use axum::extract::{Path, Query};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use drydock_control::records::{InstanceQuery, PageQuery};
 use drydock_control::{Error, ErrorKind, InstanceEdit, InstanceView};
 use drydock_domain::instance::{InstanceState, Reachability};
-use drydock_domain::inventory::{Finding, Package};
+use drydock_domain::inventory::Finding;
 use serde::Deserialize;
 
 use super::{CursorQuery, PAGE_ROWS};
@@ -16,8 +16,6 @@ use crate::console::job_form::read_labels;
 use crate::console::rows::{HealthBlock, HistoryRow, InstanceRow, Pager, TaskRow, UpdateRow};
 use crate::console::view::{self, When};
 
-/// Packages on one page, rows; a search narrows them.
-const PACKAGE_ROWS: usize = 2000;
 /// Rows read at a time when the list is narrowed by what instances need.
 const SCAN_ROWS: u32 = 1000;
 /// Reads at most for one such page: 50 × 1,000 instances is the largest fleet.
@@ -232,7 +230,7 @@ fn moments(who: &Signed, instance: &InstanceView) -> Vec<(&'static str, When)> {
 }
 
 /// Before its first inventory an instance has no updates and packages; that is not a failure.
-fn or_none<T>(who: &Signed, result: Result<T, Error>) -> Result<Option<T>, Fail> {
+pub(super) fn or_none<T>(who: &Signed, result: Result<T, Error>) -> Result<Option<T>, Fail> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -240,7 +238,7 @@ fn or_none<T>(who: &Signed, result: Result<T, Error>) -> Result<Option<T>, Fail>
     }
 }
 
-async fn read(who: &Signed, id: &str) -> Result<InstanceView, Fail> {
+pub(super) async fn read(who: &Signed, id: &str) -> Result<InstanceView, Fail> {
     who.control().get_instance(&who.ctx, id).await.map_err(|e| who.fail(e))
 }
 
@@ -305,49 +303,6 @@ pub async fn updates(who: Signed, Path(id): Path<String>) -> Result<Html<impl Te
         tab: "/updates",
         updates,
     }))
-}
-
-struct PackagesBlock {
-    words: String,
-    changed: When,
-    rows: Vec<Package>,
-    cut: bool,
-}
-
-#[derive(Template)]
-#[template(path = "instance_packages.html")]
-struct PackagesPage {
-    c: Chrome,
-    i: InstanceRow,
-    tab: &'static str,
-    q: String,
-    packages: Option<PackagesBlock>,
-}
-
-/// A search for packages.
-#[derive(Debug, Default, Deserialize)]
-pub struct Search {
-    #[serde(default)]
-    q: String,
-}
-
-/// `GET /instances/{id}/packages`
-pub async fn packages(who: Signed, Path(id): Path<String>, Query(s): Query<Search>) -> Result<Html<impl Template>, Fail> {
-    let q = s.q.trim().to_owned();
-    let instance = read(&who, &id).await?;
-    let packages = or_none(&who, who.control().instance_packages(&who.ctx, &id, &q).await)?.map(|p| {
-        let found = view::plural(p.packages.len() as u64, "package", "packages");
-        let cut = p.packages.len() > PACKAGE_ROWS;
-        PackagesBlock {
-            words: if q.is_empty() { format!("{found} installed") } else { format!("{found} with “{q}” in the name") },
-            changed: view::when(p.changed_at, who.ctx.now),
-            rows: p.packages.into_iter().take(PACKAGE_ROWS).collect(),
-            cut,
-        }
-    });
-    let title = format!("Packages of {}", instance.record.name);
-    let i = InstanceRow::new(&instance, who.ctx.now);
-    Ok(Html(PackagesPage { c: who.chrome(title, "/instances"), i, tab: "/packages", q, packages }))
 }
 
 #[derive(Template)]

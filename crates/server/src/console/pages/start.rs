@@ -25,16 +25,18 @@ struct FormPage {
     f: JobForm,
     from: Option<JobId>,
     lost: String,
+    /// A job may have a name; a deployment's jobs have the deployment's.
+    shows_name: bool,
 }
 
 impl FormPage {
     fn new(who: &Signed, f: JobForm) -> Self {
-        FormPage { c: who.chrome("Start a patch job", "/patch-jobs"), f, from: None, lost: String::new() }
+        FormPage { c: who.chrome("Start a patch job", "/patch-jobs"), f, from: None, lost: String::new(), shows_name: true }
     }
 }
 
 /// A viewer has nothing to fill in.
-fn refuse_viewer(who: &Signed) -> Result<(), Fail> {
+pub(super) fn refuse_viewer(who: &Signed) -> Result<(), Fail> {
     if who.may.patch {
         return Ok(());
     }
@@ -146,7 +148,7 @@ pub async fn submit(form: SignedForm) -> Result<Response, Fail> {
 }
 
 /// The key came from our own form; anything else would be refused as a header too.
-fn is_key(key: &str) -> bool {
+pub(super) fn is_key(key: &str) -> bool {
     (1..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
 }
 

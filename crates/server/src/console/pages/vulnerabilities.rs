@@ -1,4 +1,5 @@
-//! Vulnerabilities: what is open, how urgent, and one with its hosts; accepting it for a while.
+//! Vulnerabilities: what is open, how urgent, and one with its hosts; accepting it for a while ([`super::exceptions`] shows
+//! and changes what is accepted).
 
 use askama::Template;
 use axum::extract::{Path, Query};
@@ -157,8 +158,8 @@ struct HostRow {
     since: Option<When>,
     due: Option<When>,
     overdue: bool,
-    /// Who accepted it, until when and why.
-    accepted: Option<String>,
+    /// The exception; who accepted it, until when and why.
+    accepted: Option<(String, String)>,
     packages: Vec<String>,
 }
 
@@ -180,7 +181,7 @@ fn package(p: &AffectedPackage) -> String {
 
 fn host_row(host: &AffectedInstance, now: Timestamp) -> HostRow {
     let accepted = |e: &drydock_domain::advisory::exception::ExceptionMark| {
-        format!("accepted by {} until {}: {}", e.owner, e.until.strftime("%Y-%m-%d"), e.reason)
+        (e.id.to_string(), format!("accepted by {} until {}: {}", e.owner, e.until.strftime("%Y-%m-%d"), e.reason))
     };
     HostRow {
         id: host.id.to_string(),
@@ -271,6 +272,11 @@ fn path_of(id: &str) -> String {
     format!("/vulnerabilities/{}", form_encode(id))
 }
 
+/// The beginning of a day, as a form's field of that kind says it.
+pub(super) fn read_day(text: &str) -> Option<Timestamp> {
+    text.parse::<Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok()).map(|day| day.timestamp())
+}
+
 /// The exception that a form asks for.
 fn read_exception(cve: String, f: &Fields) -> Result<ExceptionSpec, Invalid> {
     let name = f.text("name");
@@ -283,8 +289,7 @@ fn read_exception(cve: String, f: &Fields) -> Result<ExceptionSpec, Invalid> {
         },
         _ => ScopeSpec::All {},
     };
-    let until = f.text("until").parse::<Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
-    let until = until.ok_or_else(|| Invalid::one("until", "is no day; write 2027-03-01"))?.timestamp();
+    let until = read_day(&f.text("until")).ok_or_else(|| Invalid::one("until", "is no day; write 2027-03-01"))?;
     Ok(ExceptionSpec { cve, scope, owner: f.text("owner"), reason: f.text("reason"), until })
 }
 

@@ -28,6 +28,10 @@ pub struct Config {
     pub inventory_interval_secs: u64,
     /// Seconds between two refreshes of the repositories' metadata; 0 = never by itself.
     pub refresh_interval_secs: u64,
+    /// Policies' files in buckets are read from here, as `<this>/BUCKET/OBJECT`: any S3- or GCS-compatible address that gives
+    /// them without signing in. Empty = none is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gcs_base_url: String,
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub log_level: String,
 }
@@ -40,6 +44,7 @@ impl Default for Config {
             read_only: false,
             inventory_interval_secs: 600,
             refresh_interval_secs: 6 * 3600,
+            gcs_base_url: String::new(),
             log_level: "info".to_owned(),
         }
     }

@@ -2,16 +2,35 @@
 //!
 //! Absent: order, modes, dependencies, time (the engine's), and whose resource it is (the document's).
 
+mod accounts;
+mod attributes;
+mod directory;
+mod evidence;
+mod exec;
+mod file;
 mod foreign;
+mod line;
 mod memory;
+mod note;
+mod place;
+mod service;
+mod source;
+mod symlink;
+#[cfg(test)]
+mod testing;
 
 use std::path::{Path, PathBuf};
 
-use drydock_domain::policy::Resource;
+use drydock_domain::policy::{Resource, ResourceKind};
 
 use super::kind::Kind;
+use directory::DirectoryKind;
+use file::FileKind;
 use foreign::Foreign;
+use line::LineKind;
 pub use memory::{FileMemory, NoMemory};
+use service::ServiceKind;
+use symlink::SymlinkKind;
 
 /// What resources of one keeper share.
 #[derive(Debug, Clone)]
@@ -31,9 +50,21 @@ impl HostFacts {
 
 /// The resource as something that can be checked and brought about. What no host of this system can have says so.
 pub fn build(resource: &Resource, host: &HostFacts) -> Box<dyn Kind> {
-    let _ = host;
-    match resource.kinds().as_slice() {
-        [_] => Box::new(Foreign::new("this agent does not know this kind of resource; upgrade it")),
-        _ => Box::new(Foreign::new("the resource is not of exactly one kind")),
+    let kinds = resource.kinds();
+    let [kind] = kinds.as_slice() else { return Box::new(Foreign::new("the resource is not of exactly one kind")) };
+    match kind {
+        ResourceKind::File(spec) if is_foreign_path(&spec.path) => Box::new(Foreign::new("the path is one of Windows")),
+        ResourceKind::File(spec) => Box::new(FileKind::new(spec, &host.gcs_base_url)),
+        ResourceKind::Directory(spec) => Box::new(DirectoryKind::new(spec)),
+        ResourceKind::Symlink(spec) => Box::new(SymlinkKind::new(spec)),
+        ResourceKind::Line(spec) => Box::new(LineKind::new(spec)),
+        ResourceKind::Exec(spec) => exec::build(spec, &host.gcs_base_url),
+        ResourceKind::Service(spec) => Box::new(ServiceKind::new(spec)),
+        _ => Box::new(Foreign::new("this agent does not know this kind of resource; upgrade it")),
     }
+}
+
+/// `C:\...`, which the format allows.
+fn is_foreign_path(path: &str) -> bool {
+    !path.starts_with('/')
 }

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drydock_pkgmgr::run::Runner;
+use drydock_pkgmgr::run::{Runner, SystemRunner};
 use futures::StreamExt;
 use zbus::message::Type;
 use zbus::{OwnedObjectPath, OwnedVariant};
@@ -28,6 +28,11 @@ pub fn unit_name(name: &str) -> String {
     const SUFFIXES: [&str; 11] =
         [".service", ".socket", ".target", ".device", ".mount", ".automount", ".swap", ".timer", ".path", ".slice", ".scope"];
     if SUFFIXES.iter().any(|s| name.ends_with(s)) { name.to_owned() } else { format!("{name}.service") }
+}
+
+/// systemd of this host.
+pub fn units() -> Box<dyn Units> {
+    Box::new(Systemd::new(Path::new("/"), Box::new(SystemRunner::new())))
 }
 
 /// systemd of a host.

@@ -41,7 +41,6 @@ pub struct Watcher {
     signals: Signals,
     /// Happened and not told yet.
     pending: BTreeSet<Watch>,
-    told_too_many: bool,
 }
 
 enum Woken {
@@ -73,14 +72,15 @@ impl Watcher {
             packages: Packages::default(),
             signals: Signals::new(root),
             pending: BTreeSet::new(),
-            told_too_many: false,
         })
     }
 
-    /// Watches exactly these from now on. Called before the first check of what it watches, so that nothing is missed.
-    pub fn set(&mut self, watches: &BTreeSet<Watch>) {
-        if watches.len() > WATCHES_MAX && !std::mem::replace(&mut self.told_too_many, true) {
-            tracing::warn!("{} watches are asked for, {WATCHES_MAX} are kept; the rest is checked periodically", watches.len());
+    /// Watches exactly these from now on. Called before the first check of what it watches, so that nothing is missed. What
+    /// cannot be watched comes back in words: it is left to the timer.
+    pub fn set(&mut self, watches: &BTreeSet<Watch>) -> Vec<String> {
+        let mut problems = Vec::new();
+        if watches.len() > WATCHES_MAX {
+            problems.push(format!("{} watches are asked for, {WATCHES_MAX} are kept", watches.len()));
         }
         let watches: BTreeSet<Watch> = watches.iter().take(WATCHES_MAX).cloned().collect();
         for gone in self.asked.difference(&watches) {
@@ -88,7 +88,7 @@ impl Watcher {
             self.pending.remove(gone);
         }
         for new in watches.difference(&self.asked) {
-            self.tree.arm(new);
+            problems.extend(self.tree.arm(new));
         }
         let had_packages = self.asked.contains(&Watch::Packages);
         if watches.contains(&Watch::Packages) && !had_packages {
@@ -97,6 +97,7 @@ impl Watcher {
         self.signals
             .set(watches.iter().filter_map(|w| if let Watch::Unit(unit) = w { Some(unit.clone()) } else { None }).collect());
         self.asked = watches;
+        problems
     }
 
     /// What happened, at least one; waits for it. May be dropped at any time without losing anything.
@@ -135,7 +136,7 @@ impl Watcher {
                     if self.packages.changed(&self.root) {
                         self.tell(Watch::Packages);
                     }
-                    self.tree.arm(&Watch::Packages);
+                    self.arm(&Watch::Packages);
                 }
                 Woken::Units(units::News::Unit(unit)) => self.tell(Watch::Unit(unit)),
                 Woken::Units(units::News::All) => {
@@ -173,16 +174,23 @@ impl Watcher {
     }
 
     fn everything(&mut self) {
-        for watch in &self.asked {
-            self.tree.arm(watch);
+        for watch in self.asked.clone() {
+            self.arm(&watch);
+            self.pending.insert(watch);
         }
-        self.pending.extend(self.asked.iter().cloned());
     }
 
     fn mounted(&mut self, changed: &BTreeSet<PathBuf>) {
         for watch in self.tree.below(changed) {
-            self.tree.arm(&watch);
+            self.arm(&watch);
             self.tell(watch);
+        }
+    }
+
+    /// Lays the chain of `watch` anew.
+    fn arm(&mut self, watch: &Watch) {
+        if let Some(problem) = self.tree.arm(watch) {
+            tracing::warn!("{problem}; it is checked periodically");
         }
     }
 

@@ -31,7 +31,6 @@ pub struct Tree {
     /// By the kernel's number of the watch.
     dirs: HashMap<i32, Dir>,
     armed: HashMap<Watch, BTreeSet<(i32, Name)>>,
-    told_refused: bool,
 }
 
 /// A watched directory, or a file of /proc/sys.
@@ -97,11 +96,12 @@ fn chain_mask() -> WatchMask {
 impl Tree {
     /// Nothing is watched yet.
     pub fn new(watches: Watches, root: &Path) -> Self {
-        Tree { watches, root: root.to_owned(), dirs: HashMap::new(), armed: HashMap::new(), told_refused: false }
+        Tree { watches, root: root.to_owned(), dirs: HashMap::new(), armed: HashMap::new() }
     }
 
-    /// Lays the chain of `watch`, anew where it is laid already.
-    pub fn arm(&mut self, watch: &Watch) {
+    /// Lays the chain of `watch`, anew where it is laid already; what of it the kernel refuses comes back in words.
+    pub fn arm(&mut self, watch: &Watch) -> Option<String> {
+        let mut refused = None;
         let mut now = BTreeSet::new();
         // From the top: what appears further down meanwhile is told by what is already watched.
         for link in self.links(watch) {
@@ -116,18 +116,14 @@ impl Tree {
                 // The directory above tells when it comes.
                 Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
                 Err(e) => {
-                    if !std::mem::replace(&mut self.told_refused, true) {
-                        let what = link.dir.display();
-                        tracing::warn!(
-                            "{what} cannot be watched ({e}); it is checked periodically (fs.inotify.max_user_watches?)"
-                        );
-                    }
+                    refused = Some(format!("{} cannot be watched ({e}; fs.inotify.max_user_watches?)", link.dir.display()));
                 }
             }
         }
         let before = self.armed.insert(watch.clone(), now.clone()).unwrap_or_default();
         let stale: Vec<_> = before.difference(&now).cloned().collect();
         self.drop_links(watch, &stale);
+        refused
     }
 
     /// Ends it.
@@ -168,7 +164,9 @@ impl Tree {
         }
         if whole || event.mask.intersects(moved) {
             for watch in &concerned {
-                self.arm(watch);
+                if let Some(problem) = self.arm(watch) {
+                    tracing::warn!("{problem}; it is checked periodically");
+                }
             }
         }
         concerned
@@ -229,6 +227,12 @@ impl Tree {
             && let Ok(rest) = path.strip_prefix(lexical)
         {
             links.extend(self.straight(&real.join(rest), last));
+        }
+        // A link itself: also what it leads to.
+        if let Ok(real) = path.canonicalize()
+            && real != path
+        {
+            links.extend(self.straight(&real, &path_name(&real)));
         }
         links
     }

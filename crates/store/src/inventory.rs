@@ -35,6 +35,11 @@ const POINTERS: Packed = Packed {
                FROM instance_sections",
 };
 
+const BODIES: Packed = Packed {
+    sqlite: "SELECT group_concat(fingerprint || ':' || hex(body), ',') AS packed FROM sections",
+    postgres: "SELECT string_agg(fingerprint || ':' || encode(body, 'hex'), ',') AS packed FROM sections",
+};
+
 /// Where an instance's section points to, without the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer {
@@ -90,10 +95,12 @@ pub async fn stored_bodies(
 ) -> StoreResult<HashMap<String, Vec<u8>>> {
     let mut out = HashMap::new();
     for chunk in fingerprints.chunks(CHUNK_NAMES) {
-        let mut sql = Sql::new("SELECT fingerprint, body FROM sections WHERE kind = ");
-        sql.bind(kind.as_str()).push(" AND fingerprint IN ").bind_list(chunk.iter().cloned());
-        for row in &sql.fetch(c, "read inventory bodies").await? {
-            out.insert(text(row, "fingerprint")?, bytes(row, "body")?);
+        let mut sql = BODIES.sql(c);
+        sql.push(" WHERE kind = ").bind(kind.as_str()).push(" AND fingerprint IN ").bind_list(chunk.iter().cloned());
+        let text = history_packed::fetch(sql, c, "read inventory bodies").await?;
+        for entry in history_packed::entries(&text) {
+            let [fingerprint, body] = history_packed::fields(entry)?;
+            out.insert(fingerprint.to_owned(), history_packed::bytes(body)?);
         }
     }
     Ok(out)

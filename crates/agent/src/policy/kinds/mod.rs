@@ -4,33 +4,49 @@
 
 mod accounts;
 mod attributes;
+mod command;
+mod cron;
 mod directory;
 mod evidence;
 mod exec;
 mod file;
 mod foreign;
+mod group;
+mod kernel_module;
 mod line;
+mod managed;
 mod memory;
 mod note;
 mod place;
 mod service;
+#[cfg(test)]
+mod settings_tests;
 mod source;
 mod symlink;
+mod sysctl;
 #[cfg(test)]
 mod testing;
+mod timer;
+mod user;
 
 use std::path::{Path, PathBuf};
 
 use drydock_domain::policy::{Resource, ResourceKind};
 
 use super::kind::Kind;
+use cron::CronKind;
 use directory::DirectoryKind;
 use file::FileKind;
 use foreign::Foreign;
+use group::GroupKind;
+use kernel_module::KernelModuleKind;
 use line::LineKind;
 pub use memory::{FileMemory, NoMemory};
 use service::ServiceKind;
 use symlink::SymlinkKind;
+use sysctl::SysctlKind;
+use timer::TimerKind;
+use user::UserKind;
 
 /// What resources of one keeper share.
 #[derive(Debug, Clone)]
@@ -59,6 +75,12 @@ pub fn build(resource: &Resource, host: &HostFacts) -> Box<dyn Kind> {
         ResourceKind::Symlink(spec) => Box::new(SymlinkKind::new(spec)),
         ResourceKind::Line(spec) => Box::new(LineKind::new(spec)),
         ResourceKind::Exec(spec) => exec::build(spec, &host.gcs_base_url),
+        ResourceKind::User(spec) => Box::new(UserKind::new(spec)),
+        ResourceKind::Group(spec) => Box::new(GroupKind::new(spec)),
+        ResourceKind::Sysctl(spec) => Box::new(SysctlKind::new(spec)),
+        ResourceKind::KernelModule(spec) => Box::new(KernelModuleKind::new(spec)),
+        ResourceKind::Timer(spec) => Box::new(TimerKind::new(spec)),
+        ResourceKind::Cron(spec) => Box::new(CronKind::new(spec)),
         ResourceKind::Service(spec) => Box::new(ServiceKind::new(spec)),
         _ => Box::new(Foreign::new("this agent does not know this kind of resource; upgrade it")),
     }

@@ -237,6 +237,35 @@ async fn hostile_sections_are_refused_and_the_rest_is_stored() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_not_what_it_is_called_deceives_nobody_but_its_sender() {
+    let w = World::new().await;
+    let hosts = w.hosts(3).await;
+    let (old, new, other) = (set(&[("a", "1")]), set(&[("a", "2")]), set(&[("evil", "1")]));
+    let lie = || SectionIn { body: SectionBodyIn::Full(bytes(&other)), ..full(SectionKind::Packages, &old) };
+    let names = async |host: &str| {
+        let view = w.control.instance_packages(&w.server(), host, "").await.expect("packages");
+        view.packages.into_iter().map(|p| format!("{} {}", p.name, p.version)).collect::<Vec<_>>()
+    };
+    send(&w, &hosts[0], vec![full(SectionKind::Packages, &old)]).await;
+    // As if it had sent the name alone.
+    send(&w, &hosts[1], vec![lie()]).await;
+    assert_eq!(names("h2").await, ["a 1"]);
+    // The stored body is forgotten; that it was stored once is still remembered.
+    for host in &hosts {
+        send(&w, host, vec![full(SectionKind::Packages, &new)]).await;
+    }
+    w.pass(25 * 3600);
+    w.settle().await;
+    send(&w, &hosts[1], vec![lie()]).await;
+    assert_eq!(names("h2").await, ["a 2"], "not stored under another's name");
+    assert_eq!(send(&w, &hosts[2], vec![bare(SectionKind::Packages, &old)]).await, [SectionKind::Packages]);
+    send(&w, &hosts[2], vec![full(SectionKind::Packages, &old)]).await;
+    assert_eq!(names("h3").await, ["a 1"]);
+    send(&w, &hosts[1], vec![full(SectionKind::Packages, &other)]).await;
+    assert_eq!(names("h2").await, ["evil 1"]);
+}
+
+#[tokio::test]
 async fn bodies_that_nobody_has_are_forgotten_after_a_day() {
     let w = World::new().await;
     let host = w.hosts(1).await.remove(0);

@@ -21,6 +21,7 @@ use crate::link::address::{Proxy, ServerAddress};
 use crate::link::session::{self, Shared, lock};
 use crate::paths::Paths;
 use crate::platform;
+use crate::policy::ward;
 use crate::socket::{self, Status};
 use crate::sources;
 use crate::task::control::Control;
@@ -73,6 +74,9 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
         read_only: config.read_only,
     };
     let orders = start_tasks(tasks)?;
+    let standing = Arc::new(Notify::new());
+    let ward = ward::start(&paths, identity.instance.instance_id, Arc::clone(&standing), Arc::clone(&status))
+        .context("the keeper of policies cannot be seen to")?;
     let shared = Shared {
         paths: paths.clone(),
         board: Arc::clone(&board),
@@ -80,6 +84,8 @@ async fn serve(paths: Paths, config: Config, identity: Identity) -> anyhow::Resu
         control,
         reports,
         sources,
+        ward,
+        standing,
         slots,
         orders,
         read_only: config.read_only,

@@ -194,6 +194,17 @@ pub fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
+/// Waits until nobody holds the lock of `path`.
+pub fn wait_for_lock(path: &Path) -> io::Result<()> {
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    Flock::lock(file, FlockArg::LockExclusive).map(drop).map_err(|(_, e)| e.into())
+}
+
+/// Kills one process; one that is gone is what we want.
+pub fn kill_process(pid: i32) {
+    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+}
+
 /// Creates a directory only root may enter, with its parents.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

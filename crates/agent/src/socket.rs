@@ -48,6 +48,28 @@ pub struct SourcesStatus {
     pub findings: Vec<String>,
 }
 
+/// The host's policies for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PoliciesStatus {
+    /// Number of the document.
+    pub generation: u64,
+    /// A keeper is at work.
+    pub kept: bool,
+    /// Resources that are as they should be, count.
+    pub compliant: usize,
+    /// Resources that are not, count.
+    pub non_compliant: usize,
+    /// Resources of which nobody can tell, count.
+    pub unknown: usize,
+    /// Drift repaired since the agent was enrolled, count.
+    pub drift_repaired: u64,
+    /// Resources that something changes back again and again.
+    pub flapping: Vec<String>,
+    /// What keeps the policies as a whole from being kept; empty = nothing.
+    pub problem: String,
+}
+
 /// What the socket tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -76,6 +98,8 @@ pub struct Status {
     pub queue: Vec<TaskStatus>,
     /// The host's software sources; absent = the server never had any for it.
     pub sources: Option<SourcesStatus>,
+    /// The host's policies; absent = the server never had any for it.
+    pub policies: Option<PoliciesStatus>,
     /// Finished tasks whose report waits for the server.
     pub reports_waiting: usize,
     /// What is wrong and needs a person.
@@ -90,6 +114,9 @@ pub fn snapshot(status: &Mutex<Status>, board: &Board, ledger: &Mutex<Ledger>) -
     out.problems.extend(problems.into_iter().map(|(kind, why)| format!("inventory: {}: {why}", kind.as_str())));
     if let Some(sources) = out.sources.as_ref().filter(|s| s.state == "FAILED") {
         out.problems.extend(sources.findings.iter().map(|f| format!("sources: {f}")));
+    }
+    if let Some(problem) = out.policies.as_ref().map(|p| &p.problem).filter(|p| !p.is_empty()) {
+        out.problems.push(format!("policies: {problem}"));
     }
     let ledger = lock(ledger);
     out.problems.extend(ledger.problems().iter().cloned());

@@ -16,6 +16,7 @@ use drydock_agent::ledger::Ledger;
 use drydock_agent::link::address::ServerAddress;
 use drydock_agent::link::session::{self, Shared};
 use drydock_agent::paths::Paths;
+use drydock_agent::policy::ward::Ward;
 use drydock_agent::socket::Status;
 use drydock_agent::task::control::Control;
 use drydock_agent::task::slots::{Slot, Slots};
@@ -311,6 +312,8 @@ fn a_reboot_slot_is_asked_for_until_it_is_given() {
         control: Control::default(),
         reports: Arc::default(),
         sources: std::sync::mpsc::channel().0,
+        ward: Ward::of(std::sync::mpsc::channel().0),
+        standing: Arc::default(),
         slots: slots.clone(),
         orders,
         read_only: true,

@@ -79,6 +79,13 @@ enum Command {
     /// Make the host's repositories what the kept sources document says
     #[command(hide = true)]
     ApplySources,
+    /// Keep this host as its kept policies say
+    #[command(hide = true)]
+    KeepPolicies {
+        /// Leave the session of the caller first
+        #[arg(long)]
+        detach: bool,
+    },
     /// Print the version
     Version,
 }
@@ -95,6 +102,8 @@ pub fn main() -> ExitCode {
         Command::Inventory(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Supervise { detach, dir } => crate::supervise::main(&dir, detach).map(|()| ExitCode::SUCCESS),
         Command::ApplySources => crate::sources::site::apply_now(&paths).map(|()| ExitCode::SUCCESS),
+        Command::KeepPolicies { detach: true } => crate::policy::ward::detach(&paths).map(|()| ExitCode::SUCCESS),
+        Command::KeepPolicies { detach: false } => crate::policy::keeper::run(&paths).map(|()| ExitCode::SUCCESS),
         Command::Version => {
             println!("drydock-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

@@ -95,6 +95,16 @@ fn text(status: &Status, now: Timestamp) -> String {
         };
         lines.push(("Sources", format!("{} generation {}{aside}", sources.state, sources.generation)));
     }
+    if let Some(policies) = &status.policies {
+        let counts = format!("{} compliant, {} non-compliant", policies.compliant, policies.non_compliant);
+        let unknown = if policies.unknown > 0 { format!(", {} unknown", policies.unknown) } else { String::new() };
+        let kept = if policies.kept { "" } else { " (no keeper runs)" };
+        let text = format!("generation {}{kept}: {counts}{unknown}", policies.generation);
+        lines.push(("Policies", format!("{text}; drift repaired: {}", policies.drift_repaired)));
+        for flapping in &policies.flapping {
+            lines.push(("Flapping", flapping.clone()));
+        }
+    }
     if status.reports_waiting > 0 {
         lines.push(("Reports", format!("{} waiting for the server", status.reports_waiting)));
     }
@@ -125,7 +135,7 @@ fn span(secs: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::SourcesStatus;
+    use crate::socket::{PoliciesStatus, SourcesStatus};
 
     #[test]
     fn people_see_what_is_wrong_and_programs_get_a_code() {
@@ -144,5 +154,17 @@ mod tests {
         status.sources = Some(SourcesStatus { generation: 3, state: "APPLIED".into(), set_aside, ..Default::default() });
         let shown = text(&status, now);
         assert!(shown.contains("Sources      APPLIED generation 3, 1 repository definitions of this host set aside"), "{shown}");
+        status.policies = Some(PoliciesStatus {
+            generation: 7,
+            kept: true,
+            compliant: 3,
+            non_compliant: 1,
+            drift_repaired: 9,
+            flapping: vec!["web/base/motd".into()],
+            ..Default::default()
+        });
+        let shown = text(&status, now);
+        let line = "Policies     generation 7: 3 compliant, 1 non-compliant; drift repaired: 9\nFlapping     web/base/motd\n";
+        assert!(shown.contains(line), "{shown}");
     }
 }

@@ -61,6 +61,8 @@ impl Unregister {
         if is_standard(paths) {
             unit::disable(installed)?;
         }
+        // Nobody may go on changing the host by what is about to be removed.
+        crate::policy::ward::stop(paths)?;
         // Before the state directory goes: what gives the host back is in it.
         let given_back = crate::sources::site::give_back(paths)?;
         for line in &given_back.lines {
@@ -110,9 +112,14 @@ fn remove(paths: &Paths) -> anyhow::Result<()> {
     if paths.state.exists() {
         std::fs::remove_dir_all(&paths.state).with_context(|| format!("cannot remove {}", paths.state.display()))?;
     }
-    let mut rotated = paths.log.clone().into_os_string();
-    rotated.push(".1");
-    for file in [&paths.config, &paths.socket, &paths.log, Path::new(&rotated)] {
+    let logs = [paths.log.clone(), crate::policy::keeper::log_file(paths)];
+    let rotated = logs.clone().map(|log| {
+        let mut name = log.into_os_string();
+        name.push(".1");
+        std::path::PathBuf::from(name)
+    });
+    let files = [&paths.config, &paths.socket].into_iter().chain(&logs).chain(&rotated);
+    for file in files {
         match std::fs::remove_file(file) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -134,7 +141,14 @@ mod tests {
     fn nothing_is_left_behind_and_nothing_foreign_is_taken() {
         let dir = tempfile::tempdir().expect("a directory");
         let paths = Paths::below(dir.path());
-        for file in [&paths.config, &paths.socket, &paths.log, &paths.key(), &paths.ledger().join("x.task")] {
+        for file in [
+            &paths.config,
+            &paths.socket,
+            &paths.log,
+            &crate::policy::keeper::log_file(&paths),
+            &paths.key(),
+            &paths.ledger().join("x.task"),
+        ] {
             std::fs::create_dir_all(file.parent().expect("a parent")).expect("made");
             std::fs::write(file, "x").expect("written");
         }

@@ -30,6 +30,8 @@ use crate::inventory::{Board, Section};
 use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::platform;
+use crate::policy::pull::Pull as PullPolicies;
+use crate::policy::ward::Ward;
 use crate::socket::Status;
 use crate::sources::pull::Pull;
 use crate::task::control::Control;
@@ -54,6 +56,9 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// The server refuses our certificate: asked again at this pace, because a person may undo it.
 const REFUSED_PAUSE: Duration = Duration::from_secs(300);
 
+/// How the policies stand is told this long after it changed: drift comes in bursts.
+const TELL_PAUSE: Duration = Duration::from_millis(500);
+
 /// A slot is asked for again after this when the server cannot answer, seconds.
 const SLOT_RETRY_SECS: u32 = 60;
 
@@ -74,6 +79,10 @@ pub struct Shared {
     pub reports: Arc<Notify>,
     /// Wakes the thread that keeps the host's sources.
     pub sources: std::sync::mpsc::Sender<crate::sources::worker::Ask>,
+    /// Sees that the keeper of policies runs.
+    pub ward: Ward,
+    /// Wakes the link: the keeper of policies tells something.
+    pub standing: Arc<Notify>,
     /// Reboot slots that tasks wait for.
     pub slots: Slots,
     /// Wakes the task worker: an order was taken, a wish was heard, a slot was given.
@@ -254,6 +263,7 @@ impl Session {
         let mut heard_by = Instant::now() + allowed;
         let mut pull_at = Instant::now() + PULL_INTERVAL;
         let mut renew_at = self.renewal_due();
+        let mut tell_at: Option<Instant> = None;
         let shared = self.shared.clone();
         loop {
             let done = tokio::select! {
@@ -272,6 +282,15 @@ impl Session {
                     Ok(()) => { self.sources().await; Ok(()) }
                     e => e,
                 },
+                () = shared.standing.notified(), if tell_at.is_none() => {
+                    tell_at = Some(Instant::now() + TELL_PAUSE);
+                    Ok(())
+                }
+                () = sleep_until(tell_at.unwrap_or(pull_at)), if tell_at.is_some() => {
+                    tell_at = None;
+                    self.policies().report().await;
+                    Ok(())
+                }
                 () = sleep_until(pull_at) => {
                     pull_at = Instant::now() + PULL_INTERVAL;
                     match self.flush().await { Ok(()) => self.look().await, e => e }
@@ -335,7 +354,13 @@ impl Session {
     async fn look(&mut self) -> Result<(), Ended> {
         self.pull().await?;
         self.sources().await;
+        self.policies().run().await;
         Ok(())
+    }
+
+    fn policies(&self) -> PullPolicies<'_> {
+        let (paths, ward) = (&self.shared.paths, &self.shared.ward);
+        PullPolicies { paths, identity: &self.identity, client: self.client.clone(), ward }
     }
 
     async fn sources(&self) {

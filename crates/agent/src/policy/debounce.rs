@@ -1,5 +1,5 @@
-//! One look for a burst of events: an editor's save is five of them, a package manager's transaction a thousand. Pure: the
-//! time is an argument.
+//! One look for a burst of events: an editor's save is five of them. Pure: the time is an argument. (The package database's
+//! long bursts are one event already when they come here.)
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,10 +10,6 @@ use super::kind::Watch;
 pub const QUIET: Duration = Duration::from_millis(20);
 /// A burst is looked at this late even when it goes on.
 pub const BURST_MAX: Duration = Duration::from_millis(100);
-/// As [`QUIET`], for the package database: a transaction writes it many times.
-pub const PACKAGES_QUIET: Duration = Duration::from_millis(300);
-/// As [`BURST_MAX`], for the package database.
-pub const PACKAGES_BURST_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy)]
 struct Burst {
@@ -22,9 +18,8 @@ struct Burst {
 }
 
 impl Burst {
-    fn due(&self, watch: &Watch) -> Instant {
-        let (quiet, max) = if *watch == Watch::Packages { (PACKAGES_QUIET, PACKAGES_BURST_MAX) } else { (QUIET, BURST_MAX) };
-        (self.last + quiet).min(self.first + max)
+    fn due(&self) -> Instant {
+        (self.last + QUIET).min(self.first + BURST_MAX)
     }
 }
 
@@ -42,12 +37,12 @@ impl Debounce {
 
     /// When there is something to take; `None` when nothing happened.
     pub fn due(&self) -> Option<Instant> {
-        self.bursts.iter().map(|(watch, burst)| burst.due(watch)).min()
+        self.bursts.values().map(Burst::due).min()
     }
 
     /// What is over by now, each with when it began.
     pub fn take(&mut self, now: Instant) -> Vec<(Watch, Instant)> {
-        let due: Vec<Watch> = self.bursts.iter().filter(|(w, b)| b.due(w) <= now).map(|(w, _)| w.clone()).collect();
+        let due: Vec<Watch> = self.bursts.iter().filter(|(_, b)| b.due() <= now).map(|(w, _)| w.clone()).collect();
         due.into_iter().filter_map(|w| self.bursts.remove(&w).map(|b| (w, b.first))).collect()
     }
 }
@@ -74,9 +69,6 @@ mod tests {
             debounce.push(path(), at(ms));
         }
         assert_eq!(debounce.due(), Some(at(100)));
-        // The database of packages has a slower beat, and holds nobody else up.
-        debounce.push(Watch::Packages, at(100));
         assert_eq!(debounce.take(at(100)), [(path(), at(0))]);
-        assert_eq!(debounce.due(), Some(at(400)));
     }
 }

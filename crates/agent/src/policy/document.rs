@@ -103,15 +103,24 @@ pub fn take(path: &Path, offer: Offer<'_>, taker: Taker<'_>) -> Result<Option<Ho
     Ok(Some(new))
 }
 
-/// As [`take`], for a preview: it has no number, and is gone when it was looked at.
-pub fn take_preview(path: impl FnOnce(&str) -> std::path::PathBuf, offer: Offer<'_>, taker: Taker<'_>) -> Result<(), NotTaken> {
+/// As [`take`], for a preview: it has no number, and is gone when it was looked at (`done`). True when it was kept.
+pub fn take_preview(
+    path: impl FnOnce(&str) -> std::path::PathBuf,
+    done: impl FnOnce(&str) -> bool,
+    offer: Offer<'_>,
+    taker: Taker<'_>,
+) -> Result<bool, NotTaken> {
     let new = read(offer, taker)?;
     new.accept(taker.instance, None)?;
     let Some(id) = &new.preview else {
         return Err(NotTaken::Unreadable("it is no preview".to_owned()));
     };
     let path = path(id);
-    if path.exists() { Ok(()) } else { keep(&path, offer) }
+    if path.exists() || done(id) {
+        return Ok(false);
+    }
+    keep(&path, offer)?;
+    Ok(true)
 }
 
 fn keep(path: &Path, offer: Offer<'_>) -> Result<(), NotTaken> {

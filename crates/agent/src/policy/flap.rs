@@ -63,6 +63,15 @@ impl Flaps {
         }
     }
 
+    /// `key` is brought about for the first time, which is no repair; the next time it is.
+    pub fn brought(&mut self, key: &Key, now: Timestamp) {
+        if self.records.contains_key(key) {
+            self.repaired(key, now);
+        } else {
+            self.records.insert(key.clone(), Record::default());
+        }
+    }
+
     /// A repair of `key` begins.
     pub fn repaired(&mut self, key: &Key, now: Timestamp) {
         let record = self.records.entry(key.clone()).or_default();
@@ -82,10 +91,19 @@ impl Flaps {
         }
     }
 
-    /// The first moment after `now` at which a wait ends, and whose.
-    pub fn next(&self, now: Timestamp) -> Option<(Timestamp, Key)> {
-        let waits = self.records.iter().filter_map(|(key, r)| Some((r.until.filter(|until| *until > now)?, key)));
-        waits.min().map(|(until, key)| (until, key.clone()))
+    /// The first moment after `now` at which a wait ends that kept somebody from repairing.
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        self.records.values().filter(|r| r.told).filter_map(|r| r.until).filter(|until| *until > now).min()
+    }
+
+    /// Whose wait is over: to be looked at again. Each is said once.
+    pub fn over(&mut self, now: Timestamp) -> Vec<Key> {
+        let over = self.records.iter_mut().filter(|(_, r)| r.told && r.until.is_some_and(|until| until <= now));
+        over.map(|(key, record)| {
+            record.told = false;
+            key.clone()
+        })
+        .collect()
     }
 
     /// An operator wants it now, or the document changed: only `keep` stay restless.
@@ -160,8 +178,14 @@ mod tests {
         }
         assert_eq!(flaps.may_repair(&key("x"), at(3)).map_err(|w| (w.first, w.repairs)), Err((true, 3)));
         assert_eq!(flaps.may_repair(&key("x"), at(4)).map_err(|w| w.first), Err(false));
-        assert_eq!(flaps.next(at(4)), Some((at(62), key("x"))));
+        assert_eq!((flaps.next(at(4)), flaps.over(at(61)).len()), (Some(at(62)), 0));
         assert_eq!(flaps.next(at(62)), None);
+        assert_eq!((flaps.over(at(62)), flaps.over(at(62))), (vec![key("x")], Vec::new()));
+        for _ in 0..4 {
+            assert!(flaps.may_repair(&key("new"), at(9)).is_ok(), "the first time is not counted");
+            flaps.brought(&key("new"), at(9));
+        }
+        assert!(flaps.may_repair(&key("new"), at(9)).is_err());
         flaps.forget(|_| false);
         assert!(flaps.may_repair(&key("x"), at(5)).is_ok(), "an operator asked");
     }

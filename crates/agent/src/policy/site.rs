@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use drydock_domain::inventory::fingerprint;
 
+use crate::ledger::{seal, unseal};
 use crate::paths::Paths;
 use crate::platform;
 
@@ -162,6 +163,16 @@ pub fn remove(path: &Path) -> std::io::Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
+}
+
+/// The number in a file; 0 when there is none, or none that can be believed.
+pub fn read_number(path: &Path) -> u64 {
+    std::fs::read(path).ok().and_then(|bytes| unseal(&bytes).ok()).unwrap_or(0)
+}
+
+/// Keeps a number durably.
+pub fn write_number(path: &Path, number: u64) -> std::io::Result<()> {
+    platform::write_durably(path, &seal(&number).map_err(std::io::Error::other)?, 0o600)
 }
 
 /// Says to the keeper that a patch task owns the package manager, or none does. Best effort: the package manager's own lock

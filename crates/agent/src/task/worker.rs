@@ -19,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::link::session::lock;
 use crate::paths::Paths;
 use crate::platform;
+use crate::policy::site::{Files, set_patching};
 
 /// The ledger is looked at this often even without a wake-up.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -56,6 +57,7 @@ pub fn start(worker: TaskWorker) -> std::io::Result<Sender<()>> {
 impl TaskWorker {
     fn run(&self, wake: &Receiver<()>) {
         self.remove_orphans();
+        let policies = Files::of(&self.paths);
         // Tasks that wait, and when to look at them again: the others go first.
         let mut waiting: HashMap<TaskId, Instant> = HashMap::new();
         loop {
@@ -63,6 +65,7 @@ impl TaskWorker {
             let due = |task: &TaskId| waiting.get(task).is_none_or(|again| *again <= now);
             let next = lock(&self.ledger).unfinished().into_iter().find(due);
             let Some(task) = next else {
+                set_patching(&policies, false);
                 let rest = waiting.values().min().map_or(LOOK_INTERVAL, |again| again.saturating_duration_since(now));
                 match wake.recv_timeout(rest.min(LOOK_INTERVAL)) {
                     // An order, a wish of the server or an answer: whoever waits may go on.
@@ -73,6 +76,7 @@ impl TaskWorker {
                 continue;
             };
             let patching = Patching::begin(&self.patching);
+            set_patching(&policies, true);
             let ran = self.execute(task);
             drop(patching);
             waiting.remove(&task);

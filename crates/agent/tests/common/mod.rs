@@ -13,6 +13,7 @@ use drydock_api::agent::v1::section_report::Body;
 use drydock_api::agent::v1::*;
 use drydock_domain::inventory::fingerprint;
 use drydock_domain::patch::report::TaskReport;
+use drydock_domain::policy::{HostPolicies, HostPoliciesReport};
 use drydock_domain::source::host::HostSourcesReport;
 use drydock_domain::work::WorkOrder;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -51,6 +52,14 @@ pub struct Seen {
     pub sources: Option<(u64, PullSourcesResponse)>,
     pub source_reports: Vec<HostSourcesReport>,
     pub content_certificates: u32,
+    /// Document, signature and secrets of the host's policies, with their generation; `None` = a server of before.
+    pub policies: Option<(u64, PullPoliciesResponse)>,
+    /// Newest check on demand.
+    pub policy_check: u64,
+    pub previews: Vec<SignedPolicies>,
+    pub policy_reports: Vec<HostPoliciesReport>,
+    /// Reports are stored, but the answer is lost so often.
+    pub lost_answers: u32,
     /// Reboot slots are refused so often, then given.
     pub slot_refusals: u32,
     pub slot_asks: Vec<String>,
@@ -300,12 +309,32 @@ impl AgentLink for Service {
         Ok(Response::new(ReportSourcesResponse {}))
     }
 
-    async fn pull_policies(&self, _: Request<PullPoliciesRequest>) -> Result<Response<PullPoliciesResponse>, Status> {
-        Err(Status::unimplemented("a server of before"))
+    async fn pull_policies(&self, request: Request<PullPoliciesRequest>) -> Result<Response<PullPoliciesResponse>, Status> {
+        let held = request.into_inner().generation;
+        let seen = self.lock();
+        let Some((generation, response)) = &seen.policies else { return Err(Status::unimplemented("a server of before")) };
+        let new = if *generation == held { PullPoliciesResponse::default() } else { response.clone() };
+        Ok(Response::new(PullPoliciesResponse { check: seen.policy_check, previews: seen.previews.clone(), ..new }))
     }
 
-    async fn report_policies(&self, _: Request<ReportPoliciesRequest>) -> Result<Response<ReportPoliciesResponse>, Status> {
-        Err(Status::unimplemented("a server of before"))
+    async fn report_policies(&self, request: Request<ReportPoliciesRequest>) -> Result<Response<ReportPoliciesResponse>, Status> {
+        let report: HostPoliciesReport = serde_json::from_slice(&request.into_inner().report).expect("a report");
+        report.validate().expect("one that a server takes");
+        let mut seen = self.lock();
+        if seen.policy_reports.last().is_none_or(|last| last.seq < report.seq) {
+            if let Some(id) = &report.preview {
+                let other = |p: &SignedPolicies| {
+                    serde_json::from_slice::<HostPolicies>(&p.document).is_ok_and(|d| d.preview.as_ref() != Some(id))
+                };
+                seen.previews.retain(other);
+            }
+            seen.policy_reports.push(report);
+        }
+        if seen.lost_answers > 0 {
+            seen.lost_answers -= 1;
+            return Err(Status::unavailable("the answer is lost"));
+        }
+        Ok(Response::new(ReportPoliciesResponse { stored: true }))
     }
 
     async fn issue_content_certificate(

@@ -84,8 +84,9 @@ impl Held {
 pub trait Leave {
     /// May this resource be changed now?
     fn may_change(&mut self, key: &Key, changes_packages: bool) -> Result<(), Held>;
-    /// A change begins; `notifies` are to hear of it. An error (nothing can be written) keeps it from beginning.
-    fn begins(&mut self, key: &Key, notifies: &BTreeSet<Key>) -> Result<(), String>;
+    /// A change begins, of something that was as it should be before (`again`) or not; `notifies` are to hear of it. An error
+    /// (nothing can be written) keeps it from beginning.
+    fn begins(&mut self, key: &Key, again: bool, notifies: &BTreeSet<Key>) -> Result<(), String>;
     /// Services that have not heard of a change.
     fn owed(&self) -> BTreeSet<Key>;
     /// This one has.
@@ -140,12 +141,21 @@ pub struct Run {
     pub scope: Scope,
     /// Nothing is changed, whatever the policies' modes are.
     pub only_check: bool,
-    /// By what the host noticed: `file event`, `periodic check` …
+    /// By what the host noticed: `periodic check` …
     pub noticed_by: &'static str,
-    /// When each resource's event came; absent = now.
-    pub noticed_at: BTreeMap<Key, Timestamp>,
+    /// Events of single resources.
+    pub noticed: BTreeMap<Key, Noticed>,
     /// Who or what did it, where that is known.
     pub cause: String,
+}
+
+/// An event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noticed {
+    /// When it came.
+    pub at: Timestamp,
+    /// `file event`, `unit signal` …
+    pub by: &'static str,
 }
 
 impl Run {
@@ -238,6 +248,21 @@ impl Engine {
             .collect()
     }
 
+    /// How those resources of `policies` stand that are as they were, but for `not` these.
+    pub fn standing(&self, policies: &[HostPolicy], not: &dyn Fn(&Resource) -> bool) -> Vec<PolicyResult> {
+        let mut results = self.results();
+        for result in &mut results {
+            let spec = policies.iter().find(|p| (&p.assignment, &p.policy) == (&result.assignment, &result.policy));
+            let own = self.policies.iter().find(|p| (&p.spec.assignment, &p.spec.policy) == (&result.assignment, &result.policy));
+            result.resources.retain(|known| {
+                let now = spec.and_then(|s| s.resources.iter().find(|r| r.id == known.id));
+                let was = own.and_then(|p| p.slots.iter().find(|s| s.resource.id == known.id)).map(|s| &s.resource);
+                now.is_some_and(|now| Some(now) == was && !not(now))
+            });
+        }
+        results
+    }
+
     /// What each resource depends on. To be asked again after a run: a kind may know more then.
     pub fn watches(&self) -> BTreeMap<Watch, BTreeSet<Key>> {
         let mut out: BTreeMap<Watch, BTreeSet<Key>> = BTreeMap::new();
@@ -252,16 +277,6 @@ impl Engine {
     /// Resources whose result has this reason.
     pub fn with_reason(&self, reason: &str) -> BTreeSet<Key> {
         self.slots().filter(|s| s.result.reason == reason).map(|s| s.key.clone()).collect()
-    }
-
-    /// Is it as it should be, for all that is known?
-    pub fn is_compliant(&self, key: &Key) -> bool {
-        self.slots().any(|s| s.key == *key && s.result.state == ComplianceState::Compliant)
-    }
-
-    /// What one resource is written as.
-    pub fn resource(&self, key: &Key) -> Option<&Resource> {
-        self.slots().find(|s| s.key == *key).map(|s| &s.resource)
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {

@@ -135,7 +135,7 @@ impl Leave for Allows {
             None => Ok(()),
         }
     }
-    fn begins(&mut self, _: &Key, notifies: &BTreeSet<Key>) -> Result<(), String> {
+    fn begins(&mut self, _: &Key, _: bool, notifies: &BTreeSet<Key>) -> Result<(), String> {
         self.owed.extend(notifies.iter().cloned());
         Ok(())
     }
@@ -205,16 +205,15 @@ impl Host {
 
     fn run(&mut self, scope: Scope) -> Outcome {
         self.runs += 1;
-        let by = if matches!(scope, Scope::Resources(_)) { "file event" } else { "periodic check" };
         let run = Run {
             id: format!("run-{}", self.runs),
-            noticed_at: match &scope {
-                Scope::Resources(keys) => keys.iter().map(|k| (k.clone(), at(1))).collect(),
+            noticed: match &scope {
+                Scope::Resources(keys) => keys.iter().map(|k| (k.clone(), Noticed { at: at(1), by: "file event" })).collect(),
                 _ => BTreeMap::new(),
             },
             scope,
             only_check: false,
-            noticed_by: by,
+            noticed_by: "periodic check",
             cause: String::new(),
         };
         let (runner, secrets) = (SystemRunner::new(), Values::default());

@@ -8,7 +8,7 @@ use drydock_domain::policy::report::reason;
 use drydock_domain::policy::{ComplianceState, DriftOutcome, Evidence, StepKind, StepOutcome, StepResult};
 
 use super::step::with_cx;
-use super::{Drifted, Going, Held, Key, Slot, text};
+use super::{Drifted, Going, Held, Key, Noticed, Slot, text};
 use crate::policy::kind::{Cx, Done, Failure, Found, Kind};
 
 /// How a resource came out of its way.
@@ -126,11 +126,13 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
             return;
         }
         let run = self.going.run;
+        let noticed = run.noticed.get(&self.slot.key).copied();
+        let noticed = noticed.unwrap_or_else(|| Noticed { at: (self.going.tools.now)(), by: run.noticed_by });
         self.slot.drift = Some(Drifted {
             key: self.slot.key.clone(),
-            seen_at: run.noticed_at.get(&self.slot.key).copied().unwrap_or_else(self.going.tools.now),
+            seen_at: noticed.at,
             what: text::message(what, self.going.tools.secrets),
-            noticed_by: run.noticed_by,
+            noticed_by: noticed.by,
             cause: run.cause.clone(),
             outcome: None,
             repaired_at: None,
@@ -233,7 +235,7 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
         notifies: &BTreeSet<Key>,
         work: impl FnOnce(&mut dyn Kind, &Cx<'_>) -> Result<Done, Failure>,
     ) -> Result<Done, String> {
-        let begun = self.going.leave.begins(&self.slot.key, notifies);
+        let begun = self.going.leave.begins(&self.slot.key, self.slot.drift.is_some(), notifies);
         self.slot.ran = self.going.number;
         let work = |kind: &mut dyn Kind, cx: &Cx<'_>| begun.map_err(Failure::of).and_then(|()| work(kind, cx));
         self.step(StepKind::DesiredStateEnforcement, work, |done| (done.what.clone(), done.evidence.clone()))

@@ -1,0 +1,607 @@
+//! The thread that decides what is looked at next and runs the engine over it: a new document, an event, a check on demand, the
+//! periodic net, the end of a wait, a preview. It sleeps until one of them is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use drydock_domain::ids::{InstanceId, TaskId};
+use drydock_domain::policy::host::SECRET_MARKS;
+use drydock_domain::policy::report::reason;
+use drydock_domain::policy::{HostPolicy, Resource};
+use drydock_pkgmgr::run::{Runner, SystemRunner};
+use jiff::Timestamp;
+
+use super::leave::Allowed;
+use super::own_dirs;
+use crate::config::Config;
+use crate::detached::{DetachedRunner, own_program};
+use crate::link::backoff::random;
+use crate::paths::Paths;
+use crate::policy::debounce::Debounce;
+use crate::policy::document::{self, Kept};
+use crate::policy::engine::{Engine, Key, Line, Noticed, Run, Scope, Tools, memory_name, scratch_name};
+use crate::policy::kind::{Kind, Units, Watch};
+use crate::policy::kinds::{self, HostFacts};
+use crate::policy::leftovers::Leftovers;
+use crate::policy::outbox::{News, Outbox};
+use crate::policy::site::{self, Files, PREVIEW_PREFIX};
+use crate::policy::systemd;
+use crate::task::control::Control;
+
+/// What could not be written, loaded or taken back is tried again after this, and after twice as long each time, up to an hour.
+const RETRY_FIRST: Duration = Duration::from_secs(30);
+/// The longest time until another try.
+const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Periodic checks come between this part of their interval and its mirror image above one: hosts must not fall into step.
+const JITTER: f64 = 0.1;
+
+/// What the worker is told.
+#[derive(Debug)]
+pub enum Heard {
+    /// Something happened on the host, and when.
+    Happened(Vec<Watch>, Instant, Timestamp),
+    /// The daemon wrote a file.
+    Daemon,
+}
+
+/// What the worker works with.
+pub struct Facilities {
+    /// Makes something to be done out of a resource.
+    pub build: Box<dyn Fn(&Resource, &HostFacts) -> Box<dyn Kind> + Send>,
+    /// systemd.
+    pub units: Box<dyn Units>,
+    /// Reading commands and scripts.
+    pub runner: Box<dyn Runner>,
+    /// Sets what is watched; it is when this returns.
+    pub watch: Box<dyn FnMut(&BTreeSet<Watch>) + Send>,
+    /// The agent's own program.
+    pub program: PathBuf,
+}
+
+impl Facilities {
+    /// Those of the host.
+    pub fn real(watch: impl FnMut(&BTreeSet<Watch>) + Send + 'static) -> Self {
+        Facilities {
+            build: Box::new(kinds::build),
+            units: systemd::units(),
+            runner: Box::new(SystemRunner::new()),
+            watch: Box::new(watch),
+            program: own_program(),
+        }
+    }
+}
+
+/// A policy, by assignment and id.
+type PolicyId = (String, String);
+
+/// The thread.
+pub struct Worker {
+    paths: Paths,
+    files: Files,
+    instance: InstanceId,
+    with: Facilities,
+    inbox: Receiver<Heard>,
+    facts: HostFacts,
+    kept: Option<Kept>,
+    /// The kept document was read, be there one or not.
+    has_loaded: bool,
+    engine: Engine,
+    allowed: Allowed,
+    outbox: Outbox,
+    leftovers: Leftovers,
+    /// What is watched, and whose it is.
+    watching: BTreeMap<Watch, BTreeSet<Key>>,
+    debounce: Debounce,
+    /// When each burst began, by the host's clock.
+    began: BTreeMap<Watch, Timestamp>,
+    /// Events that are to be looked at.
+    events: BTreeMap<Key, Noticed>,
+    /// When each policy is to be looked at as a whole.
+    due: BTreeMap<PolicyId, Instant>,
+    /// The daemon wrote something.
+    look: bool,
+    /// Everything is to be looked at, for this reason.
+    all: Option<&'static str>,
+    /// The newest check on demand.
+    demanded: u64,
+    previews: Vec<PathBuf>,
+    stop: bool,
+    /// What keeps a document from being kept; empty = nothing.
+    load_problem: String,
+    /// What keeps leftovers from being taken back; empty = nothing.
+    left_problem: String,
+    retry: Option<Instant>,
+    retry_pause: Duration,
+}
+
+impl Worker {
+    /// Of this agent.
+    pub fn new(paths: &Paths, instance: InstanceId, with: Facilities, inbox: Receiver<Heard>) -> Self {
+        let files = Files::of(paths);
+        let (leftovers, told) = Leftovers::open(&files.leftovers());
+        let left_problem = told.err().unwrap_or_default();
+        Worker {
+            facts: HostFacts::new(&paths.root, ""),
+            kept: None,
+            has_loaded: false,
+            engine: Engine::default(),
+            allowed: Allowed::open(&files, Timestamp::now),
+            outbox: Outbox::open(&files, instance),
+            leftovers,
+            watching: BTreeMap::new(),
+            debounce: Debounce::default(),
+            began: BTreeMap::new(),
+            events: BTreeMap::new(),
+            due: BTreeMap::new(),
+            look: true,
+            all: None,
+            demanded: 0,
+            previews: Vec::new(),
+            stop: false,
+            load_problem: String::new(),
+            left_problem,
+            retry: None,
+            retry_pause: RETRY_FIRST,
+            paths: paths.clone(),
+            files,
+            instance,
+            with,
+            inbox,
+        }
+    }
+
+    /// Works until nothing is left to keep, or the daemon says stop.
+    pub fn serve(&mut self) {
+        self.settle();
+        loop {
+            while let Ok(heard) = self.inbox.try_recv() {
+                self.hear(heard);
+            }
+            if self.stop {
+                return;
+            }
+            if self.turn(Instant::now()) {
+                continue;
+            }
+            if self.is_idle_for_ever() {
+                return;
+            }
+            let heard = match self.next_due(Instant::now()) {
+                Some(wait) => self.inbox.recv_timeout(wait),
+                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match heard {
+                Ok(heard) => self.hear(heard),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Package changes that an earlier keeper began are waited for: two at once help nobody.
+    fn settle(&self) {
+        let dir = self.files.run();
+        for run in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if let Err(e) = self.transactions(run.path()).settle(&run.path()) {
+                tracing::warn!("{}: {e}", run.path().display());
+            }
+        }
+        if let Err(e) = std::fs::remove_dir_all(&dir)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove {}: {e}", dir.display());
+        }
+    }
+
+    fn transactions(&self, dir: PathBuf) -> DetachedRunner {
+        DetachedRunner::new(self.with.program.clone(), Control::default(), TaskId(uuid::Uuid::nil()), dir)
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Daemon => {
+                self.look = true;
+                self.stop |= self.files.stop().exists();
+            }
+            Heard::Happened(watches, now, at) => {
+                for watch in watches {
+                    self.began.entry(watch.clone()).or_insert(at);
+                    self.debounce.push(watch, now);
+                }
+            }
+        }
+    }
+
+    /// Does the first thing that is due; false when nothing is.
+    fn turn(&mut self, now: Instant) -> bool {
+        if std::mem::take(&mut self.look) {
+            self.load();
+            return true;
+        }
+        let retried = self.retry.is_some_and(|at| at <= now);
+        if retried {
+            self.retry = None;
+            self.retry_failed();
+            return true;
+        }
+        if !self.leftovers.gone().is_empty() && self.retry.is_none() && !self.allowed.read_only {
+            self.take_back();
+            return true;
+        }
+        if let Some(by) = self.all.take() {
+            self.run_all(by);
+            return true;
+        }
+        self.gather(now);
+        if !self.allowed.patching && !self.events.is_empty() {
+            let events = std::mem::take(&mut self.events);
+            self.run(Scope::Resources(events.keys().cloned().collect()), "event", events);
+            return true;
+        }
+        let due: BTreeSet<PolicyId> = self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        if !due.is_empty() {
+            self.plan(&due, now);
+            self.run(Scope::Policies(due), "periodic check", BTreeMap::new());
+            return true;
+        }
+        if let Some(preview) = self.previews.pop() {
+            self.preview(&preview);
+            return true;
+        }
+        false
+    }
+
+    /// Bursts that are over become events of resources, and so do waits.
+    fn gather(&mut self, now: Instant) {
+        for (watch, _) in self.debounce.take(now) {
+            let at = self.began.remove(&watch).unwrap_or_else(Timestamp::now);
+            for key in self.watching.get(&watch).into_iter().flatten() {
+                self.events.entry(key.clone()).or_insert(Noticed { at, by: noticed_by(&watch) });
+            }
+        }
+        let clock = Timestamp::now();
+        for key in self.allowed.flaps.over(clock) {
+            self.events.entry(key).or_insert(Noticed { at: clock, by: "end of a wait" });
+        }
+    }
+
+    fn next_due(&self, now: Instant) -> Option<Duration> {
+        let clock = Timestamp::now();
+        let flaps =
+            self.allowed.flaps.next(clock).map(|until| {
+                now + Duration::try_from(until.duration_since(clock)).unwrap_or_default() + Duration::from_millis(1)
+            });
+        // Without a document only the daemon's files and retries matter.
+        let times = [self.debounce.due(), flaps, self.due.values().min().copied(), self.retry];
+        times.into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
+    }
+
+    /// Nothing is assigned, nothing is to be taken back, and the server is told so.
+    fn is_idle_for_ever(&self) -> bool {
+        let empty = self.kept.as_ref().is_none_or(|k| k.document.policies.is_empty());
+        empty && self.leftovers.gone().is_empty() && self.retry.is_none() && self.outbox.is_saved()
+    }
+
+    /// Reads what the daemon wrote.
+    fn load(&mut self) {
+        match Config::read(&self.paths.config) {
+            Ok(config) => {
+                self.allowed.read_only = config.read_only;
+                self.facts = HostFacts::new(&self.paths.root, &config.gcs_base_url);
+            }
+            Err(e) => tracing::warn!("{e:#}; the last settings stay"),
+        }
+        let was_patching = std::mem::replace(&mut self.allowed.patching, self.files.patching().exists());
+        if was_patching && !self.allowed.patching {
+            let now = Timestamp::now();
+            for key in self.engine.with_reason(reason::WAITS_FOR_TASK) {
+                self.events.entry(key).or_insert(Noticed { at: now, by: "end of a patch task" });
+            }
+        }
+        self.load_document();
+        self.demanded = site::read_number(&self.files.check());
+        if self.demanded > self.outbox.results().check && self.all.is_none() {
+            self.allowed.forgive();
+            self.all = Some("check on demand");
+        }
+        let listed = std::fs::read_dir(self.files.dir()).into_iter().flatten().flatten();
+        let is_preview = |path: &PathBuf| {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            name.starts_with(PREVIEW_PREFIX) && !name.ends_with(".tmp")
+        };
+        self.previews = listed.map(|e| e.path()).filter(is_preview).collect();
+    }
+
+    fn load_document(&mut self) {
+        let loaded = match document::load(&self.files.document()) {
+            // One of an earlier enrolment: the new server says what holds now.
+            Ok(kept) => kept.filter(|k| k.document.instance == self.instance),
+            Err(why) => {
+                let told = format!("the kept policies document cannot be believed ({why}); it is asked for again");
+                if self.load_problem != told {
+                    tracing::error!("{told}");
+                    self.load_problem = told;
+                    self.all = Some("a document that cannot be read");
+                }
+                return;
+            }
+        };
+        if self.has_loaded && loaded == self.kept {
+            self.load_problem.clear();
+            return;
+        }
+        let policies = loaded.as_ref().map(|k| k.document.policies.clone()).unwrap_or_default();
+        if let Err(why) = self.leftovers.assign(&policies) {
+            tracing::error!("{why}; the new policies wait until it can");
+            self.load_problem = why;
+            self.try_again();
+            return;
+        }
+        self.load_problem.clear();
+        self.adopt(loaded, &policies);
+    }
+
+    /// The engine is made for another document. Results of what did not change still hold.
+    fn adopt(&mut self, loaded: Option<Kept>, policies: &[HostPolicy]) {
+        let generation = loaded.as_ref().map_or(0, |k| k.document.generation);
+        let new_process = !std::mem::replace(&mut self.has_loaded, true);
+        let before = if new_process && self.outbox.results().generation == generation {
+            self.outbox.results().policies.clone()
+        } else {
+            let secrets_changed = loaded.as_ref().map(|k| &k.secrets) != self.kept.as_ref().map(|k| &k.secrets);
+            self.engine.standing(policies, &|resource| secrets_changed && names_secret(resource))
+        };
+        let (build, facts) = (&self.with.build, &self.facts);
+        self.engine = Engine::new(policies, &before, &|resource| build(resource, facts));
+        self.kept = loaded;
+        if !new_process {
+            self.allowed.forgive();
+        }
+        // Where there never was a document there is nothing to tell.
+        if generation > 0 || self.outbox.results().generation > 0 {
+            self.all = Some(if new_process { "start of the agent" } else { "new document" });
+        }
+        self.due = policies.iter().map(|p| ((p.assignment.clone(), p.policy.clone()), Instant::now())).collect();
+        let ids = self.due.keys().cloned().collect();
+        self.plan(&ids, Instant::now());
+        self.events.clear();
+        self.sweep(policies);
+        self.set_watches();
+    }
+
+    /// Downloads and notes of resources that are no more.
+    fn sweep(&self, policies: &[HostPolicy]) {
+        let key = |p: &HostPolicy, r: &Resource| Key {
+            assignment: p.assignment.clone(),
+            policy: p.policy.clone(),
+            resource: r.id.clone(),
+        };
+        let mut names = BTreeSet::new();
+        for (p, r) in policies.iter().flat_map(|p| p.resources.iter().map(move |r| (p, r))) {
+            names.insert(scratch_name(&key(p, r), r));
+            names.insert(memory_name(&key(p, r)));
+        }
+        for left in self.leftovers.gone() {
+            names.insert(memory_name(&left.key));
+        }
+        for dir in &own_dirs(&self.files)[..2] {
+            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+                if !names.contains(entry.file_name().to_string_lossy().as_ref()) {
+                    remove_any(&entry.path());
+                }
+            }
+        }
+    }
+
+    fn set_watches(&mut self) {
+        let watching = self.engine.watches();
+        if !watching.keys().eq(self.watching.keys()) {
+            (self.with.watch)(&watching.keys().cloned().collect());
+        }
+        self.watching = watching;
+    }
+
+    /// When these are to be looked at next.
+    fn plan(&mut self, ids: &BTreeSet<PolicyId>, now: Instant) {
+        for policy in self.kept.iter().flat_map(|k| &k.document.policies) {
+            let id = (policy.assignment.clone(), policy.policy.clone());
+            if ids.contains(&id) {
+                let part = 1.0 - JITTER + 2.0 * JITTER * random();
+                self.due.insert(id, now + Duration::from_secs(policy.check_interval_secs).mul_f64(part));
+            }
+        }
+    }
+
+    fn run_all(&mut self, by: &'static str) {
+        let ids = self.due.keys().cloned().collect();
+        self.plan(&ids, Instant::now());
+        // What came before is looked at now.
+        let events = std::mem::take(&mut self.events);
+        self.run(Scope::All, by, events);
+    }
+
+    fn run(&mut self, scope: Scope, by: &'static str, noticed: BTreeMap<Key, Noticed>) {
+        let check = if scope == Scope::All { self.demanded } else { self.outbox.results().check };
+        let run = Run { id: run_id(), scope, only_check: false, noticed_by: by, noticed, cause: String::new() };
+        let none = crate::policy::values::Values::default();
+        let transactions = self.transactions(self.files.run().join(&run.id));
+        let tools = tools(&self.paths, &self.files, &self.with, &transactions, self.kept.as_ref().map_or(&none, |k| &k.secrets));
+        let outcome = self.engine.run(&run, &tools, &mut self.allowed);
+        self.allowed.run_ended();
+        remove_any(&self.files.run().join(&run.id));
+        let now = Timestamp::now();
+        for key in outcome.again {
+            self.events.entry(key).or_insert(Noticed { at: now, by: "change of another resource" });
+        }
+        let generation = self.kept.as_ref().map_or(0, |k| k.document.generation);
+        let policies = self.engine.results();
+        self.outbox.put(News { generation, check, problem: self.problem(), policies, drift: outcome.drift }, now);
+        if !self.outbox.is_saved() {
+            self.try_again();
+        }
+        self.set_watches();
+    }
+
+    fn problem(&self) -> String {
+        let problems = [self.load_problem.as_str(), self.left_problem.as_str()];
+        problems.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Takes back what nothing assigns any more.
+    fn take_back(&mut self) {
+        let transactions = self.transactions(self.files.run().join(run_id()));
+        let none = crate::policy::values::Values::default();
+        let tools = tools(&self.paths, &self.files, &self.with, &transactions, self.kept.as_ref().map_or(&none, |k| &k.secrets));
+        let mut problems = Vec::new();
+        for left in self.leftovers.gone().to_vec() {
+            let Key { assignment, policy, resource } = &left.key;
+            let mut kind = (self.with.build)(&left.resource, &self.facts);
+            if self.allowed.patching && kind.changes_packages() {
+                problems.push(format!("taking {assignment}/{policy}/{resource} back waits for a patch task"));
+                continue;
+            }
+            let done = crate::policy::engine::with_cx(kind.as_mut(), (&left.key, &left.resource), &tools, |k, cx| k.remove(cx));
+            match done {
+                Ok(done) => {
+                    tracing::info!("{assignment}/{policy}/{resource} is not assigned any more and was taken back: {}", done.what);
+                    remove_any(&self.files.scratch().join(scratch_name(&left.key, &left.resource)));
+                    if let Err(why) = self.leftovers.taken_back(&left.key, &left.resource) {
+                        problems.push(why);
+                    }
+                }
+                Err(failure) => problems.push(format!(
+                    "{assignment}/{policy}/{resource} is not assigned any more and could not be taken back: {}",
+                    failure.message
+                )),
+            }
+        }
+        for problem in &problems {
+            tracing::warn!("{problem}");
+        }
+        self.left_problem = problems.first().cloned().unwrap_or_default();
+        if problems.is_empty() {
+            self.retry_pause = RETRY_FIRST
+        } else {
+            self.try_again()
+        }
+        if self.all.is_none() {
+            self.all = Some("leftovers");
+        }
+    }
+
+    /// Checks what a preview says and changes nothing.
+    fn preview(&mut self, path: &Path) {
+        match document::load(path) {
+            Ok(Some(kept)) if kept.document.instance == self.instance => {
+                let id = kept.document.preview.clone().unwrap_or_default();
+                let (build, facts) = (&self.with.build, &self.facts);
+                let mut engine = Engine::new(&kept.document.policies, &[], &|resource| build(resource, facts));
+                let run = Run {
+                    id: run_id(),
+                    scope: Scope::All,
+                    only_check: true,
+                    noticed_by: "preview",
+                    noticed: BTreeMap::new(),
+                    cause: String::new(),
+                };
+                let transactions = self.transactions(self.files.run().join(&run.id));
+                let scratch = self.files.run().join(format!("preview-{}", run.id));
+                let tools = Tools {
+                    scratch: scratch.clone(),
+                    memory: None,
+                    ..tools(&self.paths, &self.files, &self.with, &transactions, &kept.secrets)
+                };
+                engine.run(&run, &tools, &mut self.allowed);
+                self.allowed.run_ended();
+                remove_any(&scratch);
+                if let Err(why) = self.outbox.put_preview(&id, engine.results(), String::new(), Timestamp::now()) {
+                    tracing::error!("{why}; the preview is made again when it is asked for again");
+                }
+            }
+            Ok(_) => {}
+            Err(why) => tracing::error!("{} cannot be believed ({why})", path.display()),
+        }
+        remove_any(path);
+    }
+
+    fn try_again(&mut self) {
+        self.retry = Some(Instant::now() + self.retry_pause);
+        self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
+    }
+
+    fn retry_failed(&mut self) {
+        if !self.outbox.is_saved() {
+            self.outbox.save();
+            if self.outbox.is_saved() {
+                self.retry_pause = RETRY_FIRST;
+            } else {
+                self.try_again();
+            }
+        }
+        self.look = true;
+    }
+}
+
+fn run_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+fn noticed_by(watch: &Watch) -> &'static str {
+    match watch {
+        Watch::Path(_) => "file event",
+        Watch::Sysctl(_) => "kernel parameter",
+        Watch::Unit(_) => "unit signal",
+        Watch::Packages => "package database",
+    }
+}
+
+/// Does its text hold a secret's mark?
+fn names_secret(resource: &Resource) -> bool {
+    serde_json::to_string(resource).is_ok_and(|text| text.contains(SECRET_MARKS.0))
+}
+
+fn remove_any(path: &Path) {
+    let removed = match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(_) => return,
+    };
+    if let Err(e) = removed {
+        tracing::warn!("cannot remove {}: {e}", path.display());
+    }
+}
+
+fn tools<'a>(
+    paths: &'a Paths,
+    files: &Files,
+    with: &'a Facilities,
+    transactions: &'a DetachedRunner,
+    secrets: &'a crate::policy::values::Values,
+) -> Tools<'a> {
+    Tools {
+        root: &paths.root,
+        runner: with.runner.as_ref(),
+        transactions,
+        units: with.units.as_ref(),
+        secrets,
+        scratch: files.scratch(),
+        memory: Some(files.memory()),
+        now: &Timestamp::now,
+        say: &say,
+    }
+}
+
+/// Google's lines, with their labels.
+fn say(line: &Line<'_>) {
+    let Line { quiet, assignment, policy, resource, text } = line;
+    match (*quiet, assignment.is_empty(), resource.is_empty()) {
+        (true, ..) => tracing::debug!(os_policy_assignment = assignment, os_policy_id = policy, resource_id = resource, "{text}"),
+        (false, true, _) => tracing::info!("{text}"),
+        (false, false, true) => tracing::info!(os_policy_assignment = assignment, os_policy_id = policy, "{text}"),
+        (false, false, false) => {
+            tracing::info!(os_policy_assignment = assignment, os_policy_id = policy, resource_id = resource, "{text}");
+        }
+    }
+}

@@ -22,6 +22,7 @@ use crate::fleet::FleetPart;
 use crate::hub::{HintHub, JobWatch, JobWatches};
 use crate::key::WorkKey;
 use crate::ops::intake;
+use crate::policy_part::PolicyPart;
 use crate::reconcile::GateAsks;
 use crate::selection::SectionCache;
 
@@ -63,6 +64,7 @@ struct Inner {
     history: Memo,
     gate_asks: GateAsks,
     calendars: CalendarPart,
+    policies: PolicyPart,
     undone_halts: Mutex<HashSet<(JobId, Timestamp)>>,
 }
 
@@ -97,6 +99,7 @@ impl Control {
             history: Memo::default(),
             gate_asks: GateAsks::default(),
             calendars: CalendarPart::default(),
+            policies: PolicyPart::default(),
             undone_halts: Mutex::default(),
         }))
     }
@@ -196,6 +199,11 @@ impl Control {
     /// Whom calendars reach, as this process remembers it.
     pub(crate) fn calendar_part(&self) -> &CalendarPart {
         &self.0.calendars
+    }
+
+    /// What this process remembers of policies.
+    pub(crate) fn policies(&self) -> &PolicyPart {
+        &self.0.policies
     }
 
     /// Halts whose wave has been looked at for an undo; lost at a restart, which costs another look.

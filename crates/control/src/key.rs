@@ -1,4 +1,4 @@
-//! The server's work key: Ed25519, signs every order and every sources document to an agent. Absent on purpose: files and certificates.
+//! The server's work key: Ed25519, signs every order, sources document and policies document to an agent. Absent on purpose: files and certificates.
 
 use drydock_domain::source::host;
 use drydock_domain::work::signed_bytes;
@@ -47,6 +47,11 @@ impl WorkKey {
     /// Signs the bytes of a host's sources document.
     pub(crate) fn sign_sources(&self, document: &[u8]) -> Vec<u8> {
         self.0.sign(&host::signed_bytes(document)).as_ref().to_vec()
+    }
+
+    /// Signs the bytes of a host's policies document.
+    pub(crate) fn sign_policies(&self, document: &[u8]) -> Vec<u8> {
+        self.0.sign(&drydock_domain::policy::host::signed_bytes(document)).as_ref().to_vec()
     }
 }
 

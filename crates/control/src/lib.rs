@@ -15,7 +15,9 @@ mod fleet;
 mod hub;
 mod key;
 mod ops;
+mod policy_part;
 pub mod reconcile;
+mod seal;
 mod selection;
 mod views;
 
@@ -35,7 +37,9 @@ pub use ops::advisory_feeds::ImportAsk;
 pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
 pub use ops::vulnerabilities::VulnerabilityQuery;
 pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
+pub use ops::{ApplyAsk, CheckAsk, CheckedHost, PulledPolicies, SignedPolicies};
 pub use ops::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
+pub use seal::{SECRET_KEY_BYTES, SealError, SecretKey};
 pub use views::{
     CalendarView, DeploymentView, EnrolAsk, Enrolled, HeldAnswer, HostOutcome, InstanceEdit, InstanceView, JobOutcome, JobView,
     PackagesView, Pulled, Reported, RolloutView, RulesView, SectionBodyIn, SectionIn, SignedOrder, SlotAnswer, SlotGroupView,

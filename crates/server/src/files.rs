@@ -50,6 +50,11 @@ impl DataDir {
         self.0.join("work.key")
     }
 
+    /// The key under which secrets of policies are kept.
+    pub fn secret_key(&self) -> PathBuf {
+        self.0.join("secrets.key")
+    }
+
     /// The keys that sign repositories.
     pub fn repository_keys(&self) -> PathBuf {
         self.0.join("repository-keys")

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::config::Settings;
 use crate::files::{DataDir, DataDirLock, LockError};
-use crate::pki::{Authority, PkiError, ServerIdentity, create_work_key, ensure_server_cert, load_work_key};
+use crate::pki::{Authority, PkiError, ServerIdentity, create_work_key, ensure_secret_key, ensure_server_cert, load_work_key};
 
 /// Name of the first access token.
 const FIRST_TOKEN_NAME: &str = "administrator";
@@ -92,6 +92,7 @@ pub async fn open(settings: &Settings) -> Result<Opened, OpenError> {
     let (content, repository_keys) = open_content(settings, &dir, now)?;
     let picture = PictureFile { path: dir.fleet_picture(), build: build() };
     let control = control.with_content(content, repository_keys).with_picture_file(picture);
+    let control = control.with_secret_key(ensure_secret_key(&dir)?);
     let admin_token = first_token(&control).await.map_err(OpenError::Token)?;
     Ok(Opened { lock, ca, identity, control, admin_token })
 }

@@ -296,7 +296,7 @@ pub async fn ended(c: &mut AnyConnection, job: JobId) -> StoreResult<Vec<EndedTa
     rows.iter().map(read).collect()
 }
 
-/// Hosts that other jobs are at work on, by zone. Dry runs disturb nobody.
+/// Hosts that other jobs, and policies, are at work on, by zone. Dry runs disturb nobody.
 pub async fn disrupted_by_others(c: &mut AnyConnection, job: JobId) -> StoreResult<BTreeMap<String, u32>> {
     let mut sql = Sql::new(
         "SELECT t.zone, count(*) AS n FROM patch_tasks t JOIN patch_jobs j ON j.id = t.job_id WHERE t.done = 0 \
@@ -304,7 +304,11 @@ pub async fn disrupted_by_others(c: &mut AnyConnection, job: JobId) -> StoreResu
     );
     sql.bind(job.to_string()).push(" GROUP BY t.zone");
     let rows = sql.fetch(c, "count the hosts that other jobs are at work on").await?;
-    rows.iter().map(|r| Ok((text(r, "zone")?, count(r, "n")?))).collect()
+    let mut by_zone = crate::policy_hosts::changing(c, None).await?;
+    for row in &rows {
+        *by_zone.entry(text(row, "zone")?).or_default() += count(row, "n")?;
+    }
+    Ok(by_zone)
 }
 
 /// Jobs with a disruption budget queue here until their transaction ends: each sees whom the one before let go.

@@ -250,11 +250,13 @@ impl Control {
     /// Feeds, sources or what hosts see of them changed: the fleet is looked at again.
     pub(crate) fn fleet_moved(&self) {
         self.fleet().changed();
+        self.policies().changed();
     }
 
     /// What decides about one host changed.
     pub(crate) fn fleet_host_changed(&self, host: InstanceId) {
         self.fleet().changed_hosts().insert(host);
+        self.policies().host_changed(host);
         self.fleet().wake.notify_one();
     }
 

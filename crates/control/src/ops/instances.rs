@@ -86,6 +86,7 @@ impl Control {
                 if instances::edit(&mut tx, record.id, instances::Edit { labels, zone }, record.version).await? {
                     act.allowed(&mut tx).await?;
                     commit(tx).await?;
+                    self.policy_host_changed(record.id);
                     return self.viewed(self.resolve(&record.id.to_string()).await?, ctx.now).await;
                 }
             }

@@ -1,5 +1,5 @@
 //! The loops that move things on without anybody asking: runs of deployments begun, hosts looked up, tasks let go, tasks given up, sources synced,
-//! hosts told of their sources, old keys forgotten. They have no input: each turn reads the store and does what is due, so a lost turn costs a second and a
+//! hosts told of their sources, policies rolled out, old keys forgotten. They have no input: each turn reads the store and does what is due, so a lost turn costs a second and a
 //! repeated one nothing.
 
 mod content;
@@ -7,6 +7,7 @@ mod deployments;
 mod fleet;
 mod host_sources;
 mod job;
+mod policies;
 mod retention;
 mod soak;
 
@@ -121,6 +122,14 @@ async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {
         && let Err(e) = deployments::forget(control).await
     {
         failed.push(("forgetting old executions".to_owned(), e));
+    }
+    if let Err(e) = policies::turn(control, number).await {
+        failed.push(("the policies of hosts".to_owned(), e));
+    }
+    if number.is_multiple_of(RETENTION_EVERY)
+        && let Err(e) = policies::forget(control).await
+    {
+        failed.push(("forgetting old policy rows".to_owned(), e));
     }
     if let Err(e) = host_sources::turn(control, number).await {
         failed.push(("the sources of hosts".to_owned(), e));

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod alma;
+pub mod policy;
 pub mod sources;
 
 use std::path::Path;
@@ -153,6 +154,7 @@ async fn open(dir: &Path, clock: &TestClock, pkcs8: &[u8]) -> Control {
     let keys = RepositoryKeys::load_or_create(&dir.join("repository-keys"), clock.now()).expect("repository keys");
     Control::new(store, Config::default(), key, Arc::new(clock.clone()))
         .with_content(content, keys)
+        .with_secret_key(SecretKey::from_bytes(&[7; SECRET_KEY_BYTES]).expect("a key"))
         .with_picture_file(PictureFile { path: dir.join(PICTURE), build: "test".to_owned() })
 }
 

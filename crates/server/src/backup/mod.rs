@@ -166,6 +166,10 @@ pub async fn write(
     for path in copy_keys(&keys, &scratch.join(name_of(&keys)))? {
         files.push((format!("{}/{}", name_of(&keys), name_of(&path)), path));
     }
+    // A server of an older version has none yet.
+    if dir.secret_key().exists() {
+        files.push((name_of(&dir.secret_key()), dir.secret_key()));
+    }
     if let Some(config) = config {
         files.push((CONFIG.to_owned(), config.to_owned()));
     }
@@ -240,8 +244,8 @@ pub fn restore(backup: &Path, dir: &DataDir, content_dir: &Path, config: &Path) 
     dir.create().map_err(failed("create", dir.path()))?;
     let _lock = dir.lock()?;
     let members = members(dir);
-    let keys = dir.repository_keys();
-    if let Some(path) = members.iter().map(|(path, _)| path).chain([&keys]).find(|path| path.exists()) {
+    let (keys, secret_key) = (dir.repository_keys(), dir.secret_key());
+    if let Some(path) = members.iter().map(|(path, _)| path).chain([&keys, &secret_key]).find(|path| path.exists()) {
         return Err(BackupError::Exists { path: path.clone() });
     }
     let scratch = dir.path().join(".restore");
@@ -258,7 +262,8 @@ pub fn restore(backup: &Path, dir: &DataDir, content_dir: &Path, config: &Path) 
     if kept_keys.exists() {
         std::fs::rename(&kept_keys, &keys).map_err(failed("write", &keys))?;
     }
-    for (path, mode) in members {
+    let optional = has(&name_of(&secret_key)).then_some((secret_key, SECRET_MODE));
+    for (path, mode) in members.into_iter().chain(optional) {
         use std::os::unix::fs::PermissionsExt;
         let from = scratch.join(name_of(&path));
         let moved = std::fs::set_permissions(&from, std::fs::Permissions::from_mode(mode))

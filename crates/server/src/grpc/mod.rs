@@ -3,6 +3,7 @@
 
 mod attach;
 mod gate;
+mod policies;
 mod session;
 mod sources;
 
@@ -276,12 +277,12 @@ impl AgentLink for Link {
         sources::report(self, request).await.map(Response::new)
     }
 
-    async fn pull_policies(&self, _: Request<PullPoliciesRequest>) -> Result<Response<PullPoliciesResponse>, Status> {
-        Err(Status::unimplemented("this server has no policies"))
+    async fn pull_policies(&self, request: Request<PullPoliciesRequest>) -> Result<Response<PullPoliciesResponse>, Status> {
+        policies::pull(self, request).await.map(Response::new)
     }
 
-    async fn report_policies(&self, _: Request<ReportPoliciesRequest>) -> Result<Response<ReportPoliciesResponse>, Status> {
-        Err(Status::unimplemented("this server has no policies"))
+    async fn report_policies(&self, request: Request<ReportPoliciesRequest>) -> Result<Response<ReportPoliciesResponse>, Status> {
+        policies::report(self, request).await.map(Response::new)
     }
 
     async fn issue_content_certificate(

@@ -4,11 +4,13 @@
 
 mod authority;
 mod peer;
+mod secret_key;
 mod server_cert;
 mod work_key;
 
 pub use authority::{Authority, CsrError, CsrKey, IssuedCertificate, check_csr};
 pub use peer::{CertificateUse, PeerCertificate, PeerError};
+pub use secret_key::ensure as ensure_secret_key;
 pub use server_cert::{ServerIdentity, ensure as ensure_server_cert};
 pub use work_key::{create as create_work_key, load as load_work_key};
 

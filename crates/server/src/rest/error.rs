@@ -38,6 +38,14 @@ impl Failure {
         Failure { fields: vec![error], ..Failure::new(StatusCode::BAD_REQUEST, ErrorKind::Invalid, text) }
     }
 
+    /// 400 about several fields; none: about the request as a whole.
+    pub fn fields(found: impl IntoIterator<Item = (String, String)>) -> Self {
+        let fields: Vec<FieldError> = found.into_iter().map(|(field, message)| FieldError { field, message }).collect();
+        let told: Vec<String> = fields.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+        let text = format!("the request is refused: {}", told.join("; "));
+        Failure { fields, ..Failure::new(StatusCode::BAD_REQUEST, ErrorKind::Invalid, text) }
+    }
+
     /// 400 about the request as a whole.
     pub fn invalid(message: impl Into<String>) -> Self {
         Failure::new(StatusCode::BAD_REQUEST, ErrorKind::Invalid, message)

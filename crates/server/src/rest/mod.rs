@@ -6,6 +6,7 @@ mod advisories;
 mod advisory_feeds;
 mod bom;
 mod calendars;
+mod compliance;
 mod content_jobs;
 mod csv;
 mod deployments;
@@ -23,6 +24,7 @@ mod job_report;
 mod modules;
 mod packages;
 mod patch_jobs;
+mod policies;
 mod snapshots;
 mod sources;
 mod upload;
@@ -73,6 +75,12 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         advisories::list, advisories::get, advisories::instances, advisories::of_instance,
         vulnerabilities::list, vulnerabilities::get, vulnerabilities::instances, vulnerabilities::of_instance,
         vulnerabilities::fleet,
+        policies::list, policies::create, policies::get, policies::apply, policies::delete, policies::instances,
+        policies::revisions, policies::revision, policies::diff, policies::cancel, policies::resume, policies::check_assignment,
+        policies::check, policies::list_previews, policies::create_preview, policies::get_preview, policies::delete_preview,
+        policies::preview_instances, compliance::fleet, compliance::policies, compliance::resources, compliance::results,
+        compliance::history, compliance::trend, compliance::of_instance, compliance::document_of_instance, compliance::drift,
+        compliance::secrets, compliance::secret, compliance::set_secret, compliance::delete_secret,
         bom::sbom, bom::vex, exceptions::list, exceptions::create, exceptions::get, exceptions::edit, exceptions::delete, exceptions::sla, exceptions::set_sla,
     ),
     modifiers(&BearerToken),
@@ -138,6 +146,7 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/api/v1/deployments/{name}/executions", get(deployments::executions))
         .merge(calendar_routes())
+        .merge(policy_routes())
         .merge(content_routes())
         .merge(advisory_routes())
         .with_state(state)
@@ -155,6 +164,33 @@ fn calendar_routes() -> Router<AppState> {
         .route("/api/v1/freeze-calendars/{name}", get(c::get_freeze).put(c::edit_freeze).delete(c::delete_freeze))
         .route("/api/v1/reboot-slot-groups", get(c::list_slots).post(c::create_slot))
         .route("/api/v1/reboot-slot-groups/{name}", get(c::get_slot).put(c::edit_slot).delete(c::delete_slot).post(c::slot_verb))
+}
+
+/// OS policies, compliance, drift and secrets.
+fn policy_routes() -> Router<AppState> {
+    use {compliance as c, policies as p};
+    Router::new()
+        .route("/api/v1/policy-assignments", get(p::list).post(p::create))
+        .route("/api/v1/policy-assignments/{name}", get(p::get).put(p::apply).delete(p::delete).post(p::verb))
+        .route("/api/v1/policy-assignments/{name}/instances", get(p::instances))
+        .route("/api/v1/policy-assignments/{name}/revisions", get(p::revisions))
+        .route("/api/v1/policy-assignments/{name}/revisions/{number}", get(p::revision))
+        .route("/api/v1/policy-assignments/{name}/revisions/{number}/diff", get(p::diff))
+        .route("/api/v1/policy-checks", post(p::check))
+        .route("/api/v1/policy-previews", get(p::list_previews).post(p::create_preview))
+        .route("/api/v1/policy-previews/{id}", get(p::get_preview).delete(p::delete_preview))
+        .route("/api/v1/policy-previews/{id}/instances", get(p::preview_instances))
+        .route("/api/v1/compliance", get(c::fleet))
+        .route("/api/v1/compliance/policies", get(c::policies))
+        .route("/api/v1/compliance/resources", get(c::resources))
+        .route("/api/v1/compliance/results", get(c::results))
+        .route("/api/v1/compliance/history", get(c::history))
+        .route("/api/v1/compliance/trend", get(c::trend))
+        .route("/api/v1/instances/{id}/compliance", get(c::of_instance))
+        .route("/api/v1/instances/{id}/policies", get(c::document_of_instance))
+        .route("/api/v1/drift-events", get(c::drift))
+        .route("/api/v1/secrets", get(c::secrets))
+        .route("/api/v1/secrets/{name}", get(c::secret).put(c::set_secret).delete(c::delete_secret))
 }
 
 /// Sources, environments and what belongs to them.

@@ -132,7 +132,9 @@ impl Env {
 
     /// Makes module filter and pins of what the views hold now.
     pub fn compile(&mut self, tables: &Tables) {
-        let seen: Vec<&Snapshot> = self.snapshots(tables).map(|(_, s)| s).collect();
+        let mut seen: Vec<(usize, &Snapshot)> = self.snapshots(tables).collect();
+        seen.sort_by_key(|(n, _)| (self.views[*n].priority, self.views[*n].repository.as_str()));
+        let seen: Vec<&Snapshot> = seen.into_iter().map(|(_, s)| s).collect();
         self.modular = if self.managed.is_dnf() {
             Modular::new(&seen, &self.rules, &self.key.architecture, &tables.texts)
         } else {

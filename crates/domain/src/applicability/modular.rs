@@ -21,7 +21,7 @@ pub(super) struct Modular {
 }
 
 impl Modular {
-    /// Of the snapshots a host sees, in any order.
+    /// Of the snapshots a host sees, in the order in which dnf reads them: by priority, then by the repository's id.
     pub fn new(snapshots: &[&Snapshot], rules: &HostRules, architecture: &str, texts: &Texts) -> Self {
         let fits = |m: &&Module| {
             let arch = texts.get(m.arch);
@@ -78,19 +78,20 @@ fn wanted(snapshots: &[&Snapshot], rules: &HostRules, texts: &Texts) -> IdMap<Te
     streams
 }
 
-/// The default streams that repositories agree on: of what they say the newest counts, and where that names two streams, the
-/// module has none. libmodulemd merges so, whatever the priority of the repositories.
+/// The default streams that repositories agree on, as libmodulemd and libdnf merge them: two statements that differ cancel each
+/// other out, unless one of them was written later; after that the next one counts as if it were the first.
 fn defaults<'a>(said: impl Iterator<Item = &'a (Text, Text, u64)>) -> IdMap<Text, Text> {
-    let mut newest: IdMap<Text, (u64, Option<Text>)> = IdMap::default();
+    let mut merged: IdMap<Text, (u64, Option<Text>)> = IdMap::default();
     for (module, stream, modified) in said {
-        let kept = newest.entry(*module).or_insert((*modified, Some(*stream)));
-        if kept.0 < *modified {
-            *kept = (*modified, Some(*stream));
-        } else if kept.0 == *modified && kept.1 != Some(*stream) {
-            kept.1 = None;
-        }
+        let (at, kept) = merged.entry(*module).or_insert((*modified, None));
+        *kept = match *kept {
+            Some(other) if other != *stream && *at == *modified => None,
+            Some(other) if *at > *modified => Some(other),
+            _ => Some(*stream),
+        };
+        *at = (*at).max(*modified);
     }
-    newest.into_iter().filter_map(|(module, (_, stream))| Some((module, stream?))).collect()
+    merged.into_iter().filter_map(|(module, (_, stream))| Some((module, stream?))).collect()
 }
 
 /// The builds in force: every one of a stream in force whose requirements hold. Streams that those require are added.
@@ -152,10 +153,15 @@ mod tests {
             (&[(9, 1, 0)][..], one),
             (&[(9, 1, 0), (9, 1, 0)], one),
             (&[(9, 1, 0), (9, 2, 0)], None),
-            (&[(9, 1, 0), (9, 2, 0), (9, 1, 0)], None),
+            // Asked of dnf 4 and dnf 5.
+            (&[(9, 1, 0), (9, 1, 0), (9, 2, 0)], None),
+            (&[(9, 1, 0), (9, 2, 0), (9, 1, 0)], one),
+            (&[(9, 1, 0), (9, 2, 0), (9, 2, 0)], two),
+            (&[(9, 2, 0), (9, 1, 0), (9, 1, 0)], one),
+            (&[(9, 2, 0), (9, 1, 0), (9, 2, 0)], two),
+            (&[(9, 2, 0), (9, 2, 0), (9, 1, 0)], None),
             (&[(9, 1, 5), (9, 2, 6)], two),
             (&[(9, 2, 6), (9, 1, 5)], two),
-            (&[(9, 1, 5), (9, 2, 5), (9, 1, 6)], one),
             (&[(9, 1, 6), (9, 1, 5), (9, 2, 5)], one),
             (&[(8, 1, 0), (9, 2, 0)], two),
         ] {

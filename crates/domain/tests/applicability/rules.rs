@@ -283,6 +283,11 @@ fn dnf_has_no_default_stream_where_repositories_contradict_each_other() {
     // What the host enabled counts all the same, and the newer of two statements goes before the older.
     let mut case = Case::dnf(&["nodejs 9-1 x86_64"]).sees(99, modular()).sees(10, other.clone()).rules(enabled("10"));
     assert_eq!(case.updates(), ["nodejs 9-1>10-2.module x86_64 s0"]);
+    // A third one counts again; the repository of better priority was read first.
+    let mut case = Case::dnf(&["nodejs 9-1 x86_64"]).sees(99, modular()).sees(10, other.clone()).sees(99, other.clone());
+    assert_eq!(case.updates(), ["nodejs 9-1>12-1.module x86_64 s0"]);
+    let mut case = Case::dnf(&["nodejs 9-1 x86_64"]).sees(99, modular()).sees(10, other.clone()).sees(10, other.clone());
+    assert_eq!(case.updates(), ["nodejs 9-1>99-1 x86_64 s0"]);
     other.default_streams[0].modified = 202_007_071_533;
     let mut case = Case::dnf(&["nodejs 9-1 x86_64"]).sees(99, modular()).sees(10, other);
     assert_eq!(case.updates(), ["nodejs 9-1>12-1.module x86_64 s0"]);

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::direct::Direct;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, MessageStream};
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
@@ -41,7 +42,7 @@ impl Bus {
     pub async fn open(root: &Path, listen: bool) -> zbus::Result<Self> {
         let opening = async {
             let (builder, by_bus) = match UnixStream::connect(root.join(PRIVATE_SOCKET)) {
-                Ok(socket) => (Builder::unix_stream(socket).p2p(), false),
+                Ok(socket) => (Builder::socket(Direct::new(socket)?).p2p(), false),
                 Err(_) => (Builder::unix_stream(UnixStream::connect(root.join(SYSTEM_SOCKET))?), true),
             };
             let connection = builder.method_timeout(ANSWER_LIMIT).build().await?;

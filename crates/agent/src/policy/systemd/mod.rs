@@ -5,6 +5,7 @@
 
 pub(crate) mod bus;
 mod command;
+mod direct;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

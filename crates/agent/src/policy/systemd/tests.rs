@@ -56,6 +56,8 @@ async fn the_real_systemd_is_asked_changed_and_heard() {
     }
     use crate::policy::kind::Watch;
     use crate::policy::watch::Watcher;
+    // Says by which way systemd was asked.
+    let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
     let unit = "drydock-selftest.service";
     let text = "[Service]\nExecStart=/bin/sleep 1000\nExecReload=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
     std::fs::write("/etc/systemd/system/drydock-selftest.service", text).expect("written");
@@ -64,7 +66,8 @@ async fn the_real_systemd_is_asked_changed_and_heard() {
     assert!(watcher.set(&std::collections::BTreeSet::from([watch.clone()])).is_empty());
     let limit = Duration::from_secs(20);
     assert!(tokio::time::timeout(limit, watcher.next()).await.expect("connected").contains(&watch));
-    let systemd = units();
+    // No command is expected: everything goes by the socket.
+    let systemd = Systemd::new(Path::new("/"), Box::new(ScriptedRunner::new()));
     systemd.daemon_reload().expect("reloaded");
     let quiet = |watcher: Watcher| async {
         let mut watcher = watcher;
@@ -89,7 +92,7 @@ async fn the_real_systemd_is_asked_changed_and_heard() {
     ];
     for (i, (change, active, file)) in changes.into_iter().enumerate() {
         let began = std::time::Instant::now();
-        change(&*systemd, unit).expect("changed");
+        change(&systemd, unit).expect("changed");
         let after = systemd.state(unit).expect("asked");
         eprintln!("change {i}: {:?}", began.elapsed());
         assert_eq!((after.active.as_str(), after.file.as_str()), (active, file), "change {i}");
@@ -121,6 +124,14 @@ async fn the_real_systemd_is_asked_changed_and_heard() {
     assert_eq!(systemd.state("drydock-nobody.service").expect("asked").load, "not-found");
     let failure = systemd.start("drydock-nobody.service", limit).expect_err("not there");
     assert!(failure.message.contains("is its package installed?"), "{failure:?}");
+    // The bus, where process 1's own socket is not to be had.
+    let other = tempfile::tempdir().expect("a root");
+    std::fs::create_dir(other.path().join("run")).expect("made");
+    std::os::unix::fs::symlink("/run/dbus", other.path().join("run/dbus")).expect("linked");
+    let by_bus = Systemd::new(other.path(), Box::new(ScriptedRunner::new()));
+    by_bus.start(unit, limit).expect("started");
+    assert_eq!(by_bus.state(unit).expect("asked").active, "active");
+    by_bus.stop(unit, limit).expect("stopped");
     // And a mount over a watched file.
     std::fs::create_dir_all("/srv/over").expect("made");
     std::fs::write("/srv/over/file", "x").expect("written");

@@ -236,6 +236,8 @@ impl Chrome {
             ("/instances", "Instances", true),
             ("/patch-jobs", "Patch jobs", true),
             ("/deployments", "Deployments", true),
+            ("/policies", "OS policies", true),
+            ("/compliance", "Compliance", true),
             ("/vulnerabilities", "Vulnerabilities", true),
             ("/advisories", "Advisories", true),
             ("/packages", "Packages", true),

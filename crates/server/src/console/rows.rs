@@ -333,6 +333,7 @@ impl InstanceRow {
             tab("/packages", counted("Packages", self.packages)),
             tab("/changes", "Changes".into()),
             tab("/modules", "Modules".into()),
+            tab("/policies", "Policies".into()),
             tab("/history", "History".into()),
             tab("/tasks", "Patch tasks".into()),
         ]

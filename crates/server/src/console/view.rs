@@ -397,6 +397,8 @@ pub struct May {
     pub manage_environments: bool,
     /// Accept vulnerabilities for a while.
     pub manage_advisories: bool,
+    /// Steer rollouts of OS policies, let hosts check now.
+    pub manage_policies: bool,
 }
 
 /// What `role` may do, from the one table of the domain.
@@ -410,6 +412,7 @@ pub fn may(role: Role) -> May {
         manage_sources: allows(role, Permission::SourceManage),
         manage_environments: allows(role, Permission::EnvironmentManage),
         manage_advisories: allows(role, Permission::AdvisoryManage),
+        manage_policies: allows(role, Permission::PolicyManage),
     }
 }
 

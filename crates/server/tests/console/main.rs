@@ -5,6 +5,7 @@ mod chromium;
 mod history;
 mod live;
 mod pages;
+mod policies;
 mod roles;
 mod security;
 mod sign_in;

@@ -14,6 +14,7 @@ use drydock_domain::inventory::{
     Health, OsFacts, Package, PackageSet, RebootReason, SectionKind, Update, UpdateKind, UpdateSet, fingerprint,
 };
 use drydock_domain::patch::report::TaskReport;
+use drydock_domain::policy::{HostPolicies, HostPoliciesReport};
 use drydock_domain::source::host::SourcesMode;
 use drydock_domain::work::WorkOrder;
 use drydock_server::config::{Inputs, Settings, fragment::Fragment};
@@ -225,6 +226,23 @@ impl Host {
             pulled.orders.first().map(|o| serde_json::from_slice(&o.order).expect("an order"))
         })
         .await
+    }
+
+    /// The policies document it is to have, if there is one.
+    pub async fn policies(&self) -> Option<HostPolicies> {
+        let pulled = self.control.pull_policies(&self.ctx().await, 0, 0).await.expect("pulled");
+        pulled.changed.map(|changed| serde_json::from_slice(&changed.document).expect("a document"))
+    }
+
+    /// The number of the newest check on demand.
+    pub async fn policy_check(&self) -> u64 {
+        self.control.pull_policies(&self.ctx().await, 0, 0).await.expect("pulled").check
+    }
+
+    /// Tells how its policies stand.
+    pub async fn report_policies(&self, report: &HostPoliciesReport) {
+        let body = serde_json::to_vec(report).expect("JSON");
+        assert!(self.control.report_policies(&self.ctx().await, &body).await.expect("taken"));
     }
 
     /// Reports; `more` is merged over the fields every report has.

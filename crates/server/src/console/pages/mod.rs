@@ -3,6 +3,7 @@
 pub mod access;
 pub mod advisories;
 pub mod audit;
+pub mod compliance;
 pub mod deployments;
 pub mod enrolment;
 pub mod environments;
@@ -13,6 +14,7 @@ pub mod instances;
 pub mod jobs;
 pub mod overview;
 pub mod packages;
+pub mod policies;
 pub mod sources;
 pub mod start;
 pub mod vulnerabilities;

@@ -5,6 +5,7 @@
 //! `filter`: what filters over the inventory of a fleet cost; see [`crate::bench_filter`].
 //! `history`: a year of a fleet's inventory history, and full reports a second; see [`crate::bench_history`].
 //! `applicability`: updates, advisories and vulnerabilities of a fleet; see [`crate::bench_applicability`].
+//! `turn`: what a turn of the reconcilers costs with a job over a whole fleet; see [`crate::bench_turn`].
 //! `drift`: how long a host is other than its policy says; see [`crate::bench_drift`].
 //! `enrol`: from the agent's start to its packages being visible through the API, on an nspawn host.
 
@@ -18,7 +19,7 @@ use drydock_testkit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::drydock::{Drydock, Programs};
-use crate::{bench_applicability, bench_content, bench_drift, bench_filter, bench_history, release};
+use crate::{bench_applicability, bench_content, bench_drift, bench_filter, bench_history, bench_turn, release};
 
 /// Packages the measured host must have, as the figures presume.
 const PACKAGES_MIN: u64 = 600;
@@ -46,6 +47,8 @@ pub enum Benchmark {
     History,
     /// Updates, advisories and vulnerabilities of 10,000 hosts
     Applicability,
+    /// Turns of a patch job with waves, zones and a budget over 10,000 hosts
+    Turn,
     /// 200 violations of a policy on a booted host
     Drift,
 }
@@ -59,6 +62,7 @@ pub fn run(benchmark: Benchmark, as_json: bool) -> Result<()> {
         Benchmark::Filter => bench_filter::filter()?,
         Benchmark::History => bench_history::history()?,
         Benchmark::Applicability => bench_applicability::applicability()?,
+        Benchmark::Turn => bench_turn::turn()?,
         Benchmark::Drift => bench_drift::drift()?,
     };
     if as_json {

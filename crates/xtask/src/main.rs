@@ -7,6 +7,7 @@ mod bench_content;
 mod bench_drift;
 mod bench_filter;
 mod bench_history;
+mod bench_turn;
 mod demo;
 mod drydock;
 mod lab;

@@ -93,16 +93,7 @@ async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {
         failed.push(("storing contacts".to_owned(), e));
     }
     failed.extend(deployments::turn(control).await);
-    match open_jobs(control).await {
-        Ok(jobs) => {
-            for id in jobs {
-                if let Err(e) = job::turn(control, id).await {
-                    failed.push((format!("patch job {id}"), e));
-                }
-            }
-        }
-        Err(e) => failed.push(("reading patch jobs".to_owned(), e)),
-    }
+    failed.extend(turn_of_jobs(control).await);
     if number.is_multiple_of(RETENTION_EVERY)
         && let Err(e) = retention::turn(control).await
     {
@@ -133,6 +124,22 @@ async fn turn_number(control: &Control, number: u64) -> Vec<(String, Error)> {
     }
     if let Err(e) = host_sources::turn(control, number).await {
         failed.push(("the sources of hosts".to_owned(), e));
+    }
+    failed
+}
+
+/// The part of a turn that concerns patch jobs. Returns what failed; the rest was done.
+pub async fn turn_of_jobs(control: &Control) -> Vec<(String, Error)> {
+    let mut failed = Vec::new();
+    match open_jobs(control).await {
+        Ok(jobs) => {
+            for id in jobs {
+                if let Err(e) = job::turn(control, id).await {
+                    failed.push((format!("patch job {id}"), e));
+                }
+            }
+        }
+        Err(e) => failed.push(("reading patch jobs".to_owned(), e)),
     }
     failed
 }

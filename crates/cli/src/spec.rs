@@ -48,6 +48,17 @@ const FLAGS: &[(&str, &str)] = &[
     ("instanceFilter.query", "--filter"),
     ("instanceFilter", "--all, --label, --group, --zone, --instance, --name-prefix, --in-group, --filter"),
     ("dryRun", "--dry-run"),
+    ("schedule.timeZone", "--time-zone"),
+    ("schedule.startTime", "--start"),
+    ("schedule.endTime", "--end"),
+    ("schedule.timeOfDay", "--at"),
+    ("schedule.weekly", "--weekly"),
+    ("schedule.monthly.weekDayOfMonth.dayOffset", "--offset"),
+    ("schedule.monthly", "--monthly"),
+    ("schedule", "--daily, --weekly, --monthly"),
+    ("periods", "--period"),
+    ("slots", "--slots"),
+    ("expirySecs", "--expiry"),
     ("durationSecs", "--duration"),
     ("concurrency", "--concurrency"),
     ("rollout.waves", "--wave"),
@@ -168,7 +179,7 @@ pub(crate) fn merged<F: DeserializeOwned>(
     world: &mut World,
 ) -> Result<Value, Failure> {
     let mut document = match file {
-        Some(file) => read_file::<F>(file, what, world)?,
+        Some(file) => read_file::<F>(file, what, "--file", world)?,
         None => json!({}),
     };
     let named = file.map_or_else(String::new, |f| f.display().to_string());
@@ -249,7 +260,7 @@ fn rollout(args: &RolloutArgs, set: &mut impl FnMut(&str, Option<Value>)) {
 
 /// What the file of `--rollout` says, beside what the flags say.
 fn add_rollout_file(file: &Path, settings: &mut Settings, world: &mut World) -> Result<(), Failure> {
-    let said = read_file::<Rollout>(file, "rollout", world)?;
+    let said = read_file::<Rollout>(file, "rollout", "--rollout", world)?;
     for (field, value) in said.as_object().into_iter().flatten() {
         let path = format!("rollout.{field}");
         if settings.get(&path).is_some_and(|flag| flag != value) {
@@ -382,8 +393,8 @@ impl Default for SpecFile {
 }
 
 /// Reads a file; the answer holds only what it says.
-fn read_file<F: DeserializeOwned>(file: &Path, what: &str, world: &mut World) -> Result<Value, Failure> {
-    let text = read_text(file, FILE_MAX_BYTES, &format!("the {what} of --file"), world)?;
+fn read_file<F: DeserializeOwned>(file: &Path, what: &str, flag: &str, world: &mut World) -> Result<Value, Failure> {
+    let text = read_text(file, FILE_MAX_BYTES, &format!("the {what} of {flag}"), world)?;
     parse_file::<F>(&text, file.extension().is_some_and(|e| e == "json"))
         .map_err(|e| Failure::Usage(format!("{} is not a {what}: {}", file.display(), e.trim_start_matches("error: "))))
 }

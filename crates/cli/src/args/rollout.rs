@@ -55,6 +55,12 @@ pub struct RolloutArgs {
 /// Reads `canary=1,bake=10m`.
 fn wave(text: &str) -> Result<Wave, String> {
     let (name, items) = text.split_once('=').unwrap_or((text, ""));
+    if items.is_empty() && text.contains('=') {
+        // A forgotten number would let every host go in this wave.
+        return Err(format!(
+            "nothing stands behind the = of {text:?}; write {name}=1, or {name} alone for every host that is left"
+        ));
+    }
     let mut wave = Wave { name: name.to_owned(), ..Wave::default() };
     let mut rest = items;
     while !rest.is_empty() {
@@ -152,7 +158,7 @@ mod tests {
         assert_eq!(select.group_labels[0].labels.len(), 2);
         assert_eq!(select.query.as_deref(), Some("os = x, or y"));
         assert_eq!(read("others"), serde_json::json!({"name": "others"}));
-        for bad in ["a=many", "a=bake=soon", "a=detect=30", "a=detect=30%@99.99%", "a=label=x", "a=,1"] {
+        for bad in ["a=many", "a=bake=soon", "a=detect=30", "a=detect=30%@99.99%", "a=label=x", "a=,1", "a="] {
             wave(bad).expect_err(bad);
         }
     }

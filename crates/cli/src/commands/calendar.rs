@@ -28,12 +28,12 @@ pub async fn window(command: WindowCommand, client: &Client, world: &mut World) 
     match command {
         WindowCommand::Create(args) => {
             let spec = calendar_spec::window(&args, world)?;
-            let made: MaintenanceWindowView = client.send(Method::POST, &[WINDOWS], &spec, &[]).await?;
+            let made: MaintenanceWindowView = client.send(Method::POST, &[WINDOWS], &spec, &[]).await.map_err(of_window)?;
             show(&made, args.output, world, |w| view::window(w, now))
         }
         WindowCommand::Edit(args) => {
             let spec = calendar_spec::window(&args, world)?;
-            let now_is: MaintenanceWindowView = client.send(Method::PUT, &[WINDOWS, &args.name], &spec, &[]).await?;
+            let now_is: MaintenanceWindowView = client.send(Method::PUT, &[WINDOWS, &args.name], &spec, &[]).await.map_err(of_window)?;
             show(&now_is, args.output, world, |w| view::window(w, now))
         }
         WindowCommand::List(output) => {
@@ -44,6 +44,19 @@ pub async fn window(command: WindowCommand, client: &Client, world: &mut World) 
             show(&found, args.output, world, |w| view::window(w, now))
         }
         WindowCommand::Delete(args) => delete(WINDOWS, "Window", &args.name, client, world).await,
+    }
+}
+
+/// A window's duration has a flag of its own: `--duration` is a job's.
+fn of_window(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { mut error, role } => {
+            error.fields.iter_mut().filter(|f| f.field == "durationSecs").for_each(|f| f.field += " (--for)");
+            // The message repeats its fields for programs.
+            error.message = error.message.replacen("durationSecs: ", "durationSecs (--for): ", 1);
+            Failure::Refused { error, role }
+        }
+        other => other,
     }
 }
 

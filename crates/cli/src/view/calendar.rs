@@ -3,16 +3,27 @@
 use comfy_table::Table;
 use drydock_api::rest::{FreezeCalendarView, MaintenanceWindowView, Opening, RebootSlotGroup};
 use drydock_domain::patch::filter::InstanceFilter;
+use drydock_domain::rollout::MaintenanceWindow;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::{facts, some};
 use crate::text::{ago, clean, or_dash, plural, render, table, took};
 
-fn opening(opening: Option<&Opening>, now: Timestamp) -> String {
+fn opening(opening: Option<&Opening>, of: &MaintenanceWindow, now: Timestamp) -> String {
     match opening {
         None => "never again".to_owned(),
         Some(o) if o.from <= now => format!("open, closes {}", ago(o.to, now)),
-        Some(o) => format!("{} ({})", at(o.from), ago(o.from, now)),
+        Some(o) => format!("{} ({})", local(o.from, of), ago(o.from, now)),
+    }
+}
+
+/// A moment in the window's zone; in UTC, and said so, when this machine does not know it.
+fn local(moment: Timestamp, of: &MaintenanceWindow) -> String {
+    let id = &of.schedule.time_zone.id;
+    match TimeZone::get(id) {
+        Ok(zone) => format!("{} {}", moment.to_zoned(zone).strftime("%a %Y-%m-%d %H:%M"), clean(id)),
+        Err(_) => at(moment),
     }
 }
 
@@ -56,7 +67,7 @@ pub fn windows(items: &[MaintenanceWindowView], now: Timestamp) -> Table {
             hosts(&item.spec.instance_filter),
             clean(&item.spec.schedule.time_zone.id),
             secs(item.spec.duration_secs),
-            opening(item.openings.first(), now),
+            opening(item.openings.first(), &item.spec, now),
         ]);
     }
     rows
@@ -68,13 +79,13 @@ pub fn window(item: &MaintenanceWindowView, now: Timestamp) -> String {
         + &facts(&[
             ("description", some(&item.spec.description)),
             ("hosts", Some(hosts(&item.spec.instance_filter))),
-            ("time zone", Some(clean(&item.spec.schedule.time_zone.id))),
+            ("opens", Some(clean(&item.spec.schedule.to_string()))),
             ("open for", Some(secs(item.spec.duration_secs))),
             ("made", Some(format!("{} by {}", ago(item.created_at, now), clean(&item.created_by)))),
         ]);
     text += "  openings\n";
     for one in &item.openings {
-        text += &format!("    {} to {}\n", at(one.from), at(one.to));
+        text += &format!("    {} to {}\n", local(one.from, &item.spec), local(one.to, &item.spec));
     }
     text
 }

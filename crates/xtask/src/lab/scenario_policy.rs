@@ -280,7 +280,7 @@ fn alone(fleet: &Fleet, drydock: &mut Drydock) -> Result<()> {
             Ok(host.installed(package(host))?.is_some())
         })?;
         wait_up(host, "without a server", REPAIR_LIMIT)?;
-        host.sh("pkill -KILL -f keep-policies; systemctl kill -s KILL drydock-agent")?;
+        host.sh("pkill -KILL -f '[k]eep-policies'; systemctl kill -s KILL drydock-agent")?;
         host.sh(&format!("systemctl stop {}; rm -f {MOTD}", package(host)))?;
         wait_up(host, "after everything was killed", APPLY_LIMIT)?;
         host.wait_until("the file is back after everything was killed", REPAIR_LIMIT, |host| motd_is(host, "hello\n"))?;

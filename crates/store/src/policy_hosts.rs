@@ -222,6 +222,14 @@ pub async fn changing(c: &mut AnyConnection, except: Option<AssignmentId>) -> St
     rows.iter().map(|r| Ok((text(r, "zone")?, count(r, "n")?))).collect()
 }
 
+/// Hosts that other assignments are at work on now, with their zones.
+pub async fn changing_hosts(c: &mut AnyConnection, except: AssignmentId) -> StoreResult<HashMap<InstanceId, String>> {
+    let mut sql = Sql::new("SELECT DISTINCT instance_id, zone FROM policy_hosts WHERE phase = 'CHANGING' AND assignment_id <> ");
+    sql.bind(except.to_string());
+    let rows = sql.fetch(c, "read which hosts policies are at work on").await?;
+    rows.iter().map(|r| Ok((id(r, "instance_id")?, text(r, "zone")?))).collect()
+}
+
 /// Hosts that patch jobs are at work on now, by zone.
 pub async fn at_work_by_zone(c: &mut AnyConnection) -> StoreResult<BTreeMap<String, u32>> {
     let sql = Sql::new(

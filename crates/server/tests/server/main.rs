@@ -10,6 +10,7 @@ mod guard;
 mod history;
 mod managers;
 mod modules;
+mod policies;
 mod rest;
 mod restart;
 mod rollouts;

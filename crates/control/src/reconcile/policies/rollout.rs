@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use drydock_domain::ids::{InstanceId, TaskId};
+use drydock_domain::instance::Reachability;
 use drydock_domain::patch::admission::{Admission, WaitingOn};
 use drydock_domain::policy::standing::{HostPhase, RolloutState};
 use drydock_domain::rollout::{
@@ -63,8 +64,10 @@ pub(super) async fn turn(control: &Control, fleet: &Fleet, assignment: &Assignme
         let bad = compliance::bad_hosts(&mut *control.read().await?, &assignment.name).await?;
         let mut c = control.read().await?;
         taken = at_work(&mut c, assignment).await?;
+        let elsewhere = policy_hosts::changing_hosts(&mut c, assignment.id).await?;
         drop(c);
-        decide(control, fleet, &mut after, rows, &bad, &taken, &mut changes);
+        let known = Known { bad, taken: &taken, elsewhere };
+        decide(control, fleet, &mut after, rows, &known, &mut changes);
         end(fleet, control, &mut after, rows, &changes);
     }
     let more = changes.put.len() + changes.gone.len() + changes.let_go.len() > CHANGES_MAX;
@@ -78,6 +81,16 @@ pub(super) async fn turn(control: &Control, fleet: &Fleet, assignment: &Assignme
     let stored = store(control, assignment, after, rows, changes, &taken, fleet.now).await?;
     let active = stored.as_ref().is_some_and(|a| a.state.is_active());
     Ok(Turned { after: stored, wake_at, more, active })
+}
+
+/// What is known besides the assignment's own rows.
+struct Known<'a> {
+    /// Hosts that are not compliant, and since when.
+    bad: BTreeMap<InstanceId, Timestamp>,
+    /// Hosts that anything else is at work on, by zone.
+    taken: &'a BTreeMap<String, u32>,
+    /// Hosts that other assignments are at work on, with their zones.
+    elsewhere: HashMap<InstanceId, String>,
 }
 
 /// What does not depend on budgets.
@@ -166,24 +179,25 @@ fn decide(
     fleet: &Fleet,
     assignment: &mut AssignmentRecord,
     rows: &mut Rows,
-    bad: &BTreeMap<InstanceId, Timestamp>,
-    taken: &BTreeMap<String, u32>,
+    known: &Known<'_>,
     changes: &mut Changes,
 ) {
     if assignment.state == RolloutState::Cancelling {
         return;
     }
-    let members: Vec<(&PolicyInputs, &AssignedRecord)> =
+    let mut members: Vec<(&PolicyInputs, &AssignedRecord)> =
         fleet.hosts.iter().filter_map(|h| Some((h, rows.get(&h.instance)?))).collect();
+    // Who is disrupted by another assignment goes first: it takes no other place.
+    members.sort_by_key(|(host, _)| !known.elsewhere.contains_key(&host.instance));
     let plan = plan_of(assignment, &members, fleet.now);
     let counts_failures = assignment.settings.rollout.halt_on_non_compliant.is_some();
-    let mut others = others(&plan, taken);
+    let mut others = others(&plan, known.taken);
     let mut hosts = Vec::with_capacity(members.len());
     for (host, row) in &members {
         let is = Host::of(control, host.instance, host.last_seen, fleet.now);
         let zone_name = zone_of(host, row);
         let zone = plan.zones.iter().position(|z| z.zone == zone_name).unwrap_or(plan.zones.len());
-        let failed_at = failed(assignment, row, bad).filter(|_| counts_failures);
+        let failed_at = failed(assignment, row, &known.bad).filter(|_| counts_failures);
         let state = match (row.revision == assignment.target, row.phase, failed_at) {
             (false, ..) => HostState::Pending,
             (true, phase, Some(at)) => {
@@ -198,6 +212,17 @@ fn decide(
             (true, HostPhase::Changing, None) => HostState::Running,
             (true, _, None) => HostState::Ended { how: Ended::Succeeded, at: row.has_at.unwrap_or(assignment.started_at) },
         };
+        // Counted once: here, where it is or may be let go; else there.
+        let counts_here = match state {
+            HostState::Pending => is.reachability == Reachability::Online && !fleet.tasks.contains_key(&host.instance),
+            HostState::Running => true,
+            HostState::Ended { .. } => false,
+        };
+        if let Some(zone) = known.elsewhere.get(&host.instance).filter(|_| counts_here)
+            && let Some(place) = plan.zones.iter().position(|z| z.zone == *zone).and_then(|i| others.get_mut(i))
+        {
+            *place = place.saturating_sub(1);
+        }
         hosts.push(HostFacts {
             task: TaskId(host.instance.0),
             wave: 0,

@@ -17,7 +17,9 @@ mod line;
 mod managed;
 mod memory;
 mod note;
+mod pkg;
 mod place;
+mod repository;
 mod service;
 #[cfg(test)]
 mod settings_tests;
@@ -30,6 +32,7 @@ mod timer;
 mod user;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use drydock_domain::policy::{Resource, ResourceKind};
 
@@ -42,6 +45,7 @@ use group::GroupKind;
 use kernel_module::KernelModuleKind;
 use line::LineKind;
 pub use memory::{FileMemory, NoMemory};
+use pkg::database::Database;
 use service::ServiceKind;
 use symlink::SymlinkKind;
 use sysctl::SysctlKind;
@@ -55,12 +59,14 @@ pub struct HostFacts {
     pub root: PathBuf,
     /// In front of `bucket/object` of a gcs source.
     pub gcs_base_url: String,
+    /// Its package manager and packages, read once for all.
+    packages: Arc<Database>,
 }
 
 impl HostFacts {
     /// For the host at `root`.
     pub fn new(root: &Path, gcs_base_url: &str) -> Self {
-        HostFacts { root: root.to_owned(), gcs_base_url: gcs_base_url.to_owned() }
+        HostFacts { root: root.to_owned(), gcs_base_url: gcs_base_url.to_owned(), packages: Arc::new(Database::new(root)) }
     }
 }
 
@@ -82,7 +88,8 @@ pub fn build(resource: &Resource, host: &HostFacts) -> Box<dyn Kind> {
         ResourceKind::Timer(spec) => Box::new(TimerKind::new(spec)),
         ResourceKind::Cron(spec) => Box::new(CronKind::new(spec)),
         ResourceKind::Service(spec) => Box::new(ServiceKind::new(spec)),
-        _ => Box::new(Foreign::new("this agent does not know this kind of resource; upgrade it")),
+        ResourceKind::Pkg(spec) => pkg::build(spec, &host.gcs_base_url, &host.packages),
+        ResourceKind::Repository(spec) => repository::build(spec, &host.packages),
     }
 }
 

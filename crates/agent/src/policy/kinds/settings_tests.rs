@@ -32,7 +32,7 @@ impl Runner for Doing {
 fn doing(deed: impl Fn(&std::path::Path, &str) + Send + Sync + 'static) -> (Bench, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let mut bench = Bench::new();
-    let root = bench.root.path().to_owned();
+    let root = bench.root.clone();
     bench.runner = Box::new(Doing { seen: Arc::clone(&seen), deed: Box::new(move |line| deed(&root, line)) });
     (bench, seen)
 }

@@ -18,7 +18,8 @@ pub const SECRET: &str = "hunter2";
 /// A root and everything a kind may use.
 pub struct Bench {
     /// The host.
-    pub root: tempfile::TempDir,
+    pub root: PathBuf,
+    _dir: tempfile::TempDir,
     scratch: tempfile::TempDir,
     memory: FileMemory,
     /// Its systemd.
@@ -35,9 +36,11 @@ impl Bench {
 
     /// An empty host with these commands.
     pub fn with(runner: impl Runner + 'static) -> Self {
+        let dir = tempfile::tempdir().expect("a root");
         let scratch = tempfile::tempdir().expect("a scratch directory");
         Bench {
-            root: tempfile::tempdir().expect("a root"),
+            root: dir.path().to_owned(),
+            _dir: dir,
             memory: FileMemory::new(scratch.path().join("memory")),
             scratch,
             units: FakeUnits::default(),
@@ -45,10 +48,15 @@ impl Bench {
         }
     }
 
+    /// This very machine, for tests on a host that they may change.
+    pub fn here() -> Self {
+        Bench { root: "/".into(), ..Bench::new() }
+    }
+
     /// What a step gets.
     pub fn cx(&self) -> Cx<'_> {
         Cx {
-            root: self.root.path(),
+            root: &self.root,
             runner: &*self.runner,
             transactions: &*self.runner,
             units: &self.units,
@@ -61,7 +69,7 @@ impl Bench {
 
     /// A path of the host.
     pub fn host(&self, path: &str) -> PathBuf {
-        self.root.path().join(path.trim_start_matches('/'))
+        self.root.join(path.trim_start_matches('/'))
     }
 
     /// Writes a file of the host with its directories.
@@ -79,7 +87,7 @@ impl Bench {
     /// The resource written so.
     pub fn kind(&self, json: &str) -> Box<dyn Kind> {
         let resource: Resource = serde_json::from_str(json).expect("a resource");
-        build(&resource, &HostFacts::new(self.root.path(), ""))
+        build(&resource, &HostFacts::new(&self.root, ""))
     }
 
     /// Checks it; it has to be wanting.

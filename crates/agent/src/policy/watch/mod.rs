@@ -20,6 +20,7 @@ use inotify::{EventMask, EventOwned, EventStream, Inotify};
 use super::kind::Watch;
 use mounts::Mounts;
 use packages::Packages;
+pub use packages::{Stamp as PackageStamp, stamp as package_stamp};
 use tree::Tree;
 use units::Signals;
 

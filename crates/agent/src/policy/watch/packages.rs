@@ -28,7 +28,7 @@ pub const DIRECTORIES: [&str; 8] = [
 ];
 
 /// Size, time of change and inode of each file that holds something.
-type Stamp = BTreeMap<PathBuf, (u64, i64, i64, u64)>;
+pub type Stamp = BTreeMap<PathBuf, (u64, i64, i64, u64)>;
 
 /// When the databases were touched, and how they were when they were looked at last.
 #[derive(Debug, Default)]

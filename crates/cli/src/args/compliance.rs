@@ -6,7 +6,7 @@ use drydock_domain::policy::{ComplianceState, DriftOutcome};
 use super::{ListArgs, Output, RecentArgs};
 use crate::text::Moment;
 
-/// `drydock compliance`.
+/// `drydock compliance`. Lists as csv are the server's exports: all rows, whatever --limit says.
 #[derive(Debug, Subcommand)]
 pub enum ComplianceCommand {
     /// Show how the whole fleet stands, by assignment and by reason

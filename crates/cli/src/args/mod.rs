@@ -126,7 +126,7 @@ pub enum Command {
     /// OS policies: what hosts are to be like
     #[command(subcommand)]
     Policy(Box<policy::PolicyCommand>),
-    /// Compliance: how hosts stand with their policies, and what drifted
+    /// Compliance: how hosts stand with their policies, and what drifted; -o csv exports all rows
     #[command(subcommand)]
     Compliance(compliance::ComplianceCommand),
     /// Secrets: values that policies name and nobody is shown

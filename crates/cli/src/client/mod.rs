@@ -142,6 +142,16 @@ impl Client {
         Err(Failure::Untrusted(format!("{} returns a list without end", self.server())))
     }
 
+    /// Reads a list that the server gives whole.
+    pub async fn whole<T: DeserializeOwned>(&self, path: &[&str], query: &Query<'_>, limit: usize) -> Result<Rows<T>, Failure> {
+        let mut items = self.get::<Page<T>>(path, query).await?.items;
+        let more = limit != 0 && items.len() > limit;
+        if more {
+            items.truncate(limit);
+        }
+        Ok(Rows { items, more })
+    }
+
     /// Sends a document; `headers` are `Idempotency-Key` or `If-Match`.
     pub async fn send<B: Serialize, T: DeserializeOwned>(
         &self,

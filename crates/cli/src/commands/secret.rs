@@ -26,7 +26,7 @@ pub async fn run(command: SecretCommand, client: &Client, world: &mut World) -> 
         }
         SecretCommand::List(args) => {
             let now = (world.now)();
-            let rows = client.list::<PolicySecret>(&["secrets"], &Query::new(), args.limit).await?;
+            let rows = client.whole::<PolicySecret>(&["secrets"], &Query::new(), args.limit).await?;
             list(&rows, "secrets", args.output, world, |items| view::compliance::secrets(items, now))
         }
         SecretCommand::Delete(args) => {

@@ -60,8 +60,8 @@ pub fn router(app: AppState) -> Router {
     // Nobody is signed in yet.
     let console = Console(Arc::new(Inner { app, sessions: Sessions::default() }));
     use pages::{
-        access, advisories, audit, compliance, deployments, enrolment, environments, exceptions, groups, instance_past,
-        instances, jobs, overview, packages, policies, sources, start, vulnerabilities,
+        access, advisories, audit, deployments, enrolment, environments, exceptions, groups, instance_past, instances, jobs,
+        overview, packages, sources, start, vulnerabilities,
     };
     let pages = Router::new()
         .route("/", get(overview::show))
@@ -76,8 +76,6 @@ pub fn router(app: AppState) -> Router {
         .route("/instances/{id}/modules", get(instance_past::modules))
         .route("/instances/{id}/history", get(instances::history))
         .route("/instances/{id}/tasks", get(instances::tasks))
-        .route("/instances/{id}/policies", get(compliance::host))
-        .route("/instances/{id}/policies/check", post(compliance::check))
         .route("/instances/{id}/edit", post(instances::edit))
         .route("/instances/{id}/accept", post(instances::accept))
         .route("/instances/{id}/reject", post(instances::reject))
@@ -96,14 +94,6 @@ pub fn router(app: AppState) -> Router {
         .route("/deployments/{name}/resume", post(deployments::resume))
         .route("/deployments/{name}/run", post(deployments::run))
         .route("/deployments/{name}/delete", post(deployments::delete))
-        .route("/policies", get(policies::list))
-        .route("/policies/{name}", get(policies::show))
-        .route("/policies/{name}/revisions/{number}", get(policies::revision))
-        .route("/policies/{name}/cancel", post(policies::cancel))
-        .route("/policies/{name}/resume", post(policies::resume))
-        .route("/policies/{name}/check", post(policies::check))
-        .route("/compliance", get(compliance::fleet))
-        .route("/drift", get(compliance::drift))
         .route("/vulnerabilities", get(vulnerabilities::list))
         .route("/vulnerabilities/{id}", get(vulnerabilities::show))
         .route("/vulnerabilities/{id}/except", post(vulnerabilities::except))
@@ -135,10 +125,27 @@ pub fn router(app: AppState) -> Router {
         .route("/access-tokens", get(access::list).post(access::create))
         .route("/access-tokens/{id}/revoke", post(access::revoke))
         .route("/audit", get(audit::list))
+        .merge(policy_pages())
         .fallback(error::no_such_page)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .with_state(console);
     Router::new().merge(pages).route("/assets/{name}", get(assets::serve)).layer(middleware::from_fn(secure))
+}
+
+/// Pages of OS policies and of how hosts stand with them.
+fn policy_pages() -> Router<Console> {
+    use pages::{compliance, policies};
+    Router::new()
+        .route("/instances/{id}/policies", get(compliance::host))
+        .route("/instances/{id}/policies/check", post(compliance::check))
+        .route("/policies", get(policies::list))
+        .route("/policies/{name}", get(policies::show))
+        .route("/policies/{name}/revisions/{number}", get(policies::revision))
+        .route("/policies/{name}/cancel", post(policies::cancel))
+        .route("/policies/{name}/resume", post(policies::resume))
+        .route("/policies/{name}/check", post(policies::check))
+        .route("/compliance", get(compliance::fleet))
+        .route("/drift", get(compliance::drift))
 }
 
 /// Security headers of every answer; pages are never stored, assets say otherwise themselves.

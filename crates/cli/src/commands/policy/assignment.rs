@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{AppliedAssignment, ErrorKind, PolicyAssignment, PolicyHost, PolicyRevision, PolicyRevisionDiff};
+use drydock_api::rest::{AppliedAssignment, PolicyAssignment, PolicyHost, PolicyRevision, PolicyRevisionDiff};
 use drydock_domain::policy::OsPolicyAssignment;
 use reqwest::Method;
 use serde::Serialize;
@@ -40,7 +40,8 @@ pub async fn apply(
     query.extend((!args.reason.is_empty()).then(|| ("reason", args.reason.clone())));
     let mut done: Vec<AppliedAssignment> = Vec::new();
     for (name, assignment) in &given {
-        match put(name, assignment, &query, client).await {
+        // Makes it where there is none.
+        match client.submit::<_, AppliedAssignment>(Method::PUT, &[ASSIGNMENTS, name], &query, assignment).await {
             Ok(applied) => {
                 if args.output.output == Format::Table {
                     world.out.write_all(view::applied(name, &applied).as_bytes())?;
@@ -73,16 +74,6 @@ pub async fn apply(
     }
     document(&done, args.output, world)?;
     Ok(ending)
-}
-
-/// Replaces the assignment, or makes it where there is none.
-async fn put(name: &str, own: &OsPolicyAssignment, query: &Query<'_>, client: &Client) -> Result<AppliedAssignment, Failure> {
-    match client.submit(Method::PUT, &[ASSIGNMENTS, name], query, own).await {
-        Err(Failure::Refused { error, .. }) if error.kind == ErrorKind::NotFound => {
-            client.submit(Method::POST, &[ASSIGNMENTS], query, own).await
-        }
-        other => other,
-    }
 }
 
 /// Follows a rollout and says how it ended.

@@ -19,6 +19,9 @@ use crate::error::Result;
 use crate::fleet::Model;
 use crate::fleet::standing::Standing;
 
+/// Ids that a task's message names, count.
+const UNKNOWN_TOLD_MAX: usize = 5;
+
 /// What a host gets.
 pub(super) enum Chosen {
     /// The job's settings, with named packages where the server chose them; otherwise the host chooses itself.
@@ -57,9 +60,11 @@ impl Control {
         let marks = Marks::of(&model, &standing, host, &report, config.overdue);
         let mut words = words(config, manager, &report, &marks, model.sees_sources(host));
         if words.is_empty() {
-            return Ok(Chosen::Nothing(
-                "nothing to do: the server knows no update of this host that the job's advisories choose".to_owned(),
-            ));
+            let unknown = self.unknown_ids(&model, config).await?;
+            return Ok(Chosen::Nothing(match unknown.as_slice() {
+                [] => "nothing to do: the server knows no update of this host that the job's advisories choose".to_owned(),
+                ids => format!("nothing to do: no feed or source of this server says anything of {}", ids.join(", ")),
+            }));
         }
         if config.soak_days > 0 {
             // The newest version that the server knows may not have soaked; the host takes an older one in its place.
@@ -68,6 +73,23 @@ impl Control {
         let left_out = words.len().saturating_sub(ORDER_PACKAGES_MAX);
         words.truncate(ORDER_PACKAGES_MAX);
         Ok(Chosen::Settings { config: Box::new(named(config, words)), left_out })
+    }
+}
+
+impl Control {
+    /// Advisories and CVEs that a job names and nobody here speaks of, the first ones: misspelt, or of a feed that is not imported.
+    async fn unknown_ids(&self, model: &Model, config: &PatchConfig) -> Result<Vec<String>> {
+        let mut unknown: Vec<String> =
+            config.advisories.iter().filter(|id| model.catalogue.get(id).is_none()).take(UNKNOWN_TOLD_MAX).cloned().collect();
+        for cve in &config.cves {
+            if unknown.len() >= UNKNOWN_TOLD_MAX {
+                break;
+            }
+            if !model.catalogue.iter().any(|(_, entry)| entry.cves().contains(cve.as_str())) && !self.is_stated(cve).await? {
+                unknown.push(cve.clone());
+            }
+        }
+        Ok(unknown)
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use drydock_domain::access::Permission;
 use drydock_domain::advisory::exception::{Exception, ExceptionEdit, ExceptionSpec, Scope, ScopeSpec, in_force};
 use drydock_domain::advisory::sla::Sla;
+use drydock_domain::advisory::vulnerability_id;
 use drydock_domain::ids::{ExceptionId, GroupId, InstanceId};
 use drydock_store::advisory_records::ExceptionRecord;
 use drydock_store::{commit, exceptions, groups, instances, settings};
@@ -22,7 +23,8 @@ const EXCEPTIONS_MAX: usize = 5000;
 
 impl Control {
     /// Accepts a vulnerability for a while. It may be one that is open nowhere yet.
-    pub async fn create_exception(&self, ctx: &OpCtx, spec: ExceptionSpec) -> Result<Exception> {
+    pub async fn create_exception(&self, ctx: &OpCtx, mut spec: ExceptionSpec) -> Result<Exception> {
+        spec.cve = vulnerability_id(&spec.cve);
         let cve = super::act::cut(&spec.cve, 128).to_owned();
         let act = self.act(ctx, "exception.create", format!("exception of {cve}"), Permission::AdvisoryManage).await?;
         let made = async {

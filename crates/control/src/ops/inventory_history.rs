@@ -217,7 +217,11 @@ impl Control {
         let span = line.spans().filter(|span| span.from <= at.as_second()).last();
         let Some(span) = span else {
             let begins = line.begins().map_or_else(String::new, |begins| moment(begins).to_string());
-            return Err(Error::NotFound(format!("inventory of {} at {at}: its history begins at {begins}", record.name)));
+            return Err(Error::NotFound(format!(
+                "inventory of {} at {}: its history begins at {begins}",
+                record.name,
+                moment(at.as_second())
+            )));
         };
         Ok((self.history().set(c, span.class).await?, moment(span.from)))
     }

@@ -8,7 +8,7 @@ use drydock_domain::advisory::open::{
     AffectedInstance, AffectedPackage, FleetSecurity, InstanceVulnerability, VulnerabilityDetail, VulnerabilitySummary,
 };
 use drydock_domain::advisory::report::FixPlace;
-use drydock_domain::advisory::{Severity, Statement, Vulnerability};
+use drydock_domain::advisory::{Severity, Statement, Vulnerability, vulnerability_id};
 use drydock_domain::applicability::{HostVulnerability, OpenPackage, VulnerabilityTotal};
 use drydock_domain::ids::InstanceId;
 use drydock_domain::version::Scheme;
@@ -71,9 +71,23 @@ impl Control {
         Ok(listed(&model, &standing, query))
     }
 
+    /// Does a feed speak of this vulnerability, beside advisories?
+    pub(super) async fn is_stated(&self, id: &str) -> Result<bool> {
+        let bucket = feed_chunks::bucket(id);
+        let mut c = self.read().await?;
+        let said = feed_chunks::everywhere::<Vulnerability>(&mut c, FeedPart::Vulnerabilities, &bucket).await?;
+        if said.into_values().flatten().any(|v| v.id == id) {
+            return Ok(true);
+        }
+        let stated = feed_chunks::everywhere::<Statement>(&mut c, FeedPart::Statements, &bucket).await?;
+        Ok(stated.into_values().flatten().any(|s| s.vulnerability == id))
+    }
+
     /// One vulnerability with everything that is said of it, open somewhere or not.
     pub async fn get_vulnerability(&self, ctx: &OpCtx, id: &str) -> Result<VulnerabilityDetail> {
         self.may_read(ctx, "vulnerability.show", Permission::AdvisoryRead).await?;
+        let id = vulnerability_id(id);
+        let id = id.as_str();
         let bucket = feed_chunks::bucket(id);
         let mut c = self.read().await?;
         let said = feed_chunks::everywhere::<Vulnerability>(&mut c, FeedPart::Vulnerabilities, &bucket).await?;
@@ -114,6 +128,8 @@ impl Control {
         at: &PageQuery,
     ) -> Result<Paged<AffectedInstance>> {
         self.may_read(ctx, "vulnerability.instances", Permission::AdvisoryRead).await?;
+        let id = vulnerability_id(id);
+        let id = id.as_str();
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
         let clock = model.clock(id);

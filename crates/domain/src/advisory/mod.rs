@@ -19,6 +19,14 @@ pub use product::Product;
 pub use severity::Severity;
 pub use vulnerability::{Cvss, CvssVersion, Epss, Kev, Statement, Status, Vulnerability};
 
+/// A vulnerability's id as feeds write it: people type `cve-2026-1234`, too.
+pub fn vulnerability_id(typed: &str) -> String {
+    match typed.get(..4) {
+        Some(start) if start.eq_ignore_ascii_case("CVE-") => format!("CVE-{}", &typed[4..]),
+        _ => typed.to_owned(),
+    }
+}
+
 use crate::version::Scheme;
 
 /// Longest id of an advisory or vulnerability, bytes.

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::advisory::vulnerability_id;
+
 /// A value with or without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Glob(Inner);
@@ -26,6 +28,20 @@ pub(super) enum Piece {
 }
 
 impl Glob {
+    /// `CVE-` in front in the case in which ids of vulnerabilities are written.
+    pub(super) fn as_cve(self) -> Self {
+        Glob(match self.0 {
+            Inner::Exact(text) => Inner::Exact(vulnerability_id(&text)),
+            Inner::Pieces(mut pieces) => {
+                let is = |piece: &Piece, letter: char| matches!(piece, Piece::Char(c) if c.eq_ignore_ascii_case(&letter));
+                if pieces.len() >= 4 && "CVE-".chars().zip(&pieces).all(|(letter, piece)| is(piece, letter)) {
+                    pieces.iter_mut().zip("CVE-".chars()).for_each(|(piece, letter)| *piece = Piece::Char(letter));
+                }
+                Inner::Pieces(pieces)
+            }
+        })
+    }
+
     /// This text and nothing else; a star in it is a star.
     pub fn literal(text: impl Into<String>) -> Self {
         Glob(Inner::Exact(text.into()))

@@ -110,6 +110,8 @@ const FILTERS: &[(&str, bool)] = &[
     ("advisory ELSA-*", true),
     ("cve CVE-2026-1 or cve CVE-2026-2", true),
     ("cve CVE-2026-2", false),
+    ("cve cve-2026-1", true),
+    ("cve Cve-2026-?", true),
     // Facts.
     ("os.id = ol and os.version = \"8*\" and os.arch = x86_64", true),
     ("os.version = 8", false),

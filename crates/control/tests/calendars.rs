@@ -86,6 +86,11 @@ async fn a_freeze_holds_its_hosts_until_it_is_over_or_deleted() {
     let denied = w.control.create_calendar(&viewer, freeze.clone()).await.expect_err("a viewer");
     assert_eq!(denied.kind(), ErrorKind::Forbidden);
     w.control.create_calendar(&operator, freeze.clone()).await.expect("made");
+    let mut past = freeze.clone();
+    past.name = "last-year".to_owned();
+    (past.periods[0].from, past.periods[0].to) = (later(&w, -7200), later(&w, -3600));
+    let refused = w.control.create_calendar(&operator, past).await.expect_err("it would never freeze anything");
+    assert!(refused.kind() == ErrorKind::Invalid && refused.to_string().contains("periods"), "{refused}");
     let twice = w.control.create_calendar(&operator, freeze.clone()).await.expect_err("the name is taken");
     assert_eq!(twice.kind(), ErrorKind::Conflict);
     let job = w.job(ALL).await;

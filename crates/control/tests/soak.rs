@@ -142,6 +142,19 @@ async fn an_update_soaks_from_when_any_host_was_first_offered_it() {
 const ALL_OF_H1: &str = r#"{"instanceFilter":{"instances":["h1"]}}"#;
 
 #[tokio::test]
+async fn a_very_long_list_is_noted_in_parts() {
+    let w = World::new().await;
+    let hosts = w.hosts(1).await;
+    has(&w, &hosts[0], &[("p4999", "1-1")]).await;
+    let names: Vec<String> = (0..5_000).map(|n| format!("p{n:04}")).collect();
+    let updates: Vec<(&str, &str, &str)> = names.iter().map(|name| (name.as_str(), "1-1", "2-1")).collect();
+    is_offered(&w, &hosts[0], &updates).await;
+    w.pass(7 * DAY);
+    let (soaked, soaking) = said(&order(&w, &hosts[0], SOAK, None).await);
+    assert_eq!((soaked.len(), soaking.len()), (5_000, 0), "what the host is offered, also under other names");
+}
+
+#[tokio::test]
 async fn what_a_plan_names_is_known_from_then_on() {
     let w = World::new().await;
     let hosts = w.hosts(1).await;

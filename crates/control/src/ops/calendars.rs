@@ -7,6 +7,7 @@ use drydock_domain::rollout::{FreezeCalendar, MaintenanceWindow, RebootSlots};
 use drydock_domain::validate::Invalid;
 use drydock_store::calendars::{self, CalendarKind, CalendarRecord};
 use drydock_store::commit;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -34,6 +35,10 @@ pub trait CalendarSpec: Serialize + DeserializeOwned + Clone + Send + Sync {
     fn filter(&self) -> &InstanceFilter;
     /// Is it right?
     fn check(&self) -> std::result::Result<(), Invalid>;
+    /// Would it ever do anything, when it is made at `now`?
+    fn check_new(&self, _now: Timestamp) -> std::result::Result<(), Invalid> {
+        Ok(())
+    }
 }
 
 impl CalendarSpec for MaintenanceWindow {
@@ -70,6 +75,13 @@ impl CalendarSpec for FreezeCalendar {
     fn check(&self) -> std::result::Result<(), Invalid> {
         self.freeze().map(drop)
     }
+
+    fn check_new(&self, now: Timestamp) -> std::result::Result<(), Invalid> {
+        match self.periods.iter().all(|p| p.to <= now) {
+            true => Err(Invalid::one("periods", "have all passed; nothing would ever be frozen")),
+            false => Ok(()),
+        }
+    }
 }
 
 impl CalendarSpec for RebootSlots {
@@ -102,6 +114,7 @@ impl Control {
 
     async fn try_create_calendar<T: CalendarSpec>(&self, ctx: &OpCtx, spec: T, act: &Act<'_>) -> Result<CalendarView<T>> {
         spec.check()?;
+        spec.check_new(ctx.now)?;
         self.check_filter("instanceFilter", spec.filter()).await?;
         if calendars::list(&mut *self.read().await?, &[T::KIND]).await?.len() >= CALENDARS_MAX {
             return Err(Error::conflict(format!("there are {CALENDARS_MAX} of them already; delete some")));

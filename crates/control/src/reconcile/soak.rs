@@ -16,11 +16,11 @@ use crate::content_part::blocking;
 use crate::error::Result;
 use crate::ops::root_of;
 
-/// Lists of updates noted in one transaction, count: some hundred versions each.
+/// Lists of updates read at once, count: some hundred versions each.
 const LISTS_AT_ONCE: usize = 10;
-/// Transactions of one turn, count.
-const TRANSACTIONS_MAX: usize = 20;
-/// Versions of a snapshot noted in one transaction, count.
+/// Lists of updates read in one turn, in so many parts, count.
+const PARTS_MAX: usize = 20;
+/// Versions noted in one transaction, count: agents' reports wait meanwhile, some ten milliseconds.
 const VERSIONS_AT_ONCE: usize = 2_000;
 /// A list of updates that hosts go on reporting is noted so often, hours: its versions are not forgotten.
 const AGAIN_EVERY_HOURS: i64 = 24;
@@ -29,7 +29,7 @@ const KNOWN_MAX: usize = 500_000;
 
 /// Notes what came since the last turn.
 pub(super) async fn turn(control: &Control) -> Result<()> {
-    for _ in 0..TRANSACTIONS_MAX {
+    for _ in 0..PARTS_MAX {
         if !note_updates(control).await? {
             break;
         }
@@ -45,13 +45,21 @@ async fn note_updates(control: &Control) -> Result<bool> {
     if waiting.is_empty() {
         return Ok(false);
     }
-    let mut tx = control.begin().await?;
+    let (mut tx, mut noted) = (control.begin().await?, 0);
     for list in &waiting {
         // What cannot be read was stored by another version; it names nothing.
         let updates = serde_json::from_slice::<UpdateSet>(&list.body).unwrap_or_default().updates;
         let named = updates.into_iter().map(|u| (SoakVersion { name: u.name, arch: u.arch, version: u.to }, u.from.is_empty()));
         let named: Vec<(SoakVersion, bool)> = named.filter(|(v, _)| is_sightable(v)).take(SIGHTED_MAX).collect();
-        seen::note(&mut tx, &named, list.created_at, now.max(list.created_at)).await?;
+        for chunk in named.chunks(VERSIONS_AT_ONCE) {
+            if noted + chunk.len() > VERSIONS_AT_ONCE {
+                // Noted twice is noted once, so that a kill in between costs nothing.
+                commit(tx).await?;
+                (tx, noted) = (control.begin().await?, 0);
+            }
+            seen::note(&mut tx, chunk, list.created_at, now.max(list.created_at)).await?;
+            noted += chunk.len();
+        }
     }
     let fingerprints: Vec<String> = waiting.into_iter().map(|list| list.fingerprint).collect();
     seen::updates_noted(&mut tx, &fingerprints, now).await?;

@@ -10,7 +10,7 @@ use drydock_domain::ids::{BadId, JobId, TaskId};
 use drydock_domain::limits::STEP_TIME_LIMIT_DEFAULT_SECS;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::pattern::Pattern;
-use drydock_domain::patch::spec::{ExecStep, PatchJobSpec};
+use drydock_domain::patch::spec::{ExecStep, PatchConfig, PatchJobSpec};
 use drydock_domain::patch::task::TaskState;
 use serde::Deserialize;
 
@@ -148,6 +148,7 @@ fn facts(job: &JobView) -> Vec<(&'static str, String)> {
         ("Updates", if all { "all".to_owned() } else { what }),
         ("Only these", only.join(", ")),
         ("Left alone", patterns([&c.apt.excludes, &c.yum.excludes, &c.zypper.excludes])),
+        ("Soak", soak(c)),
         ("Reboot", view::reboot_words(c.reboot_config).to_owned()),
         ("At once", view::concurrency_words(spec.concurrency)),
         ("Duration", spec.duration_secs.map(view::duration).unwrap_or_default()),
@@ -159,6 +160,15 @@ fn facts(job: &JobView) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter(|(_, v)| !v.is_empty())
     .collect()
+}
+
+/// How long versions must have been known; empty when there is no soak.
+fn soak(config: &PatchConfig) -> String {
+    match (config.soak_days, config.soak_except_security) {
+        (0, _) => String::new(),
+        (days, false) => view::plural(u64::from(days), "day", "days"),
+        (days, true) => format!("{}, security updates at once", view::plural(u64::from(days), "day", "days")),
+    }
 }
 
 /// What chooses a job's updates, or its packages by name; empty when neither does.

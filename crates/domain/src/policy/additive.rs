@@ -126,7 +126,7 @@ pub struct KernelModuleResource {
 
 /// Loaded, or barred.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = PolicyModuleState))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ModuleState {
     /// Loaded.

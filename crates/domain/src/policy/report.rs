@@ -97,7 +97,7 @@ pub mod reason {
     pub const FLAPPING: &str = "flapping";
     /// *Ours*: a resource it depends on is not as it should be.
     pub const DEPENDENCY: &str = "dependency-not-compliant";
-    /// *Ours*: a template of the policy has no value on the host, so it could not be filled in.
+    /// *Ours*: the policy cannot be given to the host: a template has no value there, or a secret is not set.
     pub const TEMPLATE: &str = "template-error";
     /// *Ours*: the host is enrolled read-only.
     pub const READ_ONLY: &str = "host-is-read-only";
@@ -200,7 +200,7 @@ pub struct StepResult {
 
 /// Google's four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = PolicyStepKind))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum StepKind {
     /// Can it be looked at at all?
@@ -215,7 +215,7 @@ pub enum StepKind {
 
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = PolicyStepOutcome))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum StepOutcome {
     /// It did what it is for (a check that finds drift succeeds, too).

@@ -487,7 +487,7 @@ pub struct Exec {
 
 /// What runs a script.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = PolicyInterpreter))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Interpreter {
     /// The file itself.

@@ -32,8 +32,22 @@ fn body_of(operation: &str) -> Value {
         "createRebootSlotGroup" | "editRebootSlotGroup" => serde_json::json!({"name": "x", "instanceFilter": {"all": true},
             "slots": 1}),
         "releaseRebootSlot" => serde_json::json!({"instance": "x"}),
+        "createPolicyAssignment" | "createPolicyPreview" => policy(Some("x")),
+        "applyPolicyAssignment" => policy(None),
+        "setSecret" => serde_json::json!({"value": "x"}),
         _ => serde_json::json!({}),
     }
+}
+
+fn policy(name: Option<&str>) -> Value {
+    let exec = serde_json::json!({"validate": {"interpreter": "SHELL", "script": "exit 100"}});
+    let mut assignment = serde_json::json!({
+        "osPolicies": [{"id": "p", "mode": "VALIDATION", "resourceGroups": [{"resources": [{"id": "r", "exec": exec}]}]}],
+        "instanceFilter": {"all": true}, "rollout": {"disruptionBudget": {"percent": 10}, "minWaitDuration": "0s"}});
+    if let Some(name) = name {
+        assignment["name"] = name.into();
+    }
+    assignment
 }
 
 /// (operation id, method, path with ids filled in) of every operation.
@@ -45,7 +59,7 @@ fn operations() -> Vec<(String, String, String)> {
         for (method, operation) in methods.as_object().expect("methods") {
             let filled = path.strip_prefix("/api/v1").expect("under /api/v1");
             let filled = filled.replace("{id}", &id).replace("{idOrName}", &id).replace("{taskId}", &id);
-            let filled = filled.replace("{name}", "none-such").replace("{selector}", "latest");
+            let filled = filled.replace("{name}", "none-such").replace("{selector}", "latest").replace("{number}", "1");
             assert!(!filled.contains('{'), "{path}: fill the parameter in here");
             let operation = operation["operationId"].as_str().expect("an operation id").to_owned();
             found.push((operation, method.to_uppercase(), filled));
@@ -96,6 +110,8 @@ async fn an_operator_patches_and_runs_sources_but_makes_no_tokens() {
         ("createEnvironment", 201),
         ("createGroup", 201),
         ("createDeployment", 201),
+        ("createPolicyAssignment", 201),
+        ("setSecret", 403),
     ] {
         let (_, method, path) = operations().into_iter().find(|(o, _, _)| o == operation).expect("there");
         let seen = answer(operator.request(&method, &path).json(&body_of(operation))).await;

@@ -218,6 +218,8 @@ fn a_host_becomes_as_its_policies_say_and_stays_so() {
     host.stop();
     std::fs::write(host.path("etc/motd"), "hacked").expect("written");
     until("kept without a daemon", is_good);
+    let results = || host.text("var/lib/drydock-agent/policies/outbox/results").unwrap_or_default();
+    until("and noted", || results().contains("\"repaired\":3,") || results().contains("\"repaired\":3}"));
     host.kill_keeper();
     until("the keeper is gone", || host.keepers().is_empty());
     std::fs::write(host.path("etc/db.conf"), "hacked").expect("written");

@@ -110,8 +110,8 @@ pub struct Line<'a> {
     pub text: String,
 }
 
-/// What runs work with.
-pub struct Tools<'a> {
+/// What kinds work with.
+pub struct Workplace<'a> {
     /// The host.
     pub root: &'a Path,
     /// Reading commands and scripts.
@@ -126,10 +126,39 @@ pub struct Tools<'a> {
     pub scratch: PathBuf,
     /// Directory of the resources' notes; `None` = they remember nothing (previews).
     pub memory: Option<PathBuf>,
+}
+
+/// What runs work with.
+pub struct Tools<'a> {
+    /// What kinds work with.
+    pub place: Workplace<'a>,
+    /// What happens while a step is under way; `None` = nobody looks at it.
+    pub meanwhile: Option<&'a dyn Meanwhile>,
     /// The host's clock.
     pub now: &'a dyn Fn() -> Timestamp,
     /// The log.
     pub say: &'a dyn Fn(&Line<'_>),
+}
+
+/// What [`Meanwhile::wait`] waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happens {
+    /// The step under way is over.
+    StepIsOver,
+    /// Something happened to these.
+    Events(BTreeMap<Key, Noticed>),
+}
+
+/// What happens while a step is under way.
+pub trait Meanwhile: Sync {
+    /// Waits for the end of the step, or for events.
+    fn wait(&self) -> Happens;
+    /// The step is over: [`Meanwhile::wait`] returns. Called from the step's thread.
+    fn step_is_over(&self);
+    /// These are to be looked at after the run.
+    fn postpone(&self, events: BTreeMap<Key, Noticed>);
+    /// Events were looked at; how everything stands now.
+    fn tell(&self, outcome: Outcome, policies: Vec<PolicyResult>);
 }
 
 /// One run.
@@ -182,6 +211,8 @@ struct Slot {
     looked: u64,
     /// The run that last changed it, or tried.
     ran: u64,
+    /// A step of it is under way.
+    is_away: bool,
 }
 
 struct Policy {
@@ -220,6 +251,7 @@ impl Engine {
                     deaf: false,
                     looked: 0,
                     ran: 0,
+                    is_away: false,
                 }
             };
             let slots: Vec<Slot> = spec.resources.iter().map(slot).collect();
@@ -285,12 +317,16 @@ impl Engine {
 
     /// Runs.
     pub fn run(&mut self, run: &Run, tools: &Tools<'_>, leave: &mut dyn Leave) -> Outcome {
+        self.run_once(run, tools, leave, false)
+    }
+
+    fn run_once(&mut self, run: &Run, tools: &Tools<'_>, leave: &mut dyn Leave, between: bool) -> Outcome {
         let wanted = self.wanted(&run.scope);
         self.runs += 1;
-        let number = self.runs;
         let mut going = Going {
             run,
-            number,
+            number: self.runs,
+            between,
             tools,
             leave,
             trail: Vec::new(),
@@ -327,7 +363,7 @@ impl Engine {
     }
 
     fn policy(&mut self, at: usize, wanted: &[usize], going: &mut Going<'_, '_>) {
-        let policy = &mut self.policies[at];
+        let policy = &self.policies[at];
         going.line(Some(policy), &format!("Executing policy \"{}\"", policy.spec.policy));
         let only_check = going.run.only_check || policy.spec.mode == Mode::Validation;
         if only_check {
@@ -336,28 +372,58 @@ impl Engine {
         }
         let mut broken = false;
         for &slot in wanted {
+            let busy = &self.policies[at].slots[slot];
+            if going.between && (busy.is_away || busy.kind.changes_packages()) {
+                continue;
+            }
             if broken {
-                policy.slots[slot].skipped();
-                continue;
+                self.policies[at].slots[slot].skipped();
+            } else if self.dependencies((at, slot), going) {
+                broken = self.way((at, slot), only_check, going);
+            } else {
+                self.policies[at].slots[slot].waits_for_dependency();
             }
-            if !policy.dependencies(slot, going) {
-                policy.slots[slot].waits_for_dependency();
-                continue;
-            }
-            broken = policy.way((at, slot), only_check, going);
         }
         if !broken && !only_check {
             self.notify(at, going);
         }
     }
 
+    /// The whole way of one resource; true when the rest of the policy is skipped.
+    fn way(&mut self, at: At, only_check: bool, going: &mut Going<'_, '_>) -> bool {
+        let notifies = self.policies[at.0].notifies(at.1);
+        match Bench::new(self, at, going).go(only_check, &notifies) {
+            Settled::Errors => return true,
+            Settled::NotApplicable => {}
+            Settled::Checked => going.trail.push(at),
+            Settled::Changed { failed } => {
+                going.changed(at);
+                return failed;
+            }
+        }
+        false
+    }
+
+    /// Are all dependencies of a resource as they should be? One that was changed in this run is checked again first.
+    fn dependencies(&mut self, at: At, going: &mut Going<'_, '_>) -> bool {
+        let slots = &self.policies[at.0].slots;
+        let needed = &slots[at.1].resource.depends_on;
+        let needed: Vec<usize> = needed.iter().filter_map(|id| slots.iter().position(|s| s.resource.id == *id)).collect();
+        needed.into_iter().all(|place| {
+            let slot = &self.policies[at.0].slots[place];
+            if slot.ran == going.number && slot.result.state == ComplianceState::Unknown {
+                Bench::new(self, (at.0, place), going).post_check();
+            }
+            self.policies[at.0].slots[place].result.state == ComplianceState::Compliant
+        })
+    }
+
     /// Everything that was checked before the last change is checked again.
     fn post_check(&mut self, going: &mut Going<'_, '_>) {
-        let earlier: Vec<At> = going.trail[..going.before_change].to_vec();
         let mut seen = BTreeSet::new();
-        for at in earlier {
+        for at in going.trail[..going.before_change].to_vec() {
             if seen.insert(at) {
-                Bench::new(&mut self.policies[at.0].slots[at.1], going).post_check();
+                Bench::new(self, at, going).post_check();
             }
         }
     }
@@ -390,6 +456,8 @@ impl Engine {
 struct Going<'r, 't> {
     run: &'r Run,
     number: u64,
+    /// Between the beginning and the end of a step of another run.
+    between: bool,
     tools: &'r Tools<'t>,
     leave: &'r mut dyn Leave,
     /// What was checked, in order.
@@ -423,33 +491,6 @@ impl Going<'_, '_> {
 }
 
 impl Policy {
-    /// The whole way of one resource; true when the rest of the policy is skipped.
-    fn way(&mut self, at: At, only_check: bool, going: &mut Going<'_, '_>) -> bool {
-        let notifies = self.notifies(at.1);
-        match Bench::new(&mut self.slots[at.1], going).go(only_check, &notifies) {
-            Settled::Errors => return true,
-            Settled::NotApplicable => {}
-            Settled::Checked => going.trail.push(at),
-            Settled::Changed { failed } => {
-                going.changed(at);
-                return failed;
-            }
-        }
-        false
-    }
-
-    /// Are all dependencies of a slot as they should be? One that was changed in this run is checked again first.
-    fn dependencies(&mut self, slot: usize, going: &mut Going<'_, '_>) -> bool {
-        let needed = self.slots[slot].resource.depends_on.clone();
-        needed.iter().all(|id| {
-            let Some(needed) = self.slots.iter_mut().find(|s| s.resource.id == *id) else { return true };
-            if needed.ran == going.number && needed.result.state == ComplianceState::Unknown {
-                Bench::new(needed, going).post_check();
-            }
-            needed.result.state == ComplianceState::Compliant
-        })
-    }
-
     /// Its state out of those of its resources. What is not for this host counts only when nothing else is there.
     fn conclude(&mut self) {
         if self.spec.unmatched {
@@ -494,5 +535,7 @@ impl Policy {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fakes;
 #[cfg(test)]
 mod tests;

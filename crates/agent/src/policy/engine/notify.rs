@@ -9,17 +9,18 @@ impl Engine {
     /// Tells the services of one policy what they are owed. One that is not as it should be hears of it when it is.
     pub(super) fn notify(&mut self, at: usize, going: &mut Going<'_, '_>) {
         let owed = going.leave.owed();
-        let policy = &mut self.policies[at];
+        let policy = &self.policies[at];
         let places: Vec<usize> = policy.order.iter().copied().filter(|s| owed.contains(&policy.slots[*s].key)).collect();
         for place in places {
-            let slot = &mut policy.slots[place];
+            let slot = &self.policies[at].slots[place];
             // Changed in this run: how it stands is seen at the end.
-            let ready = slot.result.state == ComplianceState::Compliant || slot.ran == going.number || slot.deaf;
+            let ready =
+                !slot.is_away && (slot.result.state == ComplianceState::Compliant || slot.ran == going.number || slot.deaf);
             let key = slot.key.clone();
             if !ready || going.leave.may_change(&key, false).is_err() {
                 continue;
             }
-            if Bench::new(slot, going).notified() {
+            if Bench::new(self, (at, place), going).notified() {
                 going.leave.heard(&key);
             }
             going.changed((at, place));

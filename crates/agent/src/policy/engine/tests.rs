@@ -4,122 +4,10 @@ use std::sync::{Arc, Mutex};
 use drydock_domain::policy::{DriftOutcome, StepOutcome};
 use drydock_pkgmgr::run::SystemRunner;
 
+use super::fakes::{Fake, Fault, NoUnits, World};
 use super::*;
 use crate::link::session::lock;
-use crate::policy::kind::{Cx, Done, Failure, Found, UnitState};
 use crate::policy::values::Values;
-
-/// A host of fakes: which resources are not as they should be, and what goes wrong.
-#[derive(Default)]
-struct World {
-    wanting: BTreeSet<String>,
-    /// `check b` → what happens then.
-    faults: BTreeMap<String, Fault>,
-    /// Enforcing this one makes that one wanting.
-    breaks: BTreeMap<String, String>,
-    packages: BTreeSet<String>,
-    calls: Vec<String>,
-}
-
-#[derive(Clone)]
-enum Fault {
-    Error,
-    TimedOut,
-    Panic,
-    /// It says it worked, and it did not.
-    Useless,
-    Foreign,
-}
-
-struct Fake {
-    id: String,
-    world: Arc<Mutex<World>>,
-}
-
-impl Fake {
-    fn call(&self, op: &str) -> Result<bool, Failure> {
-        let call = format!("{op} {}", self.id);
-        let mut world = lock(&self.world);
-        world.calls.push(call.clone());
-        match world.faults.get(&call) {
-            Some(Fault::Error) => Err(Failure::of(format!("{call} failed"))),
-            Some(Fault::TimedOut) => Err(Failure { timed_out: true, ..Failure::of("it took too long") }),
-            Some(Fault::Panic) => panic!("a mistake in {call}"),
-            Some(Fault::Useless | Fault::Foreign) => Ok(false),
-            None => Ok(true),
-        }
-    }
-}
-
-impl Kind for Fake {
-    fn validate(&mut self, _: &Cx<'_>) -> Result<(), Failure> {
-        self.call("validate").map(|_| ())
-    }
-
-    fn check(&mut self, _: &Cx<'_>) -> Result<Found, Failure> {
-        if !self.call("check")? {
-            return Ok(Found::NotApplicable("of another system".into()));
-        }
-        let evidence = Some(Evidence::State { old: "bad".into(), new: "good".into() });
-        let wanting = lock(&self.world).wanting.contains(&self.id);
-        Ok(if wanting { Found::NonCompliant { what: "it is bad".into(), evidence } } else { Found::Compliant })
-    }
-
-    fn enforce(&mut self, cx: &Cx<'_>) -> Result<Done, Failure> {
-        assert_eq!(cx.limit.as_secs(), 600);
-        let works = self.call("enforce")?;
-        let mut world = lock(&self.world);
-        if works {
-            world.wanting.remove(&self.id);
-        }
-        if let Some(other) = world.breaks.get(&self.id).cloned() {
-            world.wanting.insert(other);
-        }
-        Ok(Done { what: "made good".into(), evidence: None, output: "left behind".into() })
-    }
-
-    fn remove(&mut self, _: &Cx<'_>) -> Result<Done, Failure> {
-        self.call("remove").map(|_| Done::default())
-    }
-
-    fn watches(&self) -> Vec<Watch> {
-        vec![Watch::Path(format!("/{}", self.id).into())]
-    }
-
-    fn notified(&mut self, _: &Cx<'_>) -> Result<Done, Failure> {
-        self.call("notified").map(|_| Done { what: "reloaded".into(), ..Done::default() })
-    }
-
-    fn changes_packages(&self) -> bool {
-        lock(&self.world).packages.contains(&self.id)
-    }
-}
-
-struct NoUnits;
-
-impl Units for NoUnits {
-    fn state(&self, _: &str) -> Result<UnitState, Failure> {
-        Err(Failure::of("no systemd here"))
-    }
-    fn start(&self, _: &str, _: std::time::Duration) -> Result<(), Failure> {
-        Err(Failure::of("no systemd here"))
-    }
-    fn stop(&self, _: &str, _: std::time::Duration) -> Result<(), Failure> {
-        Err(Failure::of("no systemd here"))
-    }
-    fn reload_or_restart(&self, _: &str, _: std::time::Duration) -> Result<(), Failure> {
-        Err(Failure::of("no systemd here"))
-    }
-    fn set_enabled(&self, _: &str, _: bool) -> Result<(), Failure> {
-        Err(Failure::of("no systemd here"))
-    }
-    fn set_masked(&self, _: &str, _: bool) -> Result<(), Failure> {
-        Err(Failure::of("no systemd here"))
-    }
-    fn daemon_reload(&self) -> Result<(), Failure> {
-        Err(Failure::of("no systemd here"))
-    }
-}
 
 #[derive(Default)]
 struct Allows {
@@ -189,7 +77,7 @@ impl Host {
     fn new(policies: &[HostPolicy], wanting: &[&str]) -> Self {
         let world = World { wanting: wanting.iter().map(|w| (*w).to_owned()).collect(), ..World::default() };
         let world = Arc::new(Mutex::new(world));
-        let build = |r: &Resource| -> Box<dyn Kind> { Box::new(Fake { id: r.id.clone(), world: Arc::clone(&world) }) };
+        let build = |r: &Resource| Fake::build(r, &world);
         let engine = Engine::new(policies, &[], &build);
         let dir = tempfile::tempdir().expect("a directory");
         Host { engine, world, allows: Allows::default(), dir, lines: Mutex::default(), runs: 0 }
@@ -219,7 +107,7 @@ impl Host {
         let (runner, secrets) = (SystemRunner::new(), Values::default());
         lock(&self.world).calls.clear();
         lock(&self.lines).clear();
-        let tools = Tools {
+        let place = Workplace {
             root: self.dir.path(),
             runner: &runner,
             transactions: &runner,
@@ -227,9 +115,9 @@ impl Host {
             secrets: &secrets,
             scratch: self.dir.path().join("scratch"),
             memory: None,
-            now: &|| at(2),
-            say: &|line| lock(&self.lines).push((line.quiet, line.text.clone())),
         };
+        let say = |line: &Line<'_>| lock(&self.lines).push((line.quiet, line.text.clone()));
+        let tools = Tools { place, meanwhile: None, now: &|| at(2), say: &say };
         self.engine.run(&run, &tools, &mut self.allows)
     }
 
@@ -519,7 +407,7 @@ fn a_check_changes_nothing_and_results_outlive_the_process() {
     let before = host.engine.results();
     assert_eq!(before[0].checked_at, Some(at(2)));
     let world = Arc::clone(&host.world);
-    let build = |r: &Resource| -> Box<dyn Kind> { Box::new(Fake { id: r.id.clone(), world: Arc::clone(&world) }) };
+    let build = |r: &Resource| Fake::build(r, &world);
     host.engine = Engine::new(&policies, &before, &build);
     assert_eq!(host.engine.results(), before);
     assert_eq!(host.engine.watches().len(), 500);

@@ -7,8 +7,7 @@ use std::time::Instant;
 use drydock_domain::policy::report::reason;
 use drydock_domain::policy::{ComplianceState, DriftOutcome, Evidence, StepKind, StepOutcome, StepResult};
 
-use super::step::with_cx;
-use super::{Drifted, Going, Held, Key, Noticed, Slot, text};
+use super::{At, Drifted, Engine, Going, Held, Key, Noticed, Slot, text};
 use crate::policy::kind::{Cx, Done, Failure, Found, Kind};
 
 /// How a resource came out of its way.
@@ -42,15 +41,23 @@ enum Checked {
 struct Broken;
 
 /// A resource on its way.
-pub(super) struct Bench<'s, 'g, 'r, 't> {
-    slot: &'s mut Slot,
+pub(super) struct Bench<'e, 'g, 'r, 't> {
+    engine: &'e mut Engine,
+    at: At,
     going: &'g mut Going<'r, 't>,
     steps: Vec<StepResult>,
 }
 
-impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
-    pub(super) fn new(slot: &'s mut Slot, going: &'g mut Going<'r, 't>) -> Self {
-        Bench { slot, going, steps: Vec::new() }
+/// The resource itself: a place, so that the rest of the bench stays free to be used.
+macro_rules! slot {
+    ($bench:expr) => {
+        $bench.engine.policies[$bench.at.0].slots[$bench.at.1]
+    };
+}
+
+impl<'e, 'g, 'r, 't> Bench<'e, 'g, 'r, 't> {
+    pub(super) fn new(engine: &'e mut Engine, at: At, going: &'g mut Going<'r, 't>) -> Self {
+        Bench { engine, at, going, steps: Vec::new() }
     }
 
     /// Validates, checks, and enforces where that is needed and allowed.
@@ -66,10 +73,10 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
                 Settled::NotApplicable
             }
             Checked::Compliant => {
-                self.slot.drift = None;
-                let (state, reason) = self.slot.seen_compliant();
+                slot!(self).drift = None;
+                let (state, reason) = slot!(self).seen_compliant();
                 // What an event after our own repair finds is no news, and must not take the repair's evidence away.
-                let known = self.slot.result.state == state && self.slot.result.reason == reason;
+                let known = slot!(self).result.state == state && slot!(self).result.reason == reason;
                 if !(known && self.going.run.is_event()) {
                     self.settle(state, reason);
                 }
@@ -86,13 +93,13 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
             self.settle(ComplianceState::NonCompliant, "");
             return Settled::Checked;
         }
-        let packages = self.slot.kind.changes_packages();
-        if let Err(held) = self.going.leave.may_change(&self.slot.key, packages) {
+        let packages = slot!(self).kind.changes_packages();
+        if let Err(held) = self.going.leave.may_change(&slot!(self).key, packages) {
             return self.held(&held);
         }
         let failed = self.enforce(wanting, notifies).is_err();
         if failed {
-            self.slot.validated = false;
+            slot!(self).validated = false;
         }
         // Until the post-check nobody knows.
         self.settle(ComplianceState::Unknown, if failed { reason::ATTEMPT_FAILED } else { "" });
@@ -107,12 +114,12 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
             Held::Flapping { told, first } => {
                 if *first {
                     self.decide(DriftOutcome::Flapping);
-                    self.complain(&format!("Enforce state: resource \"{}\" is FLAPPING: {told}", self.slot.key.resource));
+                    self.complain(&format!("Enforce state: resource \"{}\" is FLAPPING: {told}", slot!(self).key.resource));
                 } else {
-                    self.slot.drift = None;
+                    slot!(self).drift = None;
                 }
                 if let Some(last) = self.steps.last_mut() {
-                    last.message = text::message(&format!("{}; {told}", last.message), self.going.tools.secrets);
+                    last.message = text::message(&format!("{}; {told}", last.message), self.going.tools.place.secrets);
                 }
             }
         }
@@ -122,16 +129,16 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
 
     /// Opens a drift when it was as it should be.
     fn drifted(&mut self, what: &str) {
-        if self.slot.result.state != ComplianceState::Compliant {
+        if slot!(self).result.state != ComplianceState::Compliant {
             return;
         }
         let run = self.going.run;
-        let noticed = run.noticed.get(&self.slot.key).copied();
+        let noticed = run.noticed.get(&slot!(self).key).copied();
         let noticed = noticed.unwrap_or_else(|| Noticed { at: (self.going.tools.now)(), by: run.noticed_by });
-        self.slot.drift = Some(Drifted {
-            key: self.slot.key.clone(),
+        slot!(self).drift = Some(Drifted {
+            key: slot!(self).key.clone(),
             seen_at: noticed.at,
-            what: text::message(what, self.going.tools.secrets),
+            what: text::message(what, self.going.tools.place.secrets),
             noticed_by: noticed.by,
             cause: run.cause.clone(),
             outcome: None,
@@ -140,36 +147,36 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
     }
 
     fn decide(&mut self, outcome: DriftOutcome) {
-        if let Some(drift) = &mut self.slot.drift {
+        if let Some(drift) = &mut slot!(self).drift {
             drift.outcome = Some(outcome);
         }
     }
 
     fn errors(mut self) -> Settled {
-        self.slot.validated = false;
-        self.slot.drift = None;
+        slot!(self).validated = false;
+        slot!(self).drift = None;
         self.settle(ComplianceState::Unknown, reason::EXECUTION_ERRORS);
         Settled::Errors
     }
 
     fn settle(&mut self, state: ComplianceState, reason: &str) {
-        self.slot.looked = self.going.number;
-        let result = &mut self.slot.result;
+        slot!(self).looked = self.going.number;
+        let result = &mut slot!(self).result;
         (result.state, result.reason) = (state, reason.to_owned());
         result.steps = std::mem::take(&mut self.steps);
     }
 
     fn validate(&mut self) -> Result<Valid, Broken> {
         // An event asks how something stands, not whether it can be looked at: nothing is fetched again for it.
-        if self.going.run.is_event() && self.slot.validated {
+        if self.going.run.is_event() && slot!(self).validated {
             return Ok(Valid(()));
         }
-        let id = self.slot.key.resource.clone();
+        let id = slot!(self).key.resource.clone();
         let done = self.step(StepKind::Validation, |kind, cx| kind.validate(cx), |()| (String::new(), None));
         match done {
             Ok(()) => {
                 self.say(&format!("Validate: resource \"{id}\" validation successful."));
-                self.slot.validated = true;
+                slot!(self).validated = true;
                 Ok(Valid(()))
             }
             Err(why) => {
@@ -180,7 +187,7 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
     }
 
     fn check(&mut self, _valid: Valid) -> Result<Checked, Broken> {
-        let id = self.slot.key.resource.clone();
+        let id = slot!(self).key.resource.clone();
         match self.look(StepKind::DesiredStateCheck) {
             Ok(found) => {
                 let line = format!("Check state: resource \"{id}\" state is {}.", state_of(&found).as_str());
@@ -215,10 +222,10 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
     }
 
     fn enforce(&mut self, _wanting: Wanting, notifies: &BTreeSet<Key>) -> Result<(), Broken> {
-        let id = self.slot.key.resource.clone();
+        let id = slot!(self).key.resource.clone();
         match self.change(notifies, |kind, cx| kind.enforce(cx)) {
             Ok(done) => {
-                self.slot.result.output = text::output(&done.output, self.going.tools.secrets);
+                slot!(self).result.output = text::output(&done.output, self.going.tools.place.secrets);
                 self.complain(&format!("Enforce state: resource \"{id}\" enforcement successful."));
                 Ok(())
             }
@@ -233,10 +240,10 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
     fn change(
         &mut self,
         notifies: &BTreeSet<Key>,
-        work: impl FnOnce(&mut dyn Kind, &Cx<'_>) -> Result<Done, Failure>,
+        work: impl FnOnce(&mut dyn Kind, &Cx<'_>) -> Result<Done, Failure> + Send,
     ) -> Result<Done, String> {
-        let begun = self.going.leave.begins(&self.slot.key, self.slot.drift.is_some(), notifies);
-        self.slot.ran = self.going.number;
+        let begun = self.going.leave.begins(&slot!(self).key, slot!(self).drift.is_some(), notifies);
+        slot!(self).ran = self.going.number;
         let work = |kind: &mut dyn Kind, cx: &Cx<'_>| begun.map_err(Failure::of).and_then(|()| work(kind, cx));
         self.step(StepKind::DesiredStateEnforcement, work, |done| (done.what.clone(), done.evidence.clone()))
     }
@@ -245,13 +252,13 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
     pub(super) fn post_check(mut self) {
         let kind = StepKind::DesiredStateCheckPostEnforcement;
         let number = self.going.number;
-        let (attempted, was) = (self.slot.ran == number, self.slot.result.state);
-        let id = self.slot.key.resource.clone();
+        let (attempted, was) = (slot!(self).ran == number, slot!(self).result.state);
+        let id = slot!(self).key.resource.clone();
         let found = self.look(kind);
         let (state, reason) = match &found {
-            Ok(Found::Compliant) => self.slot.seen_compliant(),
+            Ok(Found::Compliant) => slot!(self).seen_compliant(),
             Ok(found) if attempted => (state_of(found), reason::ATTEMPT_FAILED),
-            Ok(found) => (state_of(found), self.slot.held_reason()),
+            Ok(found) => (state_of(found), slot!(self).held_reason()),
             Err(_) => (ComplianceState::Unknown, reason::EXECUTION_ERRORS),
         };
         match &found {
@@ -262,15 +269,15 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
             Err(why) => self.complain(&format!("Check state post enforcement: resource \"{id}\" error: {why}")),
         }
         if was == ComplianceState::Compliant && state == ComplianceState::NonCompliant && !attempted {
-            self.going.outcome.again.push(self.slot.key.clone());
+            self.going.outcome.again.push(slot!(self).key.clone());
         }
-        if attempted && let Some(drift) = &mut self.slot.drift {
+        if attempted && let Some(drift) = &mut slot!(self).drift {
             let compliant = state == ComplianceState::Compliant;
             drift.outcome = Some(if compliant { DriftOutcome::Repaired } else { DriftOutcome::Failed });
             drift.repaired_at = compliant.then(self.going.tools.now);
         }
-        if self.slot.looked == number {
-            let earlier = std::mem::take(&mut self.slot.result.steps);
+        if slot!(self).looked == number {
+            let earlier = std::mem::take(&mut slot!(self).result.steps);
             self.steps.splice(0..0, earlier.into_iter().filter(|s| s.kind != kind));
         } else if was == state {
             // An event's look that found nothing: what is known of it says more.
@@ -281,11 +288,11 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
 
     /// A service hears that something it reads has changed; true when it did.
     pub(super) fn notified(mut self) -> bool {
-        if !self.slot.validated && self.validate().is_err() {
+        if !slot!(self).validated && self.validate().is_err() {
             return false;
         }
-        if self.slot.looked == self.going.number {
-            self.steps = std::mem::take(&mut self.slot.result.steps);
+        if slot!(self).looked == self.going.number {
+            self.steps = std::mem::take(&mut slot!(self).result.steps);
         }
         let is_change = |s: &StepResult| s.kind == StepKind::DesiredStateEnforcement;
         let earlier = self.steps.iter().position(is_change).map(|at| self.steps.remove(at));
@@ -298,10 +305,10 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
                 step.outcome = earlier.outcome;
             }
         }
-        self.slot.deaf = done.is_err();
-        let (state, reason) = (self.slot.result.state, self.slot.result.reason.clone());
+        slot!(self).deaf = done.is_err();
+        let (state, reason) = (slot!(self).result.state, slot!(self).result.reason.clone());
         self.settle(state, &reason);
-        let id = self.slot.key.resource.clone();
+        let id = slot!(self).key.resource.clone();
         match &done {
             Ok(done) => self.complain(&format!("Notify: resource \"{id}\" {}.", done.what)),
             Err(why) => self.complain(&format!("Notify: resource \"{id}\" error: {why}")),
@@ -310,19 +317,16 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
     }
 
     /// Runs one step and notes it; the error is its message.
-    fn step<T>(
+    fn step<T: Send>(
         &mut self,
         kind: StepKind,
-        work: impl FnOnce(&mut dyn Kind, &Cx<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&mut dyn Kind, &Cx<'_>) -> Result<T, Failure> + Send,
         told: impl FnOnce(&T) -> (String, Option<Evidence>),
     ) -> Result<T, String> {
         let tools = self.going.tools;
         let began = Instant::now();
-        let done = match self.going.leave.step(&self.slot.key, kind) {
-            Ok(()) => {
-                let Slot { kind, key, resource, .. } = &mut *self.slot;
-                with_cx(kind.as_mut(), (key, resource), tools, work)
-            }
+        let done = match self.going.leave.step(&slot!(self).key, kind) {
+            Ok(()) => self.engine.work(self.at, self.going, work),
             Err(why) => Err(Failure::of(why)),
         };
         let (outcome, message, evidence) = match &done {
@@ -335,19 +339,19 @@ impl<'s, 'g, 'r, 't> Bench<'s, 'g, 'r, 't> {
                 (outcome, failure.message.clone(), failure.evidence.clone())
             }
         };
-        let message = text::message(&message, tools.secrets);
+        let message = text::message(&message, tools.place.secrets);
         self.steps.push(StepResult {
             kind,
             outcome,
             duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             message: message.clone(),
-            evidence: evidence.map(|e| text::evidence(e, tools.secrets)),
+            evidence: evidence.map(|e| text::evidence(e, tools.place.secrets)),
         });
         done.map_err(|_| message)
     }
 
     fn say(&self, text: &str) {
-        self.going.line_of(&self.slot.key, text);
+        self.going.line_of(&slot!(self).key, text);
     }
 
     /// From here on the run is worth the log.

@@ -4,6 +4,8 @@
 //! Two threads: this one waits for what happens (files, units, packages, the daemon's files) and hands it on; the other, the
 //! [`worker`], runs the engine. While nothing happens, neither runs.
 
+mod ear;
+mod facilities;
 mod leave;
 mod process;
 mod worker;
@@ -26,8 +28,10 @@ use crate::config::Config;
 use crate::identity::InstanceFile;
 use crate::paths::Paths;
 use crate::platform;
+use ear::{Ear, Heard};
+use facilities::Facilities;
 pub use process::{Process, log_file};
-use worker::{Facilities, Heard, Worker};
+use worker::Worker;
 
 /// One read of the kernel's queue, bytes.
 const BUFFER_BYTES: usize = 4096;
@@ -71,7 +75,7 @@ async fn serve(paths: &Paths, files: &Files, instance: drydock_domain::ids::Inst
             let _ = is_done.blocking_recv();
         }
     });
-    let mut worker = Worker::new(paths, instance, facilities, inbox);
+    let mut worker = Worker::new(paths, instance, facilities, Ear::new(inbox, happened.clone()));
     std::thread::Builder::new().name("engine".to_owned()).spawn(move || worker.serve())?;
     loop {
         tokio::select! {

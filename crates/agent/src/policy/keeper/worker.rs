@@ -3,31 +3,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use drydock_domain::ids::{InstanceId, TaskId};
-use drydock_domain::policy::host::SECRET_MARKS;
 use drydock_domain::policy::report::reason;
 use drydock_domain::policy::{HostPolicy, Resource};
-use drydock_pkgmgr::run::{Runner, SystemRunner};
 use jiff::Timestamp;
 
+use super::ear::{During, Ear};
+use super::facilities::{Facilities, names_secret, remove_any, run_id, say, workplace};
 use super::leave::Allowed;
 use super::own_dirs;
 use crate::config::Config;
-use crate::detached::{DetachedRunner, own_program};
+use crate::detached::DetachedRunner;
 use crate::link::backoff::random;
 use crate::paths::Paths;
-use crate::policy::debounce::Debounce;
 use crate::policy::document::{self, Kept};
-use crate::policy::engine::{Engine, Key, Line, Noticed, Run, Scope, Tools, memory_name, scratch_name};
-use crate::policy::kind::{Kind, Units, Watch};
-use crate::policy::kinds::{self, HostFacts};
+use crate::policy::engine::{Engine, Key, Noticed, Run, Scope, Tools, Workplace, memory_name, scratch_name, with_cx};
+use crate::policy::kinds::HostFacts;
 use crate::policy::leftovers::Leftovers;
 use crate::policy::outbox::{News, Outbox};
 use crate::policy::site::{self, Files, PREVIEW_PREFIX};
-use crate::policy::systemd;
+use crate::policy::values::Values;
 use crate::task::control::Control;
 
 /// What could not be written, loaded or taken back is tried again after this, and after twice as long each time, up to an hour.
@@ -36,42 +34,6 @@ const RETRY_FIRST: Duration = Duration::from_secs(30);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
 /// Periodic checks come between this part of their interval and its mirror image above one: hosts must not fall into step.
 const JITTER: f64 = 0.1;
-
-/// What the worker is told.
-#[derive(Debug)]
-pub enum Heard {
-    /// Something happened on the host, and when.
-    Happened(Vec<Watch>, Instant, Timestamp),
-    /// The daemon wrote a file.
-    Daemon,
-}
-
-/// What the worker works with.
-pub struct Facilities {
-    /// Makes something to be done out of a resource.
-    pub build: Box<dyn Fn(&Resource, &HostFacts) -> Box<dyn Kind> + Send>,
-    /// systemd.
-    pub units: Box<dyn Units>,
-    /// Reading commands and scripts.
-    pub runner: Box<dyn Runner>,
-    /// Sets what is watched; it is when this returns.
-    pub watch: Box<dyn FnMut(&BTreeSet<Watch>) + Send>,
-    /// The agent's own program.
-    pub program: PathBuf,
-}
-
-impl Facilities {
-    /// Those of the host.
-    pub fn real(watch: impl FnMut(&BTreeSet<Watch>) + Send + 'static) -> Self {
-        Facilities {
-            build: Box::new(kinds::build),
-            units: systemd::units(),
-            runner: Box::new(SystemRunner::new()),
-            watch: Box::new(watch),
-            program: own_program(),
-        }
-    }
-}
 
 /// A policy, by assignment and id.
 type PolicyId = (String, String);
@@ -82,7 +44,7 @@ pub struct Worker {
     files: Files,
     instance: InstanceId,
     with: Facilities,
-    inbox: Receiver<Heard>,
+    ear: Ear,
     facts: HostFacts,
     kept: Option<Kept>,
     /// The kept document was read, be there one or not.
@@ -91,13 +53,6 @@ pub struct Worker {
     allowed: Allowed,
     outbox: Outbox,
     leftovers: Leftovers,
-    /// What is watched, and whose it is.
-    watching: BTreeMap<Watch, BTreeSet<Key>>,
-    debounce: Debounce,
-    /// When each burst began, by the host's clock.
-    began: BTreeMap<Watch, Timestamp>,
-    /// Events that are to be looked at.
-    events: BTreeMap<Key, Noticed>,
     /// When each policy is to be looked at as a whole.
     due: BTreeMap<PolicyId, Instant>,
     /// The daemon wrote something.
@@ -107,7 +62,6 @@ pub struct Worker {
     /// The newest check on demand.
     demanded: u64,
     previews: Vec<PathBuf>,
-    stop: bool,
     /// What keeps a document from being kept; empty = nothing.
     load_problem: String,
     /// What keeps leftovers from being taken back; empty = nothing.
@@ -118,7 +72,7 @@ pub struct Worker {
 
 impl Worker {
     /// Of this agent.
-    pub fn new(paths: &Paths, instance: InstanceId, with: Facilities, inbox: Receiver<Heard>) -> Self {
+    pub fn new(paths: &Paths, instance: InstanceId, with: Facilities, ear: Ear) -> Self {
         let files = Files::of(paths);
         let (leftovers, told) = Leftovers::open(&files.leftovers());
         let left_problem = told.err().unwrap_or_default();
@@ -130,16 +84,11 @@ impl Worker {
             allowed: Allowed::open(&files, Timestamp::now),
             outbox: Outbox::open(&files, instance),
             leftovers,
-            watching: BTreeMap::new(),
-            debounce: Debounce::default(),
-            began: BTreeMap::new(),
-            events: BTreeMap::new(),
             due: BTreeMap::new(),
             look: true,
             all: None,
             demanded: 0,
             previews: Vec::new(),
-            stop: false,
             load_problem: String::new(),
             left_problem,
             retry: None,
@@ -148,7 +97,7 @@ impl Worker {
             files,
             instance,
             with,
-            inbox,
+            ear,
         }
     }
 
@@ -156,26 +105,18 @@ impl Worker {
     pub fn serve(&mut self) {
         self.settle();
         loop {
-            while let Ok(heard) = self.inbox.try_recv() {
-                self.hear(heard);
-            }
-            if self.stop {
-                return;
+            self.ear.drain();
+            if self.ear.daemon() {
+                self.look = true;
+                if self.files.stop().exists() {
+                    return;
+                }
             }
             if self.turn(Instant::now()) {
                 continue;
             }
-            if self.is_idle_for_ever() {
+            if self.is_idle_for_ever() || !self.ear.listen(self.next_due(Instant::now())) {
                 return;
-            }
-            let heard = match self.next_due(Instant::now()) {
-                Some(wait) => self.inbox.recv_timeout(wait),
-                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match heard {
-                Ok(heard) => self.hear(heard),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -199,21 +140,6 @@ impl Worker {
         DetachedRunner::new(self.with.program.clone(), Control::default(), TaskId(uuid::Uuid::nil()), dir)
     }
 
-    fn hear(&mut self, heard: Heard) {
-        match heard {
-            Heard::Daemon => {
-                self.look = true;
-                self.stop |= self.files.stop().exists();
-            }
-            Heard::Happened(watches, now, at) => {
-                for watch in watches {
-                    self.began.entry(watch.clone()).or_insert(at);
-                    self.debounce.push(watch, now);
-                }
-            }
-        }
-    }
-
     /// Does the first thing that is due; false when nothing is.
     fn turn(&mut self, now: Instant) -> bool {
         if std::mem::take(&mut self.look) {
@@ -234,11 +160,13 @@ impl Worker {
             self.run_all(by);
             return true;
         }
-        self.gather(now);
-        if !self.allowed.patching && !self.events.is_empty() {
-            let events = std::mem::take(&mut self.events);
-            self.run(Scope::Resources(events.keys().cloned().collect()), "event", events);
-            return true;
+        self.end_waits();
+        if !self.allowed.patching {
+            let events = self.ear.events(now);
+            if !events.is_empty() {
+                self.run(Scope::Resources(events.keys().cloned().collect()), "event", events);
+                return true;
+            }
         }
         let due: BTreeSet<PolicyId> = self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
         if !due.is_empty() {
@@ -253,17 +181,11 @@ impl Worker {
         false
     }
 
-    /// Bursts that are over become events of resources, and so do waits.
-    fn gather(&mut self, now: Instant) {
-        for (watch, _) in self.debounce.take(now) {
-            let at = self.began.remove(&watch).unwrap_or_else(Timestamp::now);
-            for key in self.watching.get(&watch).into_iter().flatten() {
-                self.events.entry(key.clone()).or_insert(Noticed { at, by: noticed_by(&watch) });
-            }
-        }
+    /// Repairs that were spaced out may be made now.
+    fn end_waits(&mut self) {
         let clock = Timestamp::now();
         for key in self.allowed.flaps.over(clock) {
-            self.events.entry(key).or_insert(Noticed { at: clock, by: "end of a wait" });
+            self.ear.notice(key, Noticed { at: clock, by: "end of a wait" });
         }
     }
 
@@ -274,7 +196,7 @@ impl Worker {
                 now + Duration::try_from(until.duration_since(clock)).unwrap_or_default() + Duration::from_millis(1)
             });
         // Without a document only the daemon's files and retries matter.
-        let times = [self.debounce.due(), flaps, self.due.values().min().copied(), self.retry];
+        let times = [flaps, self.due.values().min().copied(), self.retry];
         times.into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
     }
 
@@ -297,7 +219,7 @@ impl Worker {
         if was_patching && !self.allowed.patching {
             let now = Timestamp::now();
             for key in self.engine.with_reason(reason::WAITS_FOR_TASK) {
-                self.events.entry(key).or_insert(Noticed { at: now, by: "end of a patch task" });
+                self.ear.notice(key, Noticed { at: now, by: "end of a patch task" });
             }
         }
         self.load_document();
@@ -366,7 +288,7 @@ impl Worker {
         self.due = policies.iter().map(|p| ((p.assignment.clone(), p.policy.clone()), Instant::now())).collect();
         let ids = self.due.keys().cloned().collect();
         self.plan(&ids, Instant::now());
-        self.events.clear();
+        self.ear.forget();
         self.sweep(policies);
         self.set_watches();
     }
@@ -397,10 +319,10 @@ impl Worker {
 
     fn set_watches(&mut self) {
         let watching = self.engine.watches();
-        if !watching.keys().eq(self.watching.keys()) {
-            (self.with.watch)(&watching.keys().cloned().collect());
+        let watches = watching.keys().cloned().collect();
+        if self.ear.watch(watching) {
+            (self.with.watch)(&watches);
         }
-        self.watching = watching;
     }
 
     /// When these are to be looked at next.
@@ -418,30 +340,48 @@ impl Worker {
         let ids = self.due.keys().cloned().collect();
         self.plan(&ids, Instant::now());
         // What came before is looked at now.
-        let events = std::mem::take(&mut self.events);
+        let events = self.ear.events(Instant::now());
         self.run(Scope::All, by, events);
     }
 
     fn run(&mut self, scope: Scope, by: &'static str, noticed: BTreeMap<Key, Noticed>) {
         let check = if scope == Scope::All { self.demanded } else { self.outbox.results().check };
+        let generation = self.generation();
+        let problem = self.problem();
         let run = Run { id: run_id(), scope, only_check: false, noticed_by: by, noticed, cause: String::new() };
-        let none = crate::policy::values::Values::default();
+        let none = Values::default();
         let transactions = self.transactions(self.files.run().join(&run.id));
-        let tools = tools(&self.paths, &self.files, &self.with, &transactions, self.kept.as_ref().map_or(&none, |k| &k.secrets));
+        let secrets = self.kept.as_ref().map_or(&none, |k| &k.secrets);
+        let during = During {
+            ear: &self.ear,
+            waits: self.allowed.patching,
+            outbox: Mutex::new(&mut self.outbox),
+            generation,
+            problem: problem.clone(),
+        };
+        let tools = Tools {
+            place: workplace(&self.paths, &self.files, &self.with, &transactions, secrets),
+            meanwhile: Some(&during),
+            now: &Timestamp::now,
+            say: &say,
+        };
         let outcome = self.engine.run(&run, &tools, &mut self.allowed);
         self.allowed.run_ended();
         remove_any(&self.files.run().join(&run.id));
         let now = Timestamp::now();
         for key in outcome.again {
-            self.events.entry(key).or_insert(Noticed { at: now, by: "change of another resource" });
+            self.ear.notice(key, Noticed { at: now, by: "change of another resource" });
         }
-        let generation = self.kept.as_ref().map_or(0, |k| k.document.generation);
         let policies = self.engine.results();
-        self.outbox.put(News { generation, check, problem: self.problem(), policies, drift: outcome.drift }, now);
-        if !self.outbox.is_saved() {
+        self.outbox.put(News { generation, check, problem, policies, drift: outcome.drift }, now);
+        if !self.outbox.is_saved() && self.retry.is_none() {
             self.try_again();
         }
         self.set_watches();
+    }
+
+    fn generation(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |k| k.document.generation)
     }
 
     fn problem(&self) -> String {
@@ -452,8 +392,9 @@ impl Worker {
     /// Takes back what nothing assigns any more.
     fn take_back(&mut self) {
         let transactions = self.transactions(self.files.run().join(run_id()));
-        let none = crate::policy::values::Values::default();
-        let tools = tools(&self.paths, &self.files, &self.with, &transactions, self.kept.as_ref().map_or(&none, |k| &k.secrets));
+        let none = Values::default();
+        let secrets = self.kept.as_ref().map_or(&none, |k| &k.secrets);
+        let place = workplace(&self.paths, &self.files, &self.with, &transactions, secrets);
         let mut problems = Vec::new();
         for left in self.leftovers.gone().to_vec() {
             let Key { assignment, policy, resource } = &left.key;
@@ -462,7 +403,7 @@ impl Worker {
                 problems.push(format!("taking {assignment}/{policy}/{resource} back waits for a patch task"));
                 continue;
             }
-            let done = crate::policy::engine::with_cx(kind.as_mut(), (&left.key, &left.resource), &tools, |k, cx| k.remove(cx));
+            let done = with_cx(kind.as_mut(), (&left.key, &left.resource), &place, |k, cx| k.remove(cx));
             match done {
                 Ok(done) => {
                     tracing::info!("{assignment}/{policy}/{resource} is not assigned any more and was taken back: {}", done.what);
@@ -508,11 +449,9 @@ impl Worker {
                 };
                 let transactions = self.transactions(self.files.run().join(&run.id));
                 let scratch = self.files.run().join(format!("preview-{}", run.id));
-                let tools = Tools {
-                    scratch: scratch.clone(),
-                    memory: None,
-                    ..tools(&self.paths, &self.files, &self.with, &transactions, &kept.secrets)
-                };
+                let place = workplace(&self.paths, &self.files, &self.with, &transactions, &kept.secrets);
+                let place = Workplace { scratch: scratch.clone(), memory: None, ..place };
+                let tools = Tools { place, meanwhile: None, now: &Timestamp::now, say: &say };
                 engine.run(&run, &tools, &mut self.allowed);
                 self.allowed.run_ended();
                 remove_any(&scratch);
@@ -541,67 +480,5 @@ impl Worker {
             }
         }
         self.look = true;
-    }
-}
-
-fn run_id() -> String {
-    uuid::Uuid::now_v7().to_string()
-}
-
-fn noticed_by(watch: &Watch) -> &'static str {
-    match watch {
-        Watch::Path(_) => "file event",
-        Watch::Sysctl(_) => "kernel parameter",
-        Watch::Unit(_) => "unit signal",
-        Watch::Packages => "package database",
-    }
-}
-
-/// Does its text hold a secret's mark?
-fn names_secret(resource: &Resource) -> bool {
-    serde_json::to_string(resource).is_ok_and(|text| text.contains(SECRET_MARKS.0))
-}
-
-fn remove_any(path: &Path) {
-    let removed = match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(_) => return,
-    };
-    if let Err(e) = removed {
-        tracing::warn!("cannot remove {}: {e}", path.display());
-    }
-}
-
-fn tools<'a>(
-    paths: &'a Paths,
-    files: &Files,
-    with: &'a Facilities,
-    transactions: &'a DetachedRunner,
-    secrets: &'a crate::policy::values::Values,
-) -> Tools<'a> {
-    Tools {
-        root: &paths.root,
-        runner: with.runner.as_ref(),
-        transactions,
-        units: with.units.as_ref(),
-        secrets,
-        scratch: files.scratch(),
-        memory: Some(files.memory()),
-        now: &Timestamp::now,
-        say: &say,
-    }
-}
-
-/// Google's lines, with their labels.
-fn say(line: &Line<'_>) {
-    let Line { quiet, assignment, policy, resource, text } = line;
-    match (*quiet, assignment.is_empty(), resource.is_empty()) {
-        (true, ..) => tracing::debug!(os_policy_assignment = assignment, os_policy_id = policy, resource_id = resource, "{text}"),
-        (false, true, _) => tracing::info!("{text}"),
-        (false, false, true) => tracing::info!(os_policy_assignment = assignment, os_policy_id = policy, "{text}"),
-        (false, false, false) => {
-            tracing::info!(os_policy_assignment = assignment, os_policy_id = policy, resource_id = resource, "{text}");
-        }
     }
 }

@@ -178,7 +178,9 @@ impl FileKind {
     }
 
     fn write(&mut self, cx: &Cx<'_>, place: &Place, look: Option<&Look>) -> Result<Option<Evidence>, Failure> {
-        if let (Content::Digest(_), Some(source)) = (self.content()?, &self.source) {
+        if let Some(source) = &self.source
+            && self.fetched.as_ref().is_none_or(|path| !path.exists())
+        {
             self.fetched = Some(source.fetch(cx)?);
         }
         let old_file = look.filter(|l| l.what == What::File);

@@ -223,3 +223,31 @@ fn a_line_makes_its_file_only_when_told_and_goes_through_roots_own_link() {
     assert_eq!(bench.get("/etc/app/real"), "y\nx\n");
     assert!(std::fs::symlink_metadata(bench.host("/etc/app/conf")).expect("there").is_symlink());
 }
+
+/// A real full disk, where a file system may be mounted.
+#[test]
+fn a_full_disk_leaves_the_old_content_whole() {
+    if std::env::var_os("DRYDOCK_TEST_ON_LAB_HOST").is_none() {
+        return;
+    }
+    let bench = bench();
+    let dir = bench.host("/etc/app");
+    let mount = |args: &[&str]| std::process::Command::new("mount").args(args).arg(&dir).status().expect("ran").success();
+    assert!(mount(&["-t", "tmpfs", "-o", "size=48k", "none"]));
+    let file = |fill: &str| {
+        let content = fill.repeat(30_000);
+        let json =
+            serde_json::json!({"id": "c", "file": {"path": "/etc/app/conf", "state": "CONTENTS_MATCH", "content": content}});
+        bench.kind(&json.to_string())
+    };
+    bench.enforce(&mut *file("a"));
+    let mut kind = file("b");
+    kind.validate(&bench.cx()).expect("valid");
+    let failure = kind.enforce(&bench.cx()).expect_err("full");
+    assert!(failure.message.contains("the old one is whole, make room"), "{failure:?}");
+    assert_eq!(bench.get("/etc/app/conf"), "a".repeat(30_000));
+    assert_eq!(std::fs::read_dir(&dir).expect("listed").count(), 1, "nothing is left beside it");
+    assert!(mount(&["-o", "remount,size=200k", "none"]));
+    bench.enforce(&mut *kind);
+    assert!(std::process::Command::new("umount").arg(&dir).status().expect("ran").success());
+}

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use drydock_domain::policy::spec::Generation;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use super::evidence::sha256;
 use super::file::sha256_of;
 use crate::link::channel::USER_AGENT;
 use crate::policy::kind::{Cx, Failure};
@@ -28,6 +29,8 @@ const REDIRECTS_MAX: u32 = 10;
 const TRIES_MAX: u32 = 3;
 /// Between two tries.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// A file without digest is not asked for again within this: one event may be many.
+const FRESH: Duration = Duration::from_secs(60);
 /// Copied at once, bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -92,6 +95,18 @@ impl Source {
         Ok(format!("{}/{}/{}{generation}", self.gcs_base_url, escaped(&gcs.bucket), escaped(&gcs.object)))
     }
 
+    /// Was it brought before, and is it still what is meant?
+    fn is_kept(&self, path: &Path, digest: Option<&str>) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        if let Some(want) = digest {
+            return sha256_of(file).is_ok_and(|(_, found)| found == want);
+        }
+        // An object's generation never changes; anything else is asked for again, but not with every event.
+        let fixed = self.spec.gcs.as_ref().is_some_and(|g| g.generation.is_some());
+        let age = file.metadata().and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok());
+        fixed || age.is_some_and(|age| age < FRESH)
+    }
+
     /// Brings it; where it is then. With a digest it is what the document means, or an error.
     pub fn fetch(&self, cx: &Cx<'_>) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.spec.local_path {
@@ -100,10 +115,9 @@ impl Source {
         }
         let address = self.address()?;
         let digest = self.digest();
-        let path = cx.scratch.join(format!("download-{}", digest.as_deref().unwrap_or("newest")));
-        if let Some(want) = &digest
-            && File::open(&path).and_then(sha256_of).is_ok_and(|(_, found)| found == *want)
-        {
+        let name = digest.clone().unwrap_or_else(|| sha256(address.as_bytes()));
+        let path = cx.scratch.join(format!("download-{name}"));
+        if self.is_kept(&path, digest.as_deref()) {
             return Ok(path);
         }
         let part = path.with_extension("part");
@@ -113,6 +127,11 @@ impl Source {
             match download(&address, &part, cx.limit.saturating_sub(began.elapsed())) {
                 Ok(()) => break,
                 Err(Setback::Passing(_)) if n < TRIES_MAX && began.elapsed() < cx.limit => cx.runner.pause(RETRY_INTERVAL),
+                Err(Setback::Passing(why)) if path.exists() => {
+                    // A repair must not need a network that is away: the last one that came will do.
+                    tracing::warn!("{}", failed(format!("{why}; the one fetched before is used")).message);
+                    return Ok(path);
+                }
                 Err(Setback::Passing(why) | Setback::Final(why)) => {
                     let _ = fs::remove_file(&part);
                     return Err(Failure { timed_out: began.elapsed() >= cx.limit, ..failed(why) });

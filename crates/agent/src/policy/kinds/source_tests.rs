@@ -79,3 +79,16 @@ fn a_refusal_names_the_address_without_its_password() {
     assert!(failure.message.contains("HTTP 404") && !failure.message.contains("pass"), "{failure:?}");
     serving.join().expect("served");
 }
+
+#[test]
+fn without_a_digest_the_last_one_will_do_while_nobody_answers() {
+    let bench = Bench::new();
+    let (address, serving) = serve(vec![HELLO]);
+    let source = remote(address, "");
+    let path = source.fetch(&bench.cx()).expect("fetched");
+    serving.join().expect("served");
+    assert_eq!(source.fetch(&bench.cx()), Ok(path.clone()), "asked a moment ago");
+    let old = std::time::SystemTime::now() - 2 * FRESH;
+    File::options().write(true).open(&path).and_then(|f| f.set_modified(old)).expect("aged");
+    assert_eq!(source.fetch(&bench.cx()), Ok(path));
+}

@@ -272,4 +272,6 @@ async fn finish(root: &Path, method: &'static str, unit: String, limit: Duration
 }
 
 #[cfg(test)]
+mod lab_tests;
+#[cfg(test)]
 mod tests;

@@ -124,6 +124,12 @@ async fn a_write_to_a_kernel_parameter_is_seen() {
         return;
     }
     seen(&mut watcher, &watch).await;
+    if std::env::var_os("DRYDOCK_TEST_ON_LAB_HOST").is_some() {
+        // The kernel forgets names that nobody holds open.
+        std::fs::write("/proc/sys/vm/drop_caches", "2").expect("dropped");
+        std::fs::write(key, &value).expect("written");
+        seen(&mut watcher, &watch).await;
+    }
 }
 
 #[tokio::test]

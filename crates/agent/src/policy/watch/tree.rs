@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use inotify::{EventMask, EventOwned, WatchDescriptor, WatchMask, Watches};
+use rustix::fs::{Mode, OFlags};
 
 use super::packages;
 use crate::policy::kind::Watch;
@@ -31,6 +33,9 @@ pub struct Tree {
     /// By the kernel's number of the watch.
     dirs: HashMap<i32, Dir>,
     armed: HashMap<Watch, BTreeSet<(i32, Name)>>,
+    /// Files of /proc/sys, held open: when the kernel forgets the name of one it makes another inode for the next user, and
+    /// a watch of the first one hears nothing more.
+    pins: HashMap<PathBuf, OwnedFd>,
 }
 
 /// A watched directory, or a file of /proc/sys.
@@ -96,12 +101,19 @@ fn chain_mask() -> WatchMask {
 impl Tree {
     /// Nothing is watched yet.
     pub fn new(watches: Watches, root: &Path) -> Self {
-        Tree { watches, root: root.to_owned(), dirs: HashMap::new(), armed: HashMap::new() }
+        Tree { watches, root: root.to_owned(), dirs: HashMap::new(), armed: HashMap::new(), pins: HashMap::new() }
     }
 
     /// Lays the chain of `watch`, anew where it is laid already; what of it the kernel refuses comes back in words.
     pub fn arm(&mut self, watch: &Watch) -> Option<String> {
         let mut refused = None;
+        if let Watch::Sysctl(path) = watch {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            // Where it cannot be opened, it cannot be watched either, which is told below.
+            if let Ok(pin) = rustix::fs::open(below(&self.root, path), flags, Mode::empty()) {
+                self.pins.insert(path.clone(), pin);
+            }
+        }
         let mut now = BTreeSet::new();
         // From the top: what appears further down meanwhile is told by what is already watched.
         for link in self.links(watch) {
@@ -128,6 +140,9 @@ impl Tree {
 
     /// Ends it.
     pub fn disarm(&mut self, watch: &Watch) {
+        if let Watch::Sysctl(path) = watch {
+            self.pins.remove(path);
+        }
         let links: Vec<_> = self.armed.remove(watch).unwrap_or_default().into_iter().collect();
         self.drop_links(watch, &links);
     }

@@ -290,8 +290,14 @@ impl Kind for NamedKind {
         let name = self.word()?.name;
         let held = self.spec.hold && hold::is_held(cx, host.manager.kind(), &name)?;
         note::remember_first(cx, || Ok(Before { versions: versions.clone(), held, brought: Vec::new() }))?;
-        let wish = self.wish(cx, &host, &versions)?;
         let mut did = Vec::new();
+        // What an earlier transaction left half-way stands in the way of every other.
+        let broken = host.manager.broken(cx.runner).map_err(|e| refused("the package database cannot be read", &e))?;
+        if !broken.is_empty() {
+            host.manager.repair(cx.transactions).map_err(|e| refused("an interrupted transaction cannot be mended", &e))?;
+            did.push("interrupted transaction mended");
+        }
+        let wish = self.wish(cx, &host, &versions)?;
         let mut shown = None;
         if !matches!(wish, Wish::Nothing) {
             if held {
@@ -305,7 +311,7 @@ impl Kind for NamedKind {
                 _ => "installed",
             });
         }
-        if self.spec.hold && (!held || !did.is_empty()) {
+        if self.spec.hold && !hold::is_held(cx, host.manager.kind(), &name)? {
             hold::set(cx, host.manager.kind(), &name, true)?;
             did.push("held");
             shown = shown.or_else(|| evidence::state("not held", "held"));

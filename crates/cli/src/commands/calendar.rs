@@ -33,7 +33,8 @@ pub async fn window(command: WindowCommand, client: &Client, world: &mut World) 
         }
         WindowCommand::Edit(args) => {
             let spec = calendar_spec::window(&args, world)?;
-            let now_is: MaintenanceWindowView = client.send(Method::PUT, &[WINDOWS, &args.name], &spec, &[]).await.map_err(of_window)?;
+            let now_is: MaintenanceWindowView =
+                client.send(Method::PUT, &[WINDOWS, &args.name], &spec, &[]).await.map_err(of_window)?;
             show(&now_is, args.output, world, |w| view::window(w, now))
         }
         WindowCommand::List(output) => {

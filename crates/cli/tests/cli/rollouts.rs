@@ -155,7 +155,10 @@ async fn windows_freezes_and_slots_are_made_from_flags() {
         "schedule": {"timeZone": {"id": "Europe/Berlin"}, "timeOfDay": {"hours": 2}, "frequency": "DAILY"}});
     fake.json("POST /maintenance-windows", &rest(window.clone()));
     let ran = fake.run("window create nights --label env=prod --daily --at 02:00 --for 3h --time-zone Europe/Berlin").await;
-    assert!(ran.code == 0 && ran.out.contains("Fri 2026-11-20 02:00 Europe/Berlin to Fri 2026-11-20 05:00 Europe/Berlin"), "{ran}");
+    assert!(
+        ran.code == 0 && ran.out.contains("Fri 2026-11-20 02:00 Europe/Berlin to Fri 2026-11-20 05:00 Europe/Berlin"),
+        "{ran}"
+    );
     assert!(ran.out.contains("opens        daily at 02:00 Europe/Berlin"), "{ran}");
     let body = sent(&fake, "POST");
     assert_eq!((&body["durationSecs"], &body["schedule"]["timeZone"]["id"]), (&json!(10800), &json!("Europe/Berlin")), "{body}");

@@ -19,7 +19,7 @@ pub enum SecretCommand {
     Set(SetSecretArgs),
     /// List secrets without their values
     List(ListArgs),
-    /// Forget a secret; refused while a policy names it
+    /// Forget a secret; hosts keep what they have, and policies that name it reach nobody until it is set again
     Delete(SecretArgs),
 }
 

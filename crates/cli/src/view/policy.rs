@@ -195,6 +195,9 @@ pub fn headline(own: &PolicyAssignment) -> String {
 pub fn ended(own: &PolicyAssignment) -> String {
     let name = clean(&own.name);
     match own.rollout.state {
+        RolloutState::Succeeded if own.rollout.done == 0 => {
+            format!("Assignment {name}, revision {}: it is for no host now.", own.revision)
+        }
         RolloutState::Succeeded => {
             format!("Assignment {name}, revision {}: every host has it; {}.", own.revision, counts(&own.compliance))
         }

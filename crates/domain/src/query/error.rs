@@ -4,7 +4,7 @@
 /// Longest piece of the filter shown in a refusal, characters.
 const SHOWN_MAX_CHARS: usize = 40;
 /// Misspelt words are compared with known ones of at most this length, characters.
-const COMPARED_MAX_CHARS: usize = 24;
+const COMPARED_MAX_CHARS: usize = 64;
 
 /// A filter that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ impl BadQuery {
 }
 
 /// A piece of the filter in quotes, cut.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut cut: String = text.chars().take(SHOWN_MAX_CHARS).collect();
     if cut.len() < text.len() {
         cut.push('…');
@@ -32,7 +32,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The known word that `text` is probably meant to be: at most two letters away, and not another word altogether.
-pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text: Vec<char> = text.to_lowercase().chars().take(COMPARED_MAX_CHARS + 1).collect();
     if text.len() > COMPARED_MAX_CHARS {
         return None;

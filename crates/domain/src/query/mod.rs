@@ -17,6 +17,7 @@ use std::fmt;
 
 pub use ast::{Comparison, Equality, Expr, PackageTerm, SectionTerm, Term};
 pub use error::BadQuery;
+pub(crate) use error::{nearest, shown};
 pub use eval::{HostFacts, scheme_of};
 pub use fields::{CountField, Flag, TextField, VersionField};
 pub use glob::Glob;

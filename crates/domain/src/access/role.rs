@@ -1,5 +1,5 @@
-//! Who may do what: three roles, one table. Compartment policies in a statement language are another issue's; the
-//! permissions named here are the ones they will grant.
+//! What is enforced today: three roles and one table. What each permission here stands for in the statement language is in
+//! [`operations`](super::operations).
 
 use serde::{Deserialize, Serialize};
 

@@ -14,10 +14,12 @@ use super::evidence::sha256;
 use super::foreign::Foreign;
 use super::managed::{self, Managed};
 use super::pkg::database::{Database, System, serves};
+use super::place::Place;
 use super::source::fetch_small;
 use super::{command, note};
 use crate::platform;
 use crate::policy::kind::{Cx, Done, Failure, Found, Kind, Watch};
+use crate::sources::takeover::BACKUP;
 
 /// In every file and key name of ours.
 const PREFIX: &str = "drydock_managed_";
@@ -68,6 +70,21 @@ impl RepositoryKind {
 
     fn manager(&self, cx: &Cx<'_>) -> Option<ManagerKind> {
         self.database.manager(cx.runner).map(|m| m.kind())
+    }
+
+    /// Where the host's sources are managed exclusively, others' definitions are set aside; writing them again would be a fight
+    /// between us and ourselves.
+    fn not_set_aside(&self, cx: &Cx<'_>) -> Result<(), Failure> {
+        for file in self.files(cx)? {
+            let backup = format!("{}.{BACKUP}", file.path);
+            if Place::find(cx.root, &backup)?.map(|p| p.look()).transpose()?.flatten().is_some() {
+                return Err(Failure::of(format!(
+                    "{} is set aside: this host's software sources are managed exclusively; make it one of them instead",
+                    file.path
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn is_ours(&self, cx: &Cx<'_>) -> bool {
@@ -152,6 +169,7 @@ impl Kind for RepositoryKind {
         if !self.is_ours(cx) {
             return Ok(Found::NotApplicable(self.system.foreign(self.manager(cx))));
         }
+        self.not_set_aside(cx)?;
         // The file itself tells more than its key.
         for file in self.files(cx)?.iter().rev() {
             if let Some((what, evidence)) = file.differs(cx)? {
@@ -161,7 +179,7 @@ impl Kind for RepositoryKind {
         let written: Written = note::recall(cx)?.unwrap_or_default();
         let now: Vec<String> = self.files(cx)?.into_iter().map(|f| f.path).collect();
         for old in written.paths.iter().filter(|p| !now.contains(p)) {
-            if super::place::Place::find(cx.root, old)?.map(|p| p.look()).transpose()?.flatten().is_some() {
+            if Place::find(cx.root, old)?.map(|p| p.look()).transpose()?.flatten().is_some() {
                 return Ok(Found::NonCompliant { what: format!("{old} of an earlier form is there"), evidence: None });
             }
         }

@@ -108,3 +108,14 @@ fn zypper_is_told_to_take_the_repositorys_key() {
     );
     assert!(bench.get("/etc/zypp/repos.d/drydock_managed_tools.repo").contains("type=rpm-md\ngpgcheck=1\n"));
 }
+
+#[test]
+fn what_exclusive_sources_set_aside_is_not_fought_over() {
+    let bench = debian(ScriptedRunner::new());
+    let mut kind = bench.kind(&apt("http://r/", ""));
+    bench.enforce(&mut *kind);
+    let list = format!("/etc/apt/sources.list.d/{}", names(&bench, "/etc/apt/sources.list.d")[0]);
+    std::fs::rename(bench.host(&list), bench.host(&format!("{list}.drydock-backup"))).expect("set aside");
+    let failure = kind.check(&bench.cx()).expect_err("a fight");
+    assert!(failure.message.contains("managed exclusively"), "{failure:?}");
+}

@@ -322,3 +322,55 @@ fn the_real_apt_installs_holds_goes_back_and_removes() {
     bench.enforce(&mut *gone);
     assert!(!version("dd-file").starts_with("ii"));
 }
+
+/// Where the lab's rpm packages are put for this test.
+const RPM_REPOSITORIES: &str = "/srv/rpm";
+
+#[test]
+fn the_real_rpm_tools_install_hold_go_back_and_remove() {
+    let there = std::path::Path::new(RPM_REPOSITORIES).is_dir();
+    if std::env::var_os(ON_LAB_HOST).is_none() || !there {
+        return;
+    }
+    let system = if std::path::Path::new("/usr/bin/zypper").exists() { "zypper" } else { "yum" };
+    let bench = Bench::here();
+    for (n, repository) in ["base", "updates"].iter().enumerate() {
+        // Each resource has its own memory.
+        let bench = Bench::here();
+        let json = format!(
+            r#"{{"id":"r","repository":{{"{system}":{{"id":"lab{n}","baseUrl":"file://{RPM_REPOSITORIES}/{repository}"}}}}}}"#
+        );
+        bench.enforce(&mut *bench.kind(&json));
+    }
+    let version = || sh("rpm -q --qf '%{VERSION}-%{RELEASE}' dd-alpha || true");
+    let named = |more: &str| {
+        bench.kind(&format!(r#"{{"id":"p","pkg":{{"desiredState":"INSTALLED","{system}":{{"name":"dd-alpha"{more}}}}}}}"#))
+    };
+    sh("rpm -e dd-alpha 2>/dev/null || true");
+    let began = std::time::Instant::now();
+    let mut kind = named("");
+    bench.enforce(&mut *kind);
+    eprintln!("installed after {:?}", began.elapsed());
+    assert_eq!(version(), "1.2-1");
+    sh("rpm -e dd-alpha");
+    let began = std::time::Instant::now();
+    bench.enforce(&mut *kind);
+    eprintln!("installed again after {:?}", began.elapsed());
+    bench.enforce(&mut *named(r#","version":{"below":"1.2"}"#));
+    assert_eq!(version(), "1.1-1");
+    bench.enforce(&mut *named(r#","version":{"exact":"1.0-1"}"#));
+    assert_eq!(version(), "1.0-1");
+    bench.enforce(&mut *named(r#","version":{"latest":{}}"#));
+    assert_eq!(version(), "1.2-1");
+    let mut held = named(r#","hold":true"#);
+    bench.enforce(&mut *held);
+    held.remove(&bench.cx()).expect("released and removed");
+    assert!(!version().starts_with('1'), "what the policy brought is gone: {}", version());
+    let file = r#"{"id":"f","pkg":{"desiredState":"INSTALLED","rpm":{"source":{"localPath":"/srv/rpm/base/dd-beta-1.0-1.noarch.rpm"},"pullDeps":true}}}"#;
+    sh("rpm -e dd-beta 2>/dev/null || true");
+    bench.enforce(&mut *bench.kind(file));
+    assert!(sh("rpm -q dd-beta").starts_with("dd-beta-1.0-1"));
+    bench.enforce(
+        &mut *bench.kind(&format!(r#"{{"id":"p","pkg":{{"desiredState":"REMOVED","{system}":{{"name":"dd-beta"}}}}}}"#)),
+    );
+}

@@ -378,7 +378,7 @@ async fn secrets_travel_beside_documents_and_a_new_value_is_a_new_document() {
     world.apply(&document).await;
     let one = world.control.host_compliance(&world.server(), "h1").await.expect("a host");
     assert!(one.problems[0].message.contains("no secret db") && one.problems[0].whole, "{one:?}");
-    assert_eq!(world.results("web").await, ["h1 p UNKNOWN resource-execution-errors"]);
+    assert_eq!(world.results("web").await, ["h1 p UNKNOWN template-error"]);
     let set = world.control.set_secret(&world.server(), "db", &Secret::new("hunter2")).await.expect("set");
     world.settle().await;
     let first = hosts[0].pull_policies(&world, 0).await.expect("a document");
@@ -396,7 +396,7 @@ async fn secrets_travel_beside_documents_and_a_new_value_is_a_new_document() {
     world.settle().await;
     let kept = hosts[0].pull_policies(&world, 0).await.expect("a document");
     assert_eq!(kept.policies.len(), 1, "what the host has is not taken away");
-    assert_eq!(world.results("web").await, ["h1 p UNKNOWN resource-execution-errors"]);
+    assert_eq!(world.results("web").await, ["h1 p UNKNOWN template-error"]);
     let stored = std::fs::read(world.dir.path().join("drydock.sqlite")).expect("the database");
     assert!(!stored.windows(7).any(|w| w == b"hunter2" || w == b"hunter3"), "values are sealed");
 }

@@ -346,7 +346,7 @@ pub async fn bad_hosts(c: &mut AnyConnection, assignment: &str) -> StoreResult<B
     let mut sql = Sql::new("SELECT instance_id, max(since) AS since FROM policy_results WHERE assignment = ");
     sql.bind(storable(assignment));
     sql.push(
-        " AND (state = 'NON_COMPLIANT' OR (state = 'UNKNOWN' AND reason IN ('execution-errors', 'resource-execution-errors')))",
+        " AND (state = 'NON_COMPLIANT' OR (state = 'UNKNOWN' AND reason IN ('execution-errors', 'resource-execution-errors', 'template-error')))",
     );
     sql.push(" GROUP BY instance_id");
     let rows = sql.fetch(c, "read which hosts are not compliant").await?;

@@ -185,11 +185,17 @@ pub async fn raise_check(c: &mut AnyConnection, instance: InstanceId, check: u64
         .map_err(StoreError::query("number the checks of a host"))
 }
 
-/// Takes a report's number, if it is higher than the one before. `false`: it is not.
+/// Has any host a document?
+pub async fn any(c: &mut AnyConnection) -> StoreResult<bool> {
+    let sql = Sql::new("SELECT generation FROM host_policies WHERE generation > 0 LIMIT 1");
+    Ok(!sql.fetch(c, "look for a host with policies").await?.is_empty())
+}
+
+/// Takes a report's number, if it is higher than the one before: the host speaks. `false`: it is not.
 pub async fn take_report(c: &mut AnyConnection, instance: InstanceId, note: &ReportNote<'_>) -> StoreResult<bool> {
     ensure(c, instance).await?;
     sqlx::query(
-        "UPDATE host_policies SET report_seq = $2, report_generation = $3, report_problem = $4, reported_at = $5, \
+        "UPDATE host_policies SET report_seq = $2, report_generation = $3, report_problem = $4, reported_at = $5, absent = '', \
          check_done = CASE WHEN $6 > check_done AND $6 <= check_asked THEN $6 ELSE check_done END \
          WHERE instance_id = $1 AND report_seq < $2",
     )

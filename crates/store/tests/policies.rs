@@ -213,8 +213,11 @@ async fn a_document_is_stored_behind_its_number_and_a_report_behind_its_own(stor
     assert!(!host_policies::take_report(&mut tx, host(1), &note(5, 1)).await.expect("looked"), "not newer");
     let found = host_policies::find(&mut tx, host(1)).await.expect("read").expect("there");
     assert_eq!((found.report_seq, found.check_done, found.problems.len()), (5, 0, 1), "nobody asked for check 9");
+    host_policies::set_absent(&mut tx, host(1), "vm-not-running").await.expect("noted");
     assert!(host_policies::take_report(&mut tx, host(1), &note(6, 1)).await.expect("stored"));
-    assert_eq!(host_policies::find(&mut tx, host(1)).await.expect("read").expect("there").check_done, 1);
+    let found = host_policies::find(&mut tx, host(1)).await.expect("read").expect("there");
+    assert_eq!((found.check_done, found.absent.as_str()), (1, ""), "who reports speaks");
+    assert!(host_policies::any(&mut tx).await.expect("looked"));
     host_policies::raise_check(&mut tx, host(1), 40).await.expect("stored");
     assert_eq!(host_policies::ask_check(&mut tx, host(1)).await.expect("asked"), Some(41));
     commit(tx).await.expect("committed");

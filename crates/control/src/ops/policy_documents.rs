@@ -68,12 +68,16 @@ pub(crate) struct PolicyWorld {
     pub(crate) assignments: Vec<AssignmentRecord>,
     /// Versions of secrets.
     pub(crate) secrets: BTreeMap<String, u64>,
+    /// The same as one text.
+    secrets_stamp: String,
 }
 
 impl PolicyWorld {
     pub(crate) async fn read(control: &Control) -> Result<PolicyWorld> {
         let mut c = control.read().await?;
-        Ok(PolicyWorld { assignments: policies::all(&mut c).await?, secrets: policy_secrets::versions(&mut c).await? })
+        let secrets = policy_secrets::versions(&mut c).await?;
+        let secrets_stamp = drydock_domain::inventory::fingerprint(format!("{secrets:?}").as_bytes());
+        Ok(PolicyWorld { assignments: policies::all(&mut c).await?, secrets, secrets_stamp })
     }
 
     pub(crate) fn named(&self, id: AssignmentId) -> Option<&AssignmentRecord> {
@@ -86,7 +90,7 @@ impl PolicyWorld {
         assigned.sort_unstable();
         let PolicyInputs { name, zone, labels, os, group, environment, .. } = host;
         let os = os.as_ref().map(|os| (&os.short_name, &os.version, &os.architecture, &os.hostname));
-        let text = format!("{assigned:?} {:?} {name} {zone} {labels:?} {os:?} {group:?} {environment:?}", self.secrets);
+        let text = format!("{assigned:?} {} {name} {zone} {labels:?} {os:?} {group:?} {environment:?}", self.secrets_stamp);
         drydock_domain::inventory::fingerprint(text.as_bytes())
     }
 }
@@ -437,7 +441,7 @@ async fn note_results(
     for key in wanted.union(&broken) {
         let before = known.iter().find(|r| (r.assignment.as_str(), r.policy.as_str()) == *key);
         let is_broken = broken.contains(key);
-        let reason = if is_broken { reason::RESOURCE_ERRORS } else { reason::NO_DATA };
+        let reason = if is_broken { reason::TEMPLATE } else { reason::NO_DATA };
         // What was told of the revision before stands until the host tells of the new one.
         if before.is_some_and(|b| !is_broken || (b.state == ComplianceState::Unknown && b.reason == reason)) {
             continue;

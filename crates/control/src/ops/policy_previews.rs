@@ -86,7 +86,7 @@ impl Control {
                 };
                 let is = Host::of(self, host.instance, host.last_seen, now);
                 if is.reachability != Reachability::Online {
-                    self.from_inventory(host, &document, &mut answer).await?;
+                    self.answer_from_inventory(host, &document, &mut answer).await?;
                 }
                 answers.push(answer);
             }
@@ -94,7 +94,7 @@ impl Control {
         }
     }
 
-    async fn from_inventory(&self, host: &PolicyInputs, document: &HostPolicies, answer: &mut AnswerRecord) -> Result<()> {
+    async fn answer_from_inventory(&self, host: &PolicyInputs, document: &HostPolicies, answer: &mut AnswerRecord) -> Result<()> {
         let section = inventory::section(&mut *self.read().await?, host.instance, SectionKind::Packages).await?;
         let Some(section) = section else { return Ok(()) };
         let Ok(packages) = serde_json::from_slice::<PackageSet>(&section.body) else { return Ok(()) };

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::Control;
 use crate::error::Result;
 use crate::ops::PolicyWorld;
-use crate::policy_part::Revision;
+use crate::policy_part::{Revision, Seen};
 use crate::reconcile::picture::Host;
 
 /// Hosts read at once, count.
@@ -95,6 +95,11 @@ pub(super) struct Fleet {
 
 async fn all(control: &Control, changes: u64) -> Result<()> {
     let world = PolicyWorld::read(control).await?;
+    if world.assignments.is_empty() && !host_policies::any(&mut *control.read().await?).await? {
+        // No host ever had a policy.
+        *control.policies().seen() = Seen { changes: Some(changes), ..Seen::default() };
+        return Ok(());
+    }
     let hosts = read_hosts(control).await?;
     let mut c = control.read().await?;
     let stored = policy_hosts::all(&mut c).await?;

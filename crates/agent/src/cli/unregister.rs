@@ -63,6 +63,9 @@ impl Unregister {
         }
         // Nobody may go on changing the host by what is about to be removed.
         crate::policy::ward::stop(paths)?;
+        if crate::policy::site::Files::of(paths).document().exists() {
+            println!("This host is not kept by policies any more; what they brought stays.");
+        }
         // Before the state directory goes: what gives the host back is in it.
         let given_back = crate::sources::site::give_back(paths)?;
         for line in &given_back.lines {

@@ -10,6 +10,7 @@
 //!
 //! Absent: which policies a host has (the server decides).
 
+mod cause;
 pub mod debounce;
 pub mod document;
 pub mod engine;

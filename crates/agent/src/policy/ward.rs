@@ -111,14 +111,15 @@ impl Watch {
                     }
                     continue;
                 }
+                let before = Process::read(&self.files);
                 if let Err(e) = begin(&self.paths) {
                     tracing::error!("the keeper of policies cannot be started: {e:#}; next try in {} s", pause.as_secs());
                 }
+                // One that had little to do may be gone before it is seen.
+                wait_until(|| is_held(&self.files) || Process::read(&self.files) != before);
             }
             let began = Instant::now();
-            if wait_until(&self.files, true) {
-                self.wait_for_end();
-            }
+            self.wait_for_end();
             while wakes.try_recv().is_ok() {}
             if !self.is_wanted() {
                 continue;
@@ -160,10 +161,10 @@ fn is_held(files: &Files) -> bool {
     platform::try_lock(&files.lock()).is_ok_and(|lock| lock.is_none())
 }
 
-/// Waits until a keeper is there, or gone; false when it did not come to be so.
-fn wait_until(files: &Files, there: bool) -> bool {
+/// Waits until it is so; false when it did not come to be so.
+fn wait_until(holds: impl Fn() -> bool) -> bool {
     let until = Instant::now() + TURN_LIMIT;
-    while is_held(files) != there {
+    while !holds() {
         if Instant::now() >= until {
             return false;
         }
@@ -260,11 +261,12 @@ pub fn stop(paths: &Paths) -> anyhow::Result<()> {
         return Ok(());
     }
     std::fs::write(files.stop(), b"").with_context(|| format!("cannot write {}", files.stop().display()))?;
-    let ended = wait_until(&files, false) || {
+    let is_gone = || !is_held(&files);
+    let ended = wait_until(is_gone) || {
         if let Some(process) = Process::read(&files).filter(|p| platform::process_start_ticks(p.pid) == Some(p.start)) {
             platform::kill_process(process.pid);
         }
-        wait_until(&files, false)
+        wait_until(is_gone)
     };
     let _ = super::site::remove(&files.stop());
     anyhow::ensure!(ended, "the keeper of policies does not end; end it by hand and repeat this");

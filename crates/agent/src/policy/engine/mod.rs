@@ -421,7 +421,9 @@ impl Engine {
     /// Everything that was checked before the last change is checked again.
     fn post_check(&mut self, going: &mut Going<'_, '_>) {
         let mut seen = BTreeSet::new();
-        for at in going.trail[..going.before_change].to_vec() {
+        let mut trail = std::mem::take(&mut going.trail);
+        trail.truncate(going.before_change);
+        for at in trail {
             if seen.insert(at) {
                 Bench::new(self, at, going).post_check();
             }

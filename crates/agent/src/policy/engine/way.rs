@@ -140,7 +140,7 @@ impl<'e, 'g, 'r, 't> Bench<'e, 'g, 'r, 't> {
             seen_at: noticed.at,
             what: text::message(what, self.going.tools.place.secrets),
             noticed_by: noticed.by,
-            cause: run.cause.clone(),
+            cause: text::message(&run.cause, self.going.tools.place.secrets),
             outcome: None,
             repaired_at: None,
         });

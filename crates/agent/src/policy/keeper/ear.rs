@@ -47,12 +47,15 @@ pub struct Ear {
     state: Mutex<State>,
 }
 
+/// What a change of packages is noticed by.
+pub const BY_PACKAGES: &str = "package database";
+
 fn noticed_by(watch: &Watch) -> &'static str {
     match watch {
         Watch::Path(_) => "file event",
         Watch::Sysctl(_) => "kernel parameter",
         Watch::Unit(_) => "unit signal",
-        Watch::Packages => "package database",
+        Watch::Packages => BY_PACKAGES,
     }
 }
 

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::policy::report::reason;
 use drydock_domain::policy::{HostPolicy, Resource};
 use jiff::Timestamp;
 
-use super::ear::{During, Ear};
+use super::ear::{BY_PACKAGES, During, Ear};
 use super::facilities::{Facilities, names_secret, remove_any, run_id, say, workplace};
 use super::leave::Allowed;
 use super::own_dirs;
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::detached::DetachedRunner;
 use crate::link::backoff::random;
 use crate::paths::Paths;
+use crate::policy::cause;
 use crate::policy::document::{self, Kept};
 use crate::policy::engine::{Engine, Key, Noticed, Run, Scope, Tools, Workplace, memory_name, scratch_name, with_cx};
 use crate::policy::kinds::HostFacts;
@@ -348,7 +349,9 @@ impl Worker {
         let check = if scope == Scope::All { self.demanded } else { self.outbox.results().check };
         let generation = self.generation();
         let problem = self.problem();
-        let run = Run { id: run_id(), scope, only_check: false, noticed_by: by, noticed, cause: String::new() };
+        let by_packages = noticed.values().any(|n| n.by == BY_PACKAGES);
+        let cause = if by_packages { cause::of_packages(&self.paths.root, SystemTime::now()) } else { String::new() };
+        let run = Run { id: run_id(), scope, only_check: false, noticed_by: by, noticed, cause };
         let none = Values::default();
         let transactions = self.transactions(self.files.run().join(&run.id));
         let secrets = self.kept.as_ref().map_or(&none, |k| &k.secrets);

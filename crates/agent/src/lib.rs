@@ -2,6 +2,7 @@
 //! orders (task), and survives being killed at any moment (ledger, supervise).
 //!
 //! Threads: one runs everything asynchronous (link, socket, watchers), one collects the inventory, one executes tasks.
+//! Policies are kept by a process of its own (policy); a thread here only sees that it runs.
 //! Absent on purpose: deciding *what* should be installed; this crate only knows *how*.
 
 /// The command line.

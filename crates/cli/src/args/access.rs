@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use drydock_domain::access::Role;
 
+use super::statement::{CheckStatementsArgs, TestAccessArgs};
 use super::{ListArgs, Output, RecentArgs};
 use crate::text::parse_duration;
 
@@ -15,6 +16,17 @@ pub enum AccessCommand {
     List(ListArgs),
     /// Stop an access token at once
     Revoke(TokenArgs),
+    /// Read access statements and say what is wrong, with file, line and column; needs no server
+    ///
+    /// The server does not enforce statements yet: roles decide. This is for writing them.
+    Check(CheckStatementsArgs),
+    /// Say whether access statements allow a request, and why; needs no server
+    ///
+    /// The server does not enforce statements yet: roles decide. docs/access.md says what the file of facts holds.
+    ///
+    /// Example:
+    ///   drydock access test DRYDOCK_INSTANCE_UPDATE --policies team-a.policy --facts ann.yaml
+    Test(TestAccessArgs),
 }
 
 /// `drydock audit`.

@@ -16,6 +16,7 @@ pub mod rollout;
 pub mod secret;
 pub mod source;
 pub mod spec;
+pub mod statement;
 
 use std::path::PathBuf;
 

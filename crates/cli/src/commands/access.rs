@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::enrolment::after;
-use super::{document, list};
+use super::{connect, document, list, statement};
+use crate::args::Connection;
 use crate::args::access::{AccessCommand, AuditCommand, CreateTokenArgs};
 use crate::client::{Client, Query};
 use crate::failure::Failure;
@@ -16,16 +17,19 @@ use crate::view;
 use crate::world::World;
 
 /// Runs `drydock access`.
-pub async fn run(command: AccessCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
+pub async fn run(command: AccessCommand, connection: &Connection, world: &mut World) -> Result<(), Failure> {
     match command {
-        AccessCommand::Create(args) => create(args, client, world).await,
+        AccessCommand::Check(args) => statement::check(&args, world),
+        AccessCommand::Test(args) => statement::test(&args, world),
+        AccessCommand::Create(args) => create(args, &connect(connection, world)?, world).await,
         AccessCommand::List(args) => {
+            let client = connect(connection, world)?;
             let now = (world.now)();
             let rows = client.list::<AccessToken>(&["access-tokens"], &Query::new(), args.limit).await?;
             list(&rows, "access tokens", args.output, world, |items| view::access::tokens(items, now))
         }
         AccessCommand::Revoke(args) => {
-            client.act("access-tokens", &args.id.to_string(), "revoke", &json!({})).await?;
+            connect(connection, world)?.act("access-tokens", &args.id.to_string(), "revoke", &json!({})).await?;
             Ok(writeln!(world.out, "Access token {} is revoked.", args.id)?)
         }
     }

@@ -19,6 +19,7 @@ mod policy;
 mod screen;
 mod secret;
 mod source;
+mod statement;
 mod tools;
 mod undo;
 
@@ -63,7 +64,7 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Policy(command) => return policy::run(*command, &connection, world).await,
         Command::Compliance(command) => compliance::run(command, &connect(&connection, world)?, world).await?,
         Command::Secret(command) => secret::run(command, &connect(&connection, world)?, world).await?,
-        Command::Access(command) => access::run(command, &connect(&connection, world)?, world).await?,
+        Command::Access(command) => access::run(command, &connection, world).await?,
         Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
         Command::Tools(command) => tools::run(command, world)?,
         Command::Completions(args) => tools::completions(args.shell, world)?,

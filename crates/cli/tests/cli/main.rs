@@ -18,6 +18,7 @@ mod progress;
 mod rollouts;
 mod sources;
 mod start;
+mod statements;
 mod tls;
 mod vercmp;
 mod vulnerabilities;

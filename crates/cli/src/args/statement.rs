@@ -1,0 +1,32 @@
+//! The flags of `drydock access check` and `drydock access test`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Output;
+
+/// Arguments of `access check`.
+#[derive(Debug, Args)]
+pub struct CheckStatementsArgs {
+    /// Files of statements; - reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Arguments of `access test`.
+#[derive(Debug, Args)]
+pub struct TestAccessArgs {
+    /// The permission that is asked for, such as DRYDOCK_INSTANCE_UPDATE; several: all are needed
+    #[arg(required = true, value_name = "PERMISSION")]
+    pub permissions: Vec<String>,
+    /// A file of statements; repeated: all of them together
+    #[arg(long, required = true, value_name = "FILE")]
+    pub policies: Vec<PathBuf>,
+    /// Who asks, where and when: a YAML or JSON file
+    #[arg(long, value_name = "FILE")]
+    pub facts: PathBuf,
+    /// How the answer is printed.
+    #[command(flatten)]
+    pub output: Output,
+}

@@ -1,5 +1,5 @@
-//! Vendor, source package and obsoletes out of a stored `<package>` element. Most of an element is of no use here and is
-//! not looked at: the three elements are searched for and only they are read.
+//! Vendor, source package, obsoletes and provides out of a stored `<package>` element. Most of an element is of no use here and is
+//! not looked at: the four elements are searched for and only they are read.
 
 use drydock_domain::applicability::facts::{Bound, Dependency, PackageFacts};
 use memchr::memmem;
@@ -10,10 +10,13 @@ use crate::rpm::xml::{Event, Tag, Walker, XmlError, decode};
 
 /// Obsoletes of one package, count: the largest known package replaces some thousand.
 const OBSOLETES_MAX: usize = 20_000;
+/// Names of packages that one package provides, count.
+const PROVIDES_MAX: usize = 1000;
 
 const VENDOR: &str = "rpm:vendor";
 const SOURCE: &str = "rpm:sourcerpm";
 const OBSOLETES: &str = "rpm:obsoletes";
+const PROVIDES: &str = "rpm:provides";
 const ENTRY: &str = "rpm:entry";
 
 /// Fills in what the element says.
@@ -33,6 +36,10 @@ pub(super) fn complete(mut facts: PackageFacts, element: &[u8]) -> ContentResult
     facts.source_version = source_version(source, &facts).to_owned();
     found.vendor.trim().clone_into(&mut facts.vendor);
     facts.obsoletes = found.obsoletes;
+    found.provides.retain(|name| *name != facts.name);
+    found.provides.sort_unstable();
+    found.provides.dedup();
+    facts.provides = found.provides;
     Ok(facts)
 }
 
@@ -44,9 +51,9 @@ fn source_version<'a>(source: &'a str, facts: &PackageFacts) -> &'a str {
     if version == own { "" } else { version }
 }
 
-/// The three elements, where they can be told without reading everything. `None`: one has a form that has to be read.
-fn slices(text: &str) -> Option<[Option<&str>; 3]> {
-    Some([slice(text, VENDOR)?, slice(text, SOURCE)?, slice(text, OBSOLETES)?])
+/// The four elements, where they can be told without reading everything. `None`: one has a form that has to be read.
+fn slices(text: &str) -> Option<[Option<&str>; 4]> {
+    Some([slice(text, VENDOR)?, slice(text, SOURCE)?, slice(text, OBSOLETES)?, slice(text, PROVIDES)?])
 }
 
 /// The element of this name; `Some(None)` when there is none.
@@ -68,10 +75,12 @@ struct Found {
     vendor: String,
     source: String,
     obsoletes: Vec<Dependency>,
+    /// Names without brackets and slashes: libraries, files and the like are no packages.
+    provides: Vec<String>,
 }
 
 impl Found {
-    /// Reads an element: the whole package, or one of the three.
+    /// Reads an element: the whole package, or one of the four.
     fn read(&mut self, text: &str) -> Result<(), XmlError> {
         let mut walker = Walker::new(text);
         let mut open: Vec<&str> = Vec::new();
@@ -80,6 +89,12 @@ impl Found {
                 Event::Start(tag) => {
                     if tag.name == ENTRY && open.last() == Some(&OBSOLETES) && self.obsoletes.len() < OBSOLETES_MAX {
                         self.obsoletes.extend(dependency(&tag));
+                    }
+                    if tag.name == ENTRY && open.last() == Some(&PROVIDES) && self.provides.len() < PROVIDES_MAX {
+                        let name = tag.get("name").unwrap_or_default();
+                        if !name.is_empty() && !name.contains(['(', '/']) {
+                            self.provides.push(name.into_owned());
+                        }
                     }
                     if !tag.empty {
                         open.push(tag.name);

@@ -58,7 +58,8 @@ fn facts_of_an_rpm_are_found_in_every_form() {
     let facts = read_one(
         "1:2-3.el8",
         "<rpm:vendor>Ac &amp; me</rpm:vendor><rpm:sourcerpm>a-src-2-3.el8.src.rpm</rpm:sourcerpm>\
-         <rpm:provides><rpm:entry name=\"no\"/></rpm:provides>\n<rpm:obsoletes>\n  <rpm:entry name=\"b\"/>\n\
+         <rpm:provides><rpm:entry name=\"a\"/><rpm:entry name=\"api\" flags=\"EQ\" ver=\"1\"/><rpm:entry name=\"lib.so()(64bit)\"/>\
+         <rpm:entry name=\"api\"/></rpm:provides>\n<rpm:obsoletes>\n  <rpm:entry name=\"b\"/>\n\
          <rpm:entry name=\"c\" flags=\"LT\" epoch=\"0\" ver=\"1\" rel=\"2\"/><rpm:entry name=\"d\" flags=\"GE\" epoch=\"4\" ver=\"1\"/>\n\
          </rpm:obsoletes><rpm:conflicts><rpm:entry name=\"no\"/></rpm:conflicts>",
     );
@@ -68,6 +69,8 @@ fn facts_of_an_rpm_are_found_in_every_form() {
         facts.obsoletes,
         [dependency("b", Bound::Any, ""), dependency("c", Bound::Less, "1-2"), dependency("d", Bound::GreaterEqual, "4:1")]
     );
+
+    assert_eq!(facts.provides, ["api"]);
 
     let plain = read_one("2-3", "<rpm:vendor/><rpm:sourcerpm>a-9-1.src.rpm</rpm:sourcerpm>");
     assert_eq!((plain.vendor.as_str(), plain.source.as_str(), plain.source_version.as_str()), ("", "a", "9-1"));

@@ -47,6 +47,8 @@ pub struct PackageFacts {
     pub vendor: String,
     /// rpm: what it replaces.
     pub obsoletes: Vec<Dependency>,
+    /// rpm: names of packages that it provides beside its own.
+    pub provides: Vec<String>,
     /// deb: `Phased-Update-Percentage`; 100 when absent.
     pub phased_percent: u8,
 }

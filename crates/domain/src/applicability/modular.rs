@@ -1,8 +1,8 @@
 //! dnf's module filter: which packages a host sees, given which streams are enabled or default in what it is offered. Packages of
-//! other streams are hidden; a name that an active stream brings is hidden everywhere else, except in hotfix repositories.
+//! other streams are hidden; a name that an active stream brings is hidden everywhere else, and so is what provides it, except in hotfix repositories.
 
 use super::intern::{IdMap, IdSet, Name, Text, Texts, Version};
-use super::snapshot::{Module, Nevra, Snapshot};
+use super::snapshot::{Available, AvailableId, Module, Nevra, Snapshot};
 use crate::host_rules::HostRules;
 
 /// Turns of the search for streams that others require, count: chains of modules are two or three long.
@@ -14,6 +14,8 @@ pub(super) struct Modular {
     active: IdSet<Nevra>,
     inactive: IdSet<Nevra>,
     shadowed: IdSet<Name>,
+    /// Packages that provide a shadowed name.
+    provided: IdSet<AvailableId>,
     /// Streams in force, by module.
     streams: IdMap<Text, Text>,
     /// Which (module, stream) a package version belongs to.
@@ -44,15 +46,19 @@ impl Modular {
                 }
             }
         }
+        for snapshot in snapshots {
+            out.provided.extend(out.shadowed.iter().flat_map(|name| snapshot.providing(*name)));
+        }
         out
     }
 
     /// May the host see this package?
-    pub fn shows(&self, package: Nevra, hotfix: bool) -> bool {
-        if hotfix || self.active.contains(&package) {
+    pub fn shows(&self, id: AvailableId, package: &Available, hotfix: bool) -> bool {
+        let nevra = (package.name, package.arch, package.version);
+        if hotfix || self.active.contains(&nevra) {
             return true;
         }
-        !self.inactive.contains(&package) && !self.shadowed.contains(&package.0)
+        !self.inactive.contains(&nevra) && !self.shadowed.contains(&package.name) && !self.provided.contains(&id)
     }
 
     /// Is this stream in force?

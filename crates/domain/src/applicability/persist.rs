@@ -403,6 +403,11 @@ fn write_snapshot(w: &mut Writer, s: &Snapshot) {
             w.id(row.version);
         });
     });
+    let provides: Vec<_> = s.provides.iter().collect();
+    w.list(&provides, |w, (name, rows)| {
+        w.id(**name);
+        w.list(rows, |w, by| w.id(*by));
+    });
     w.list(&s.modules, |w, m| {
         [m.name, m.stream, m.context, m.arch].into_iter().for_each(|n| w.id(n));
         w.number(m.version);
@@ -432,6 +437,7 @@ fn read_snapshot(r: &mut Reader<'_>, b: &Bounds) -> Result<Snapshot, BadState> {
         })?;
         Ok((name, rows))
     })?;
+    let provides = r.list(|r| Ok((r.id(b.names, "a name")?, r.list(|r| r.id(b.available, "a package"))?)))?;
     let modules = r.list(|r| {
         let (name, stream, context, arch) = (text(r)?, text(r)?, text(r)?, text(r)?);
         let version = r.number()?;
@@ -447,6 +453,7 @@ fn read_snapshot(r: &mut Reader<'_>, b: &Bounds) -> Result<Snapshot, BadState> {
     Ok(Snapshot {
         packages,
         obsoletes: obsoletes.into_iter().collect(),
+        provides: provides.into_iter().collect(),
         modules,
         default_streams,
         release,

@@ -70,7 +70,7 @@ fn candidates<'a>(tables: &'a Tables, env: &Env, name: Name) -> Vec<Candidate<'a
     for (view, snapshot) in env.snapshots(tables) {
         for id in snapshot.named(name) {
             let package = tables.available.get(*id);
-            if env.modular.shows((name, package.arch, package.version), env.views[view].hotfix) {
+            if env.modular.shows(*id, package, env.views[view].hotfix) {
                 out.push(Candidate { id: *id, view, package });
             }
         }
@@ -231,7 +231,7 @@ fn obsoleters(tables: &Tables, env: &Env, name: Name, installed: &[(PackageKey, 
                 || breaks_lock
                 || !env.runs(tables.texts.get(package.arch))
                 || !installed.iter().any(|(_, own)| meets(own))
-                || !env.modular.shows((package.name, package.arch, package.version), env.views[view].hotfix)
+                || !env.modular.shows(row.by, package, env.views[view].hotfix)
                 || hidden(tables, env, &candidate) != Held::Free
                 || !best_priority(tables, env, &candidate)
             {

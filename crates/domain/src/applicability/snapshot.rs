@@ -54,6 +54,8 @@ pub(super) struct Snapshot {
     pub by_name: IdMap<Name, (u32, u32)>,
     /// By the name that is obsoleted.
     pub obsoletes: IdMap<Name, Vec<Obsolete>>,
+    /// By a name that is provided beside the package's own.
+    pub provides: IdMap<Name, Vec<AvailableId>>,
     pub modules: Vec<Module>,
     /// Module, stream, when it was written.
     pub default_streams: Vec<(Text, Text, u64)>,
@@ -95,15 +97,23 @@ impl Snapshot {
         table: &mut AvailableTable,
     ) -> Self {
         let mut packages = Vec::with_capacity(facts.packages.len());
-        let mut obsoletes: IdMap<Name, Vec<Obsolete>> = IdMap::default();
+        let (mut obsoletes, mut provides) = (IdMap::default(), IdMap::default());
         for package in &facts.packages {
-            packages.push(put(scheme, package, &mut obsoletes, texts, versions, table));
+            packages.push(put(scheme, package, (&mut obsoletes, &mut provides), texts, versions, table));
         }
         tidy(&mut obsoletes);
+        tidy(&mut provides);
         let modules = facts.modules.iter().map(|m| module(m, texts, versions)).collect();
         let default_streams = facts.default_streams.iter().map(|d| default_stream(d, texts)).collect();
-        let mut snapshot =
-            Snapshot { packages, obsoletes, modules, default_streams, release: facts.release.clone(), ..Snapshot::default() };
+        let mut snapshot = Snapshot {
+            packages,
+            obsoletes,
+            provides,
+            modules,
+            default_streams,
+            release: facts.release.clone(),
+            ..Snapshot::default()
+        };
         snapshot.index(table);
         snapshot
     }
@@ -131,10 +141,13 @@ impl Snapshot {
         let mut packages: Vec<AvailableId> = self.packages.iter().filter(|id| stays(id, table)).copied().collect();
         let mut obsoletes = self.obsoletes.clone();
         obsoletes.values_mut().for_each(|rows| rows.retain(|row| stays(&row.by, table)));
+        let mut provides = self.provides.clone();
+        provides.values_mut().for_each(|rows| rows.retain(|by| stays(by, table)));
         for package in &change.there {
-            packages.push(put(scheme, package, &mut obsoletes, texts, versions, table));
+            packages.push(put(scheme, package, (&mut obsoletes, &mut provides), texts, versions, table));
         }
         tidy(&mut obsoletes);
+        tidy(&mut provides);
         let (modules, default_streams) = match &change.modules {
             None => (self.modules.clone(), self.default_streams.clone()),
             Some((modules, streams)) => (
@@ -143,7 +156,7 @@ impl Snapshot {
             ),
         };
         let release = change.release.as_ref().unwrap_or(&self.release).clone();
-        let mut snapshot = Snapshot { packages, obsoletes, modules, default_streams, release, ..Snapshot::default() };
+        let mut snapshot = Snapshot { packages, obsoletes, provides, modules, default_streams, release, ..Snapshot::default() };
         snapshot.index(table);
         snapshot
     }
@@ -171,12 +184,20 @@ impl Snapshot {
         self.obsoletes.get(&name).map_or(&[], Vec::as_slice)
     }
 
+    /// What provides a name beside its own.
+    pub fn providing(&self, name: Name) -> &[AvailableId] {
+        self.provides.get(&name).map_or(&[], Vec::as_slice)
+    }
+
     /// Names whose packages or obsoleters differ between two snapshots. Modules are compared by [`Snapshot::same_modules`].
     pub fn changed_names(&self, other: &Snapshot, table: &AvailableTable) -> Vec<Name> {
         let mut out: Vec<Name> = Vec::new();
         for (a, b) in [(self, other), (other, self)] {
             out.extend(a.by_name.keys().filter(|name| a.named(**name) != b.named(**name)));
             out.extend(a.obsoletes.keys().filter(|name| a.obsoleting(**name) != b.obsoleting(**name)));
+            // What a package provides decides whether modules hide it.
+            let other = a.provides.keys().filter(|name| a.providing(**name) != b.providing(**name));
+            out.extend(other.flat_map(|name| a.providing(*name)).map(|by| table.get(*by).name));
         }
         // Whether an obsoleting package is taken hangs on the other packages of its name.
         let changed: IdSet<Name> = out.iter().copied().collect();
@@ -195,11 +216,11 @@ impl Snapshot {
     }
 }
 
-/// Interns a package and notes what it obsoletes.
+/// Interns a package and notes what it obsoletes and provides.
 fn put(
     scheme: Scheme,
     package: &PackageFacts,
-    obsoletes: &mut IdMap<Name, Vec<Obsolete>>,
+    (obsoletes, provides): (&mut IdMap<Name, Vec<Obsolete>>, &mut IdMap<Name, Vec<AvailableId>>),
     texts: &mut Texts,
     versions: &mut Versions,
     table: &mut AvailableTable,
@@ -211,12 +232,16 @@ fn put(
         let row = Obsolete { by, bound: u8::try_from(bound).unwrap_or(0), version: texts.id(version) };
         obsoletes.entry(versions.name(text, scheme)).or_default().push(row);
     }
+    for name in &package.provides {
+        let text = texts.id(name);
+        provides.entry(versions.name(text, scheme)).or_default().push(by);
+    }
     by
 }
 
-fn tidy(obsoletes: &mut IdMap<Name, Vec<Obsolete>>) {
-    obsoletes.retain(|_, list| !list.is_empty());
-    for list in obsoletes.values_mut() {
+fn tidy<T: Ord>(rows: &mut IdMap<Name, Vec<T>>) {
+    rows.retain(|_, list| !list.is_empty());
+    for list in rows.values_mut() {
         list.sort_unstable();
         list.dedup();
     }
@@ -342,6 +367,7 @@ mod tests {
                 .map(|o| Dependency { name: (*o).into(), bound: Bound::Any, version: String::new() })
                 .collect(),
             phased_percent: 100,
+            provides: obsoletes.iter().map(|o| format!("{o}-api")).collect(),
             ..PackageFacts::default()
         };
         let of = |packages: Vec<PackageFacts>, stream: &str| SnapshotFacts {
@@ -378,7 +404,7 @@ mod tests {
         let before = Snapshot::new(Scheme::Rpm, &old, &mut texts, &mut versions, &mut table);
         let after = before.after(Scheme::Rpm, &change, &mut texts, &mut versions, &mut table);
         let whole = Snapshot::new(Scheme::Rpm, &new, &mut texts, &mut versions, &mut table);
-        let parts = |s: &Snapshot| (s.packages.clone(), s.by_name.clone(), s.obsoletes.clone());
+        let parts = |s: &Snapshot| (s.packages.clone(), s.by_name.clone(), s.obsoletes.clone(), s.provides.clone());
         assert_eq!(parts(&after), parts(&whole));
         assert!(after.same_modules(&whole) && !after.same_modules(&before));
         let same = before.after(Scheme::Rpm, &SnapshotChange::default(), &mut texts, &mut versions, &mut table);

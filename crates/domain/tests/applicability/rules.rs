@@ -275,6 +275,22 @@ fn dnf_sees_packages_of_streams_in_force_only() {
 }
 
 #[test]
+fn dnf_hides_what_provides_a_name_of_a_stream_in_force() {
+    let mut facts = modular();
+    facts.packages.extend(available(&["node-community 2-1 x86_64", "plain-api 2-1 x86_64"]).packages);
+    facts.packages[5].provides = vec!["other".into(), "nodejs".into()];
+    facts.packages[6].provides = vec!["other".into()];
+    let packages = ["node-community 1-1 x86_64", "plain-api 1-1 x86_64"];
+    let mut case = Case::dnf(&packages).sees(99, facts.clone());
+    assert_eq!(case.updates(), ["plain-api 1-1>2-1 x86_64 s0"]);
+    case.views[0].module_hotfixes = true;
+    assert_eq!(case.updates().len(), 2);
+    let disabled =
+        HostRules { modules: vec![ModuleState { name: "nodejs".into(), ..ModuleState::default() }], ..HostRules::default() };
+    assert_eq!(Case::dnf(&packages).sees(99, facts).rules(disabled).updates().len(), 2);
+}
+
+#[test]
 fn dnf_has_no_default_stream_where_repositories_contradict_each_other() {
     let mut other = available(&["plain 1-1 x86_64"]);
     other.default_streams = vec![DefaultStream { module: "nodejs".into(), stream: "12".into(), modified: 0 }];

@@ -369,6 +369,27 @@ async fn a_preview_asks_hosts_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn hosts_that_are_off_are_previewed_from_their_inventory() {
+    let world = World::new().await;
+    let hosts = world.hosts(1).await;
+    alma::report(&world, &hosts[0], &[("bash", "5.1-1")]).await;
+    world.pass(3600);
+    world.settle().await;
+    let mut document = assignment("web", at_once());
+    document["osPolicies"][0]["resourceGroups"][0]["resources"] = json!([
+        {"id": "missing", "pkg": {"desiredState": "INSTALLED", "yum": {"name": "httpd"}}},
+        {"id": "to-go", "pkg": {"desiredState": "REMOVED", "yum": {"name": "bash"}}},
+        {"id": "motd", "file": {"path": "/etc/motd", "content": "x", "state": "PRESENT"}}]);
+    let preview = world.control.start_preview(&world.server(), read(&document)).await.expect("begun");
+    assert_eq!((preview.from_inventory, preview.waiting, preview.would_change), (1, 0, 1));
+    let answers = world.control.preview_answers(&world.server(), preview.id, None, &Default::default()).await.expect("answers");
+    let host = &answers.items[0];
+    let states: Vec<_> = host.policies[0].resources.iter().map(|r| (r.id.as_str(), r.state.as_str())).collect();
+    assert_eq!((host.source, host.would_change), (PreviewSource::Inventory, 2));
+    assert_eq!(states, [("missing", "NON_COMPLIANT"), ("to-go", "NON_COMPLIANT"), ("motd", "UNKNOWN")]);
+}
+
+#[tokio::test]
 async fn secrets_travel_beside_documents_and_a_new_value_is_a_new_document() {
     let world = World::new().await;
     let hosts = world.hosts(1).await;

@@ -2,21 +2,56 @@
 
 use std::io::Write;
 
+use comfy_table::Table;
 use drydock_api::rest::{
     ComplianceDay, ComplianceInterval, ComplianceResult, FleetCompliance, HostCompliance, HostDriftEvent, PolicyCompliance,
     ResourceCompliance,
 };
 use drydock_domain::policy::{ComplianceState, DriftOutcome};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{document, list};
-use crate::args::compliance::{ComplianceCommand, ComplianceShowArgs};
+use crate::args::compliance::{ComplianceCommand, ComplianceShowArgs, DriftArgs};
 use crate::args::{Format, Output};
 use crate::client::{Client, Query};
 use crate::failure::Failure;
 use crate::view::compliance as view;
 use crate::world::World;
 
-/// Runs `drydock compliance`. Lists as CSV are the server's own exports: all rows, and columns without nested values.
+/// A list of the server.
+struct Listed<'a> {
+    path: &'a [&'a str],
+    query: Query<'a>,
+    /// It comes in pages.
+    paged: bool,
+    limit: usize,
+    /// What its rows are, for "no …".
+    what: &'a str,
+    output: Output,
+}
+
+impl Listed<'_> {
+    /// Prints it. As CSV it is the server's own export: all rows, and columns without nested values.
+    async fn print<T: DeserializeOwned + Serialize>(
+        self,
+        client: &Client,
+        world: &mut World,
+        table: impl FnOnce(&[T]) -> Table,
+    ) -> Result<(), Failure> {
+        let Listed { path, mut query, paged, limit, what, output } = self;
+        if output.output == Format::Csv {
+            query.push(("format", "csv".to_owned()));
+            let text = client.text(path, &query).await?;
+            return Ok(world.out.write_all(text.as_bytes())?);
+        }
+        let rows =
+            if paged { client.list::<T>(path, &query, limit).await? } else { client.whole::<T>(path, &query, limit).await? };
+        list(&rows, what, output, world, table)
+    }
+}
+
+/// Runs `drydock compliance`.
 pub async fn run(command: ComplianceCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
     let now = (world.now)();
     match command {
@@ -30,79 +65,57 @@ pub async fn run(command: ComplianceCommand, client: &Client, world: &mut World)
         }
         ComplianceCommand::List(args) => {
             let state = args.state.map(|s| ComplianceState::from(s).as_str().to_owned());
-            let query = query([
-                ("instance", args.host),
-                ("assignment", args.assignment),
-                ("policy", args.policy),
-                ("state", state),
-                ("reason", args.reason),
-            ]);
-            if export(&["compliance", "results"], &query, args.list.output, client, world).await? {
-                return Ok(());
-            }
-            let rows = client.list::<ComplianceResult>(&["compliance", "results"], &query, args.list.limit).await?;
-            list(&rows, "policies of hosts", args.list.output, world, |items| view::results(items, now))
+            let pairs = [("instance", args.host), ("assignment", args.assignment), ("policy", args.policy)];
+            let query = [query(pairs), query([("state", state), ("reason", args.reason)])].concat();
+            let (limit, output) = (args.list.limit, args.list.output);
+            let path = &["compliance", "results"];
+            let listed = Listed { path, query, paged: true, limit, what: "policies of hosts", output };
+            listed.print::<ComplianceResult>(client, world, |items| view::results(items, now)).await
         }
         ComplianceCommand::Show(args) => show(args, client, world).await,
         ComplianceCommand::Policies(args) => {
             let query = query([("assignment", args.assignment)]);
-            if export(&["compliance", "policies"], &query, args.list.output, client, world).await? {
-                return Ok(());
-            }
-            let rows = client.whole::<PolicyCompliance>(&["compliance", "policies"], &query, args.list.limit).await?;
-            list(&rows, "policies", args.list.output, world, view::policies)
+            let (limit, output) = (args.list.limit, args.list.output);
+            let path = &["compliance", "policies"];
+            let listed = Listed { path, query, paged: false, limit, what: "policies", output };
+            listed.print::<PolicyCompliance>(client, world, view::policies).await
         }
         ComplianceCommand::Resources(args) => {
             let query = query([("assignment", args.assignment), ("policy", args.policy)]);
-            if export(&["compliance", "resources"], &query, args.list.output, client, world).await? {
-                return Ok(());
-            }
-            let rows = client.whole::<ResourceCompliance>(&["compliance", "resources"], &query, args.list.limit).await?;
-            list(&rows, "resources", args.list.output, world, view::resources)
+            let (limit, output) = (args.list.limit, args.list.output);
+            let path = &["compliance", "resources"];
+            let listed = Listed { path, query, paged: false, limit, what: "resources", output };
+            listed.print::<ResourceCompliance>(client, world, view::resources).await
         }
         ComplianceCommand::History(args) => {
             let query = query([("instance", args.host), ("assignment", args.assignment), ("policy", args.policy)]);
-            if export(&["compliance", "history"], &query, args.list.output, client, world).await? {
-                return Ok(());
-            }
-            let rows = client.list::<ComplianceInterval>(&["compliance", "history"], &query, args.list.limit).await?;
-            list(&rows, "known states", args.list.output, world, |items| view::history(items, now))
+            let (limit, output) = (args.list.limit, args.list.output);
+            let path = &["compliance", "history"];
+            let listed = Listed { path, query, paged: true, limit, what: "known states", output };
+            listed.print::<ComplianceInterval>(client, world, |items| view::history(items, now)).await
         }
         ComplianceCommand::Trend(args) => {
             let query = query([("assignment", args.assignment), ("days", Some(args.days.to_string()))]);
-            if export(&["compliance", "trend"], &query, args.output, client, world).await? {
-                return Ok(());
-            }
-            let rows = client.whole::<ComplianceDay>(&["compliance", "trend"], &query, 0).await?;
-            list(&rows, "known days", args.output, world, view::trend)
+            let path = &["compliance", "trend"];
+            let listed = Listed { path, query, paged: false, limit: 0, what: "known days", output: args.output };
+            listed.print::<ComplianceDay>(client, world, view::trend).await
         }
-        ComplianceCommand::Drift(args) => {
-            let query = query([
-                ("instance", args.host),
-                ("assignment", args.assignment),
-                ("policy", args.policy),
-                ("outcome", args.outcome.map(|o| DriftOutcome::from(o).as_str().to_owned())),
-                ("since", args.since.map(|since| since.at(now).to_string())),
-            ]);
-            if export(&["drift-events"], &query, args.list.output, client, world).await? {
-                return Ok(());
-            }
-            let rows = client.list::<HostDriftEvent>(&["drift-events"], &query, args.list.limit).await?;
-            list(&rows, "drift events", args.list.output, world, |items| view::drift(items, now))
-        }
+        ComplianceCommand::Drift(args) => drift(args, client, world).await,
     }
 }
 
-/// Prints the server's export; `false` when something else is wanted.
-async fn export(path: &[&str], query: &Query<'_>, output: Output, client: &Client, world: &mut World) -> Result<bool, Failure> {
-    if output.output != Format::Csv {
-        return Ok(false);
-    }
-    let mut query = query.clone();
-    query.push(("format", "csv".to_owned()));
-    let text = client.text(path, &query).await?;
-    world.out.write_all(text.as_bytes())?;
-    Ok(true)
+async fn drift(args: DriftArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
+    let now = (world.now)();
+    let query = query([
+        ("instance", args.host),
+        ("assignment", args.assignment),
+        ("policy", args.policy),
+        ("outcome", args.outcome.map(|o| DriftOutcome::from(o).as_str().to_owned())),
+        ("since", args.since.map(|since| since.at(now).to_string())),
+    ]);
+    let (limit, output) = (args.list.limit, args.list.output);
+    let listed = Listed { path: &["drift-events"], query, paged: true, limit, what: "drift events", output };
+    listed.print::<HostDriftEvent>(client, world, |items| view::drift(items, now)).await
 }
 
 fn query<const N: usize>(pairs: [(&'static str, Option<String>); N]) -> Query<'static> {

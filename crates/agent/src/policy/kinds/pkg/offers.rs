@@ -5,6 +5,7 @@
 //!      nginx | 1.22.1-9+deb12u3 | file:/srv/repo bookworm/main amd64 Packages
 //! $ dnf -q repoquery --showduplicates --qf '%{epoch}:%{version}-%{release}\n' nginx
 //! 1:1.20.1-14.el9
+//! $ dnf5 -q repoquery --available --qf '%{epoch}:%{version}-%{release}\n' nginx     (every version; it does not know --showduplicates)
 //! $ zypper -x --non-interactive search --details --match-exact --type package nginx
 //! <solvable status="not-installed" name="nginx" kind="package" edition="1.21.5-1.1" arch="x86_64" repository="repo"/>
 //! ```
@@ -25,7 +26,7 @@ pub fn versions(cx: &Cx<'_>, manager: ManagerKind, word: &PackageWord) -> Result
     let (program, args): (&str, Vec<&str>) = match manager {
         ManagerKind::Apt => ("apt-cache", vec!["madison", "--", name]),
         ManagerKind::Dnf => ("dnf", vec!["-q", "repoquery", "--showduplicates", "--qf", "%{epoch}:%{version}-%{release}", name]),
-        ManagerKind::Dnf5 => ("dnf5", vec!["-q", "repoquery", "--showduplicates", "--qf", evr, name]),
+        ManagerKind::Dnf5 => ("dnf5", vec!["-q", "repoquery", "--available", "--qf", evr, name]),
         ManagerKind::Yum => ("repoquery", vec!["--show-duplicates", "--qf", "%{epoch}:%{version}-%{release}", name]),
         ManagerKind::Zypper => {
             ("zypper", vec!["-x", "--non-interactive", "search", "--details", "--match-exact", "--type", "package", name])

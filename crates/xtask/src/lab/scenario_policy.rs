@@ -187,7 +187,7 @@ fn apply(drydock: &Drydock, document: &Value) -> Result<()> {
     let file = tempfile::Builder::new().suffix(".json").tempfile()?;
     std::fs::write(file.path(), document.to_string())?;
     let path = file.path().to_str().context("the temporary directory's name is not UTF-8")?;
-    drydock.cli(&["policy", "apply", path])?.success().map(drop)
+    drydock.cli(&["policy", "apply", path, "--wait"])?.success().map(drop)
 }
 
 fn is_up(host: &Host) -> Result<bool> {
@@ -219,6 +219,7 @@ fn afresh(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
 }
 
 fn applied(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    eprintln!("the policies are applied ...");
     for host in &fleet.hosts {
         apply(drydock, &assignment(host, &service(host), "hello\n"))?;
     }
@@ -247,6 +248,7 @@ fn all(rows: &[Value], state: &str) -> bool {
 }
 
 fn drift(host: &Host) -> Result<()> {
+    eprintln!("drift on {} ...", host.hostname());
     let unit = package(host);
     host.sh(&format!("systemctl stop {unit}; systemctl disable -q {unit}"))?;
     wait_up(host, "after being stopped and disabled", REPAIR_LIMIT)?;
@@ -272,6 +274,7 @@ fn remove_package(host: &Host) -> Result<()> {
 
 /// Neither the server nor a living agent is needed.
 fn alone(fleet: &Fleet, drydock: &mut Drydock) -> Result<()> {
+    eprintln!("the server, the keepers and the agents are killed ...");
     afresh(fleet, drydock)?;
     drydock.kill()?;
     for host in &fleet.hosts {
@@ -280,7 +283,11 @@ fn alone(fleet: &Fleet, drydock: &mut Drydock) -> Result<()> {
             Ok(host.installed(package(host))?.is_some())
         })?;
         wait_up(host, "without a server", REPAIR_LIMIT)?;
-        host.sh("pkill -KILL -f '[k]eep-policies'; systemctl kill -s KILL drydock-agent")?;
+        // What a keeper did not write down yet dies with it; the host is right all the same.
+        host.wait_until("the repair is written down", REPAIR_LIMIT, |host| {
+            Ok(host.run(&["grep", "-rqs", "\"resource\":\"install\"", "/var/lib/drydock-agent/policies"])?.ok())
+        })?;
+        host.sh("pkill -KILL -f '[k]eep-policies'; kill -KILL $(systemctl show -P MainPID drydock-agent)")?;
         host.sh(&format!("systemctl stop {}; rm -f {MOTD}", package(host)))?;
         wait_up(host, "after everything was killed", APPLY_LIMIT)?;
         host.wait_until("the file is back after everything was killed", REPAIR_LIMIT, |host| motd_is(host, "hello\n"))?;
@@ -290,6 +297,7 @@ fn alone(fleet: &Fleet, drydock: &mut Drydock) -> Result<()> {
 
 /// What happened while the server was away is told: repaired drift, each with its times.
 fn reported(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    eprintln!("what happened is reported ...");
     for host in &fleet.hosts {
         let mut drift = Vec::new();
         let waited = wait_until("the drift of the time alone is known", VISIBLE_LIMIT, || {
@@ -304,6 +312,7 @@ fn reported(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
 }
 
 fn script(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    eprintln!("the same by scripts ...");
     for host in &fleet.hosts {
         apply(drydock, &assignment(host, &scripted(host), "second\n"))?;
     }
@@ -318,6 +327,7 @@ fn script(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
 }
 
 fn validation(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    eprintln!("validation only reports ...");
     for host in &fleet.hosts {
         let mut document = assignment(host, &service(host), "third\n");
         for policy in document["osPolicies"].as_array_mut().into_iter().flatten() {
@@ -345,6 +355,7 @@ fn stays(host: &Host, otherwise: &str, holds: impl Fn(&Host) -> Result<bool>) ->
 }
 
 fn fought(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    eprintln!("another program fights a policy ...");
     for host in &fleet.hosts {
         apply(drydock, &assignment(host, &service(host), "fourth\n"))?;
     }
@@ -371,6 +382,7 @@ fn fought(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
 }
 
 fn unassigned(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    eprintln!("the assignments are deleted ...");
     for host in &fleet.hosts {
         drydock.cli(&["policy", "delete", &format!("{NAME}-{}", package(host)), "--yes"])?.success()?;
     }

@@ -216,11 +216,14 @@ impl Snapshot {
     }
 }
 
+/// Who provides a name.
+type Providers = IdMap<Name, Vec<AvailableId>>;
+
 /// Interns a package and notes what it obsoletes and provides.
 fn put(
     scheme: Scheme,
     package: &PackageFacts,
-    (obsoletes, provides): (&mut IdMap<Name, Vec<Obsolete>>, &mut IdMap<Name, Vec<AvailableId>>),
+    (obsoletes, provides): (&mut IdMap<Name, Vec<Obsolete>>, &mut Providers),
     texts: &mut Texts,
     versions: &mut Versions,
     table: &mut AvailableTable,

@@ -29,7 +29,7 @@ pub(super) enum Piece {
 
 impl Glob {
     /// `CVE-` in front in the case in which ids of vulnerabilities are written.
-    pub(super) fn as_cve(self) -> Self {
+    pub(super) fn into_cve(self) -> Self {
         Glob(match self.0 {
             Inner::Exact(text) => Inner::Exact(vulnerability_id(&text)),
             Inner::Pieces(mut pieces) => {

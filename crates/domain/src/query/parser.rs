@@ -130,7 +130,7 @@ impl<'a> Parser<'a> {
             Field::Package => self.package(),
             Field::Update => self.named("the name of a package").map(|v| Term::Section(SectionTerm::Update(v))),
             Field::Advisory => self.named("an advisory such as ELSA-2026-1234").map(|v| Term::Section(SectionTerm::Advisory(v))),
-            Field::Cve => self.named("a CVE such as CVE-2026-1234").map(|v| Term::Section(SectionTerm::Cve(v.as_cve()))),
+            Field::Cve => self.named("a CVE such as CVE-2026-1234").map(|v| Term::Section(SectionTerm::Cve(v.into_cve()))),
             Field::Label => self.label(),
             Field::State => self.state(),
             Field::LastSeen => self.last_seen(),

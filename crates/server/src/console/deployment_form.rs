@@ -88,7 +88,7 @@ impl DeploymentForm {
     }
 
     /// The deployment this form and the job's mean; `None`: both say what cannot be written down.
-    pub fn to_spec(&mut self, job: &mut JobForm) -> Option<PatchDeploymentSpec> {
+    pub fn spec(&mut self, job: &mut JobForm) -> Option<PatchDeploymentSpec> {
         let schedule = self.schedule();
         let overlap = match self.overlap.as_str() {
             "queue" => Overlap::Queue,
@@ -261,14 +261,14 @@ mod tests {
         ] {
             let (mut form, mut job) = forms();
             change(&mut form);
-            let spec = form.to_spec(&mut job).expect("a deployment");
+            let spec = form.spec(&mut job).expect("a deployment");
             let text = spec.recurring_schedule.as_ref().expect("recurring").to_string();
             assert_eq!(text, want);
             spec.validate(zones).expect("valid");
         }
         let (mut form, mut job) = forms();
         (form.when, form.once, form.zone) = ("once".into(), "2030-12-01T03:00".into(), "Europe/Berlin".into());
-        let spec = form.to_spec(&mut job).expect("a deployment");
+        let spec = form.spec(&mut job).expect("a deployment");
         let at = spec.one_time_schedule.expect("once").execute_time;
         assert_eq!(at.to_string(), "2030-12-01T02:00:00Z");
     }
@@ -277,18 +277,18 @@ mod tests {
     fn refusals_stand_at_their_fields() {
         let (mut form, mut job) = forms();
         form.when = "weekly".into();
-        assert!(form.to_spec(&mut job).is_none());
+        assert!(form.spec(&mut job).is_none());
         assert_eq!(refusals(&form), ["days"]);
         for (month_day, offset, want) in [("soon", "", "monthDay"), ("2nd tue", "x", "offset")] {
             let (mut form, mut job) = forms();
             (form.when, form.month_day, form.offset) = ("monthly".into(), month_day.into(), offset.into());
-            assert!(form.to_spec(&mut job).is_none());
+            assert!(form.spec(&mut job).is_none());
             assert_eq!(refusals(&form), [want]);
         }
         let (mut form, mut job) = forms();
         (form.name, form.zone, form.at) = ("No Good".into(), "Moon/Base".into(), "03:00".into());
         job.duration = "0".into();
-        let spec = form.to_spec(&mut job).expect("can be written down");
+        let spec = form.spec(&mut job).expect("can be written down");
         let refused = spec.validate(jiff::tz::db()).expect_err("refused");
         form.refuse(&refused.errors, &mut job);
         assert_eq!(refusals(&form), ["name", "zone"]);

@@ -60,27 +60,14 @@ pub fn router(app: AppState) -> Router {
     // Nobody is signed in yet.
     let console = Console(Arc::new(Inner { app, sessions: Sessions::default() }));
     use pages::{
-        access, advisories, audit, deployments, enrolment, environments, exceptions, groups, instance_past, instances, jobs,
-        overview, packages, sources, start, vulnerabilities,
+        access, advisories, audit, deployments, enrolment, environments, exceptions, groups, jobs, overview, packages, sources,
+        start, vulnerabilities,
     };
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/overview/live", get(overview::live))
         .route("/sign-in", get(auth::sign_in_page).post(auth::sign_in))
         .route("/sign-out", post(auth::sign_out))
-        .route("/instances", get(instances::list))
-        .route("/instances/{id}", get(instances::show))
-        .route("/instances/{id}/updates", get(instances::updates))
-        .route("/instances/{id}/packages", get(instance_past::packages))
-        .route("/instances/{id}/changes", get(instance_past::changes))
-        .route("/instances/{id}/modules", get(instance_past::modules))
-        .route("/instances/{id}/history", get(instances::history))
-        .route("/instances/{id}/tasks", get(instances::tasks))
-        .route("/instances/{id}/edit", post(instances::edit))
-        .route("/instances/{id}/accept", post(instances::accept))
-        .route("/instances/{id}/reject", post(instances::reject))
-        .route("/instances/{id}/revoke", post(instances::revoke))
-        .route("/instances/{id}/delete", post(instances::delete))
         .route("/patch-jobs", get(jobs::list).post(start::submit))
         .route("/patch-jobs/new", get(start::form))
         .route("/patch-jobs/{id}", get(jobs::show))
@@ -125,11 +112,31 @@ pub fn router(app: AppState) -> Router {
         .route("/access-tokens", get(access::list).post(access::create))
         .route("/access-tokens/{id}/revoke", post(access::revoke))
         .route("/audit", get(audit::list))
+        .merge(instance_pages())
         .merge(policy_pages())
         .fallback(error::no_such_page)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .with_state(console);
     Router::new().merge(pages).route("/assets/{name}", get(assets::serve)).layer(middleware::from_fn(secure))
+}
+
+/// Pages of managed instances.
+fn instance_pages() -> Router<Console> {
+    use pages::{instance_past, instances};
+    Router::new()
+        .route("/instances", get(instances::list))
+        .route("/instances/{id}", get(instances::show))
+        .route("/instances/{id}/updates", get(instances::updates))
+        .route("/instances/{id}/packages", get(instance_past::packages))
+        .route("/instances/{id}/changes", get(instance_past::changes))
+        .route("/instances/{id}/modules", get(instance_past::modules))
+        .route("/instances/{id}/history", get(instances::history))
+        .route("/instances/{id}/tasks", get(instances::tasks))
+        .route("/instances/{id}/edit", post(instances::edit))
+        .route("/instances/{id}/accept", post(instances::accept))
+        .route("/instances/{id}/reject", post(instances::reject))
+        .route("/instances/{id}/revoke", post(instances::revoke))
+        .route("/instances/{id}/delete", post(instances::delete))
 }
 
 /// Pages of OS policies and of how hosts stand with them.

@@ -207,7 +207,7 @@ pub async fn create(form: SignedForm) -> Result<Response, Fail> {
     refuse_viewer(&who)?;
     let (mut d, mut f) = (DeploymentForm::read(&fields), JobForm::read(&fields));
     let refused = |d, f| Ok((StatusCode::UNPROCESSABLE_ENTITY, FormPage::new(&who, d, f)).into_response());
-    let Some(spec) = d.to_spec(&mut f) else { return refused(d, f) };
+    let Some(spec) = d.spec(&mut f) else { return refused(d, f) };
     match who.control().create_deployment(&who.ctx, spec).await {
         Ok(made) => {
             let name = &made.record.spec.name;

@@ -56,6 +56,7 @@ pub fn run(options: Options) -> Result<()> {
     lab::run_scenario(lab::Scenario::Rollout, Some(agent.clone()), false).context("the lab's rollout run")?;
     lab::run_scenario(lab::Scenario::Undo, Some(agent.clone()), false).context("the lab's undo run")?;
     lab::run_scenario(lab::Scenario::Policy, Some(agent.clone()), false).context("the lab's policy run")?;
+    lab::run_scenario(lab::Scenario::Resources, None, false).context("the agent's tests on lab hosts")?;
     lab::run_scenario(lab::Scenario::Sources, Some(agent.clone()), false).context("the lab's sources run")?;
     lab::run_scenario(lab::Scenario::Torn, Some(agent.clone()), options.long).context("the lab's torn run")?;
     lab::run_scenario(lab::Scenario::Walk, Some(agent.clone()), false).context("the lab's walk through README.md")?;

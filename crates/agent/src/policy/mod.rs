@@ -18,6 +18,8 @@ pub mod flap;
 pub mod keeper;
 pub mod kind;
 pub mod kinds;
+#[cfg(test)]
+mod lab_host;
 pub mod leftovers;
 pub mod outbox;
 pub mod pull;

@@ -11,6 +11,7 @@ mod scenario_faults;
 mod scenario_packages;
 mod scenario_patch;
 mod scenario_policy;
+mod scenario_resources;
 mod scenario_rollout;
 mod scenario_sources;
 mod scenario_torn;
@@ -82,6 +83,8 @@ pub enum Scenario {
     Undo,
     /// OS policies are brought about and kept true, whatever happens to the host
     Policy,
+    /// The agent's tests of resources, watchers and systemd inside hosts of each kind
+    Resources,
     /// Package managers refresh in loops while snapshots move and the server is killed
     Torn,
     /// README.md as a new user reads it, in a fresh Debian host
@@ -123,6 +126,7 @@ pub fn run_scenario(name: Scenario, agent: Option<PathBuf>, is_long: bool) -> Re
         Scenario::Rollout => scenario_rollout::run(agent),
         Scenario::Undo => scenario_undo::run(agent),
         Scenario::Policy => scenario_policy::run(agent),
+        Scenario::Resources => scenario_resources::run(),
         Scenario::Torn => scenario_torn::run(agent, is_long),
         Scenario::Walk => scenario_walk::run(agent),
         Scenario::Faults => scenario_faults::run(agent),

@@ -1,4 +1,4 @@
-//! The real systemd, where these tests run as root on a host that they may change: with [`ON_LAB_HOST`] set, on a lab host.
+//! The real systemd, where these tests run as root on a host that they may change: a lab host.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,10 +8,9 @@ use drydock_pkgmgr::testing::ScriptedRunner;
 
 use super::*;
 use crate::policy::kind::Watch;
+use crate::policy::lab_host;
 use crate::policy::watch::Watcher;
 
-/// Says so.
-const ON_LAB_HOST: &str = "DRYDOCK_TEST_ON_LAB_HOST";
 const UNIT: &str = "drydock-selftest.service";
 const TEXT: &str = "[Service]\nExecStart=/bin/sleep 1000\nExecReload=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
 /// Anything asked for.
@@ -45,7 +44,7 @@ async fn quiet(watcher: &mut Watcher) {
 
 #[tokio::test]
 async fn the_real_systemd_is_asked_changed_and_heard() {
-    if std::env::var_os(ON_LAB_HOST).is_none() {
+    if !lab_host::is_one("the real systemd") {
         return;
     }
     std::fs::write(format!("/etc/systemd/system/{UNIT}"), TEXT).expect("written");
@@ -116,7 +115,7 @@ async fn by_others(systemd: &Systemd, watcher: &mut Watcher, watch: &Watch) {
 
 #[tokio::test]
 async fn a_real_mount_over_a_watched_file_is_seen() {
-    if std::env::var_os(ON_LAB_HOST).is_none() {
+    if !lab_host::is_one("the real systemd") {
         return;
     }
     std::fs::create_dir_all("/srv/over").expect("made");

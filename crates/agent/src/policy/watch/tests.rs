@@ -119,12 +119,12 @@ async fn a_write_to_a_kernel_parameter_is_seen() {
     let mut watcher = Watcher::new(Path::new("/")).expect("a watcher");
     watcher.set(&set(std::slice::from_ref(&watch)));
     if std::fs::write(key, &value).is_err() {
-        // A container with a read-only /proc/sys: opening for writing fails, so nobody else can write either.
-        assert!(!crate::platform::is_root() || std::fs::metadata(key).is_ok());
+        // A container with a read-only /proc/sys: nobody else can write there either.
+        eprintln!("a kernel parameter: skipped, {key} cannot be written here");
         return;
     }
     seen(&mut watcher, &watch).await;
-    if std::env::var_os("DRYDOCK_TEST_ON_LAB_HOST").is_some() {
+    if crate::policy::lab_host::is_one("a forgotten name of a parameter") {
         // The kernel forgets names that nobody holds open.
         std::fs::write("/proc/sys/vm/drop_caches", "2").expect("dropped");
         std::fs::write(key, &value).expect("written");

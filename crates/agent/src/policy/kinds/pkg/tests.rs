@@ -9,6 +9,7 @@ use drydock_pkgmgr::run::{Captured, CommandSpec, End, Finished, RunError, Runner
 
 use crate::policy::kind::{Found, Kind, Watch};
 use crate::policy::kinds::testing::Bench;
+use crate::policy::lab_host;
 
 /// Version, what it needs, what cannot be beside it.
 type Offer = (&'static str, &'static [&'static str], &'static [&'static str]);
@@ -266,9 +267,6 @@ fn packages_of_other_systems_are_not_for_this_host() {
     }
 }
 
-/// Set where these tests run as root on a host that they may change: a lab host.
-const ON_LAB_HOST: &str = "DRYDOCK_TEST_ON_LAB_HOST";
-
 fn sh(script: &str) -> String {
     let out = std::process::Command::new("sh").args(["-ec", script]).output().expect("ran");
     assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
@@ -289,7 +287,7 @@ echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list
 #[test]
 fn the_real_apt_installs_holds_goes_back_and_removes() {
     let is_debian = std::fs::read_to_string("/etc/os-release").is_ok_and(|text| text.contains("\nID=debian\n"));
-    if std::env::var_os(ON_LAB_HOST).is_none() || !is_debian {
+    if !lab_host::is_one("the real apt") || !is_debian {
         return;
     }
     sh(REPOSITORY);
@@ -330,7 +328,7 @@ const RPM_REPOSITORIES: &str = "/srv/rpm";
 #[test]
 fn the_real_rpm_tools_install_hold_go_back_and_remove() {
     let there = std::path::Path::new(RPM_REPOSITORIES).is_dir();
-    if std::env::var_os(ON_LAB_HOST).is_none() || !there {
+    if !lab_host::is_one("the real rpm tools") || !there {
         return;
     }
     let system = if std::path::Path::new("/usr/bin/zypper").exists() { "zypper" } else { "yum" };

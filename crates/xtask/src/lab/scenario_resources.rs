@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use drydock_testkit::command::run as run_command;
-use drydock_testkit::lab::{Host, RootKind, ensure_all};
+use drydock_testkit::lab::{Host, PackageManager, RootKind, ensure_all};
 use drydock_testkit::upstream::{Standard, standard};
 use serde_json::Value;
 
@@ -40,9 +40,11 @@ pub fn run() -> Result<()> {
 
 fn on_host(host: &Host, program: &std::path::Path, standard: &Standard) -> Result<()> {
     host.copy_in(program, PROGRAM, 0o755)?;
-    let mut copy = Command::new("cp");
-    copy.arg("-r").arg(standard.dir().join("rpm")).arg(host.overlay().join("srv/rpm"));
-    run_command(&mut copy, COPY_LIMIT)?.success()?;
+    if host.root().kind.manager() != PackageManager::Apt {
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(standard.dir().join("rpm")).arg(host.overlay().join("srv/rpm"));
+        run_command(&mut copy, COPY_LIMIT)?.success()?;
+    }
     // Containers get /proc/sys read-only.
     host.sh("mount -o remount,rw,bind /proc/sys")?;
     let mut command = vec!["env", "DRYDOCK_TEST_ON_LAB_HOST=1", "RUST_BACKTRACE=0", PROGRAM, "--test-threads=1"];

@@ -5,6 +5,7 @@
 //! in an order drawn from a fixed seed. Time runs, inside the host, from before the violating command until the state is
 //! right again, so the command itself counts (`systemctl stop`, `dpkg --remove`); the world is looked at every 2 ms.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -229,26 +230,37 @@ fn repair_ms(host: &Host, violation: &Violation) -> Result<Option<f64>> {
     Ok(Some((nanos / 100_000.0).round() / 10.0))
 }
 
-/// Processor time of the agent's processes over a quiet minute, milliseconds.
+/// Processor time of the agent's threads (daemon and keeper) over a quiet minute, milliseconds. A thread that begins meanwhile
+/// counts whole; of one that ends, what it took since the minute began is lost.
 fn idle_cpu_ms_per_min(host: &Host) -> Result<f64> {
-    // What the last repair set off (an inventory, a report) is over when half a second costs nothing.
-    let spent = || -> Result<f64> {
-        let nanos = host.sh(
-            "for p in $(pgrep -x drydock-agent); do for t in /proc/$p/task/*/schedstat; do read -r run rest < $t && echo $run; done; done \
-             | awk '{ all += $1 } END { printf \"%d\", all }'",
-        )?;
-        nanos.trim().parse().with_context(|| format!("not a time: {nanos}"))
-    };
-    let mut last = spent()?;
+    let mut last = threads(host)?;
+    // What the last repair set off (an inventory, a report) is over when five seconds cost less than 5 ms.
     wait_until("the agent is quiet", Duration::from_secs(120), || {
         std::thread::sleep(Duration::from_secs(5));
-        let now = spent()?;
-        let is_quiet = now - last < 5e6;
+        let now = threads(host)?;
+        let is_quiet = taken_ms(&last, &now) < 5.0;
         last = now;
         Ok(is_quiet)
     })?;
-    let before = spent()?;
+    let before = threads(host)?;
     std::thread::sleep(Duration::from_secs(QUIET_SECS));
-    let taken = (spent()? - before) / 1e6 * 60.0 / QUIET_SECS as f64;
+    let taken = taken_ms(&before, &threads(host)?) * 60.0 / QUIET_SECS as f64;
     Ok((taken * 10.0).round() / 10.0)
+}
+
+/// Nanoseconds on a processor, the first field of proc(5)'s schedstat, of each thread of the agent.
+type Threads = BTreeMap<String, f64>;
+
+fn threads(host: &Host) -> Result<Threads> {
+    let script = "for p in $(pgrep -x drydock-agent); do for f in /proc/$p/task/*/schedstat; do \
+                  read -r run rest 2>/dev/null < $f && echo $f $run; done; done; true";
+    let told = host.sh(script)?;
+    let threads = told.lines().filter_map(|line| line.split_once(' '));
+    let threads: Threads = threads.filter_map(|(path, run)| Some((path.to_owned(), run.parse().ok()?))).collect();
+    ensure!(!threads.is_empty(), "{}: no process of the agent runs: {told}", host.hostname());
+    Ok(threads)
+}
+
+fn taken_ms(before: &Threads, after: &Threads) -> f64 {
+    after.iter().map(|(thread, run)| run - before.get(thread).copied().unwrap_or_default()).sum::<f64>() / 1e6
 }

@@ -287,7 +287,7 @@ fn alone(fleet: &Fleet, drydock: &mut Drydock) -> Result<()> {
         host.wait_until("the repair is written down", REPAIR_LIMIT, |host| {
             Ok(host.run(&["grep", "-rqs", "\"resource\":\"install\"", "/var/lib/drydock-agent/policies"])?.ok())
         })?;
-        host.sh("pkill -KILL -f '[k]eep-policies'; kill -KILL $(systemctl show -P MainPID drydock-agent)")?;
+        host.sh("pkill -KILL -f '[k]eep-policies' && kill -KILL $(systemctl show -P MainPID drydock-agent)")?;
         host.sh(&format!("systemctl stop {}; rm -f {MOTD}", package(host)))?;
         wait_up(host, "after everything was killed", APPLY_LIMIT)?;
         host.wait_until("the file is back after everything was killed", REPAIR_LIMIT, |host| motd_is(host, "hello\n"))?;
@@ -393,8 +393,8 @@ fn unassigned(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         ensure!(host.exists(MOTD)?, "{}: un-assignment removed a file", host.hostname());
         host.sh(&format!("systemctl stop {}; rm -f {MOTD}", package(host)))?;
         stays(host, "an un-assigned policy is still kept", |host| Ok(!is_up(host)? && !host.exists(MOTD)?))?;
-        let left = host.run(&["pgrep", "-f", "keep-policies"])?;
-        ensure!(!left.ok(), "{}: a keeper with nothing to keep still runs", host.hostname());
+        let left = host.sh("pgrep -f '[k]eep-policies' || test $? = 1")?;
+        ensure!(left.trim().is_empty(), "{}: a keeper with nothing to keep still runs", host.hostname());
     }
     Ok(())
 }

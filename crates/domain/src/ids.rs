@@ -82,6 +82,24 @@ ids! {
     AssignmentId = "policy assignment";
     /// A preview of OS policies.
     PreviewId = "policy preview";
+    /// A compartment.
+    CompartmentId = "compartment";
+    /// A policy of access statements.
+    AccessPolicyId = "access policy";
+    /// A dynamic group.
+    DynamicGroupId = "dynamic group";
+    /// A user or a service account.
+    UserId = "user";
+    /// A group of users.
+    UserGroupId = "user group";
+    /// A public key that requests are signed with.
+    ApiKeyId = "API key";
+    /// A session of the console.
+    SessionId = "session";
+    /// A rule that operations need approval by.
+    ApprovalRuleId = "approval rule";
+    /// A request for approval.
+    ApprovalId = "approval request";
 }
 
 #[cfg(test)]

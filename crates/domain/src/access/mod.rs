@@ -1,13 +1,14 @@
 //! Who may do what.
 //!
-//! Two layers stand here. What the server enforces today are three [`Role`]s and one table ([`allows`]). What it will
-//! enforce are *policies*: statements such as `allow group Patchers to use drydock-instances in compartment web`, attached
-//! to compartments ([`parse`], [`statement`]), put together once ([`compile`](compile::compile)) and asked for every request
-//! ([`decide`](decide::decide)). [`operations`] says what each operation asks for in both. Nothing is allowed unless a
-//! statement allows it, and nothing is allowed that a statement denies.
+//! *Policies* decide: statements such as `allow group Patchers to use drydock-instances in compartment web`, attached to
+//! compartments ([`parse`], [`statement`]), put together once ([`compile`](compile::compile)) and asked for every request
+//! ([`decide`](decide::decide)) or list ([`scope`]). [`operations`] says what each operation asks for. Nothing is allowed
+//! unless a statement allows it, and nothing is allowed that a statement denies. The [`Role`]s of access tokens are groups
+//! with policies that come with the program ([`builtin`]).
 //!
 //! Absent on purpose: sign-in, where policies, compartments and groups are stored, and audit records.
 
+pub mod builtin;
 pub mod compartment;
 pub mod compile;
 pub mod decide;
@@ -19,6 +20,7 @@ pub mod permissions;
 pub mod request;
 mod role;
 mod scan;
+pub mod scope;
 pub mod statement;
 mod table;
 mod time;
@@ -29,6 +31,7 @@ mod tests;
 
 pub use error::BadStatement;
 pub use role::{Permission, Role, allows};
+pub use scope::Scope;
 
 /// Longest text of a policy or of matching rules, bytes, as written and as printed.
 pub const POLICY_MAX_BYTES: usize = 256 * 1024;

@@ -1,11 +1,14 @@
-//! Which permission of the statement language each operation will ask for, and how that fits the coarse [`Permission`]
-//! it asks for today. The server still decides by roles ([`allows`](super::allows)); operations move over one by one, and
-//! these two tables are what they move by. Absent on purpose: operations of the cloud faces, which are not there yet.
+//! Which permissions of the statement language each operation asks for, and how they fit the coarse [`Permission`]s that roles
+//! are made of ([`builtin`](super::builtin)). Absent on purpose: operations of the cloud faces, which are not there yet.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use super::Permission::{
     self, AccessManage, AdvisoryManage, AdvisoryRead, AuditRead, EnrolmentManage, EnrolmentRead, EnvironmentManage,
     InstanceManage, InstanceRead, PatchManage, PatchRead, PolicyManage, PolicyRead, SecretManage, SourceManage, SourceRead,
 };
+use super::permissions::Right;
 
 /// What a coarse permission stands for: every permission of `drydock-family` is in exactly one row or in [`UNGUARDED`].
 pub const COARSE: &[(Permission, &[&str])] = &[
@@ -91,12 +94,60 @@ pub const COARSE: &[(Permission, &[&str])] = &[
             "DRYDOCK_ACCESS_TOKEN_READ",
             "DRYDOCK_ACCESS_TOKEN_CREATE",
             "DRYDOCK_ACCESS_TOKEN_REVOKE",
+            "DRYDOCK_COMPARTMENT_INSPECT",
+            "DRYDOCK_COMPARTMENT_READ",
+            "DRYDOCK_COMPARTMENT_UPDATE",
+            "DRYDOCK_COMPARTMENT_CREATE",
+            "DRYDOCK_COMPARTMENT_DELETE",
+            "DRYDOCK_COMPARTMENT_MOVE",
+            "DRYDOCK_ACCESS_POLICY_INSPECT",
+            "DRYDOCK_ACCESS_POLICY_READ",
+            "DRYDOCK_ACCESS_POLICY_UPDATE",
+            "DRYDOCK_ACCESS_POLICY_CREATE",
+            "DRYDOCK_ACCESS_POLICY_DELETE",
+            "DRYDOCK_USER_INSPECT",
+            "DRYDOCK_USER_READ",
+            "DRYDOCK_USER_UPDATE",
+            "DRYDOCK_USER_CREATE",
+            "DRYDOCK_USER_DELETE",
+            "DRYDOCK_USER_GROUP_INSPECT",
+            "DRYDOCK_USER_GROUP_READ",
+            "DRYDOCK_USER_GROUP_UPDATE",
+            "DRYDOCK_USER_GROUP_ADD_MEMBER",
+            "DRYDOCK_USER_GROUP_REMOVE_MEMBER",
+            "DRYDOCK_USER_GROUP_CREATE",
+            "DRYDOCK_USER_GROUP_DELETE",
+            "DRYDOCK_DYNAMIC_GROUP_INSPECT",
+            "DRYDOCK_DYNAMIC_GROUP_READ",
+            "DRYDOCK_DYNAMIC_GROUP_UPDATE",
+            "DRYDOCK_DYNAMIC_GROUP_CREATE",
+            "DRYDOCK_DYNAMIC_GROUP_DELETE",
+            // Moving takes a thing out of the reach of statements: whoever looks after access does it.
+            "DRYDOCK_INSTANCE_MOVE",
+            "DRYDOCK_GROUP_MOVE",
+            "DRYDOCK_ENROLMENT_PROFILE_MOVE",
+            "DRYDOCK_SOFTWARE_SOURCE_MOVE",
+            "DRYDOCK_ENVIRONMENT_MOVE",
+            "DRYDOCK_PATCH_DEPLOYMENT_MOVE",
+            "DRYDOCK_MAINTENANCE_WINDOW_MOVE",
+            "DRYDOCK_FREEZE_CALENDAR_MOVE",
+            "DRYDOCK_REBOOT_SLOT_GROUP_MOVE",
+            "DRYDOCK_OS_POLICY_ASSIGNMENT_MOVE",
+            "DRYDOCK_SECRET_MOVE",
             "DRYDOCK_REPOSITORY_KEY_PREPARE",
             "DRYDOCK_REPOSITORY_KEY_SWITCH",
             "DRYDOCK_REPOSITORY_KEY_RETIRE",
         ],
     ),
-    (AuditRead, &["DRYDOCK_AUDIT_RECORD_INSPECT", "DRYDOCK_AUDIT_RECORD_READ"]),
+    (
+        AuditRead,
+        &[
+            "DRYDOCK_AUDIT_RECORD_INSPECT",
+            "DRYDOCK_AUDIT_RECORD_READ",
+            "DRYDOCK_AUDIT_RECORD_EXPORT",
+            "DRYDOCK_AUDIT_RECORD_CONFIGURE",
+        ],
+    ),
     (
         SourceRead,
         &[
@@ -177,36 +228,50 @@ pub const COARSE: &[(Permission, &[&str])] = &[
     (SecretManage, &["DRYDOCK_SECRET_UPDATE", "DRYDOCK_SECRET_CREATE", "DRYDOCK_SECRET_DELETE"]),
 ];
 
-/// Types whose every permission belongs to operations that are not there yet.
-pub const UNGUARDED_TYPES: &[&str] =
-    &["drydock-compartments", "drydock-access-policies", "drydock-users", "drydock-user-groups", "drydock-dynamic-groups"];
+/// Permissions whose operations are not there yet.
+pub const UNGUARDED: &[&str] = &["DRYDOCK_ACCESS_POLICY_MOVE"];
 
-/// Single permissions of other types whose operations are not there yet; moving needs compartments.
-pub const UNGUARDED: &[&str] = &[
-    "DRYDOCK_INSTANCE_MOVE",
-    "DRYDOCK_GROUP_MOVE",
-    "DRYDOCK_ENROLMENT_PROFILE_MOVE",
-    "DRYDOCK_SOFTWARE_SOURCE_MOVE",
-    "DRYDOCK_ENVIRONMENT_MOVE",
-    "DRYDOCK_PATCH_DEPLOYMENT_MOVE",
-    "DRYDOCK_MAINTENANCE_WINDOW_MOVE",
-    "DRYDOCK_FREEZE_CALENDAR_MOVE",
-    "DRYDOCK_REBOOT_SLOT_GROUP_MOVE",
-    "DRYDOCK_OS_POLICY_ASSIGNMENT_MOVE",
-    "DRYDOCK_SECRET_MOVE",
-    "DRYDOCK_AUDIT_RECORD_EXPORT",
-    "DRYDOCK_AUDIT_RECORD_CONFIGURE",
-];
-
-/// One operation: the name in its audit records, the coarse permission it asks for today, what it will ask for. Several
-/// permissions: it needs all of them.
+/// One operation: the name in its audit records, the coarse permission it belongs to, the permissions it asks for (it needs
+/// all of them).
+#[derive(Debug)]
 pub struct Operation {
     /// For example `patch-job.create`.
     pub name: &'static str,
-    /// What it asks for today.
+    /// The part of a role it belongs to.
     pub coarse: Permission,
-    /// What it will ask for.
+    /// What it asks for.
     pub rights: &'static [&'static str],
+}
+
+/// An operation with its permissions looked up.
+#[derive(Debug)]
+pub struct Asked {
+    /// Of the table.
+    pub operation: &'static Operation,
+    /// What it asks for.
+    pub rights: Vec<Right>,
+    /// What whoever may know that the thing is there holds, for the type of the first permission.
+    pub inspect: Option<Right>,
+}
+
+static ASKED: LazyLock<HashMap<&'static str, Vec<Asked>>> = LazyLock::new(|| {
+    let mut all: HashMap<&'static str, Vec<Asked>> = HashMap::new();
+    for operation in OPERATIONS {
+        let rights: Vec<Right> = operation.rights.iter().filter_map(|name| Right::find(name)).collect();
+        let inspect = rights.first().and_then(|right| right.inspect());
+        all.entry(operation.name).or_default().push(Asked { operation, rights, inspect });
+    }
+    all
+});
+
+/// What an operation asks for; `coarse` tells reading and changing apart where both have one name. `None`: there is no such
+/// operation, and nobody may do it.
+pub fn asked(name: &str, coarse: Option<Permission>) -> Option<&'static Asked> {
+    let rows = ASKED.get(name)?;
+    match coarse {
+        Some(coarse) => rows.iter().find(|row| row.operation.coarse == coarse),
+        None => rows.first(),
+    }
 }
 
 const fn op(name: &'static str, coarse: Permission, rights: &'static [&'static str]) -> Operation {
@@ -386,13 +451,68 @@ pub const OPERATIONS: &[Operation] = &[
     op("access-token.create", AccessManage, &["DRYDOCK_ACCESS_TOKEN_CREATE"]),
     op("access-token.revoke", AccessManage, &["DRYDOCK_ACCESS_TOKEN_REVOKE"]),
     op("audit.list", AuditRead, &["DRYDOCK_AUDIT_RECORD_READ"]),
+    op("audit.export", AuditRead, &["DRYDOCK_AUDIT_RECORD_EXPORT"]),
+    op("audit.settings-show", AuditRead, &["DRYDOCK_AUDIT_RECORD_READ"]),
+    op("audit.settings-set", AuditRead, &["DRYDOCK_AUDIT_RECORD_CONFIGURE"]),
+    op("audit.seal", AuditRead, &["DRYDOCK_AUDIT_RECORD_CONFIGURE"]),
+    op("audit.drop-segment", AuditRead, &["DRYDOCK_AUDIT_RECORD_CONFIGURE"]),
+    op("compartment.list", AccessManage, &["DRYDOCK_COMPARTMENT_INSPECT"]),
+    op("compartment.show", AccessManage, &["DRYDOCK_COMPARTMENT_READ"]),
+    op("compartment.create", AccessManage, &["DRYDOCK_COMPARTMENT_CREATE"]),
+    op("compartment.edit", AccessManage, &["DRYDOCK_COMPARTMENT_UPDATE"]),
+    op("compartment.move", AccessManage, &["DRYDOCK_COMPARTMENT_MOVE"]),
+    op("compartment.delete", AccessManage, &["DRYDOCK_COMPARTMENT_DELETE"]),
+    op("instance.move", AccessManage, &["DRYDOCK_INSTANCE_MOVE"]),
+    op("group.move", AccessManage, &["DRYDOCK_GROUP_MOVE"]),
+    op("enrolment-profile.move", AccessManage, &["DRYDOCK_ENROLMENT_PROFILE_MOVE"]),
+    op("source.move", AccessManage, &["DRYDOCK_SOFTWARE_SOURCE_MOVE"]),
+    op("environment.move", AccessManage, &["DRYDOCK_ENVIRONMENT_MOVE"]),
+    op("patch-deployment.move", AccessManage, &["DRYDOCK_PATCH_DEPLOYMENT_MOVE"]),
+    op("window.move", AccessManage, &["DRYDOCK_MAINTENANCE_WINDOW_MOVE"]),
+    op("freeze.move", AccessManage, &["DRYDOCK_FREEZE_CALENDAR_MOVE"]),
+    op("reboot-slot.move", AccessManage, &["DRYDOCK_REBOOT_SLOT_GROUP_MOVE"]),
+    op("policy-assignment.move", AccessManage, &["DRYDOCK_OS_POLICY_ASSIGNMENT_MOVE"]),
+    op("secret.move", AccessManage, &["DRYDOCK_SECRET_MOVE"]),
+    op("access-policy.list", AccessManage, &["DRYDOCK_ACCESS_POLICY_INSPECT"]),
+    op("access-policy.show", AccessManage, &["DRYDOCK_ACCESS_POLICY_READ"]),
+    op("access-policy.create", AccessManage, &["DRYDOCK_ACCESS_POLICY_CREATE"]),
+    op("access-policy.edit", AccessManage, &["DRYDOCK_ACCESS_POLICY_UPDATE"]),
+    op("access-policy.delete", AccessManage, &["DRYDOCK_ACCESS_POLICY_DELETE"]),
+    op("access.test", AccessManage, &["DRYDOCK_ACCESS_POLICY_READ"]),
+    op("access.who-can", AccessManage, &["DRYDOCK_ACCESS_POLICY_READ"]),
+    op("dynamic-group.list", AccessManage, &["DRYDOCK_DYNAMIC_GROUP_INSPECT"]),
+    op("dynamic-group.show", AccessManage, &["DRYDOCK_DYNAMIC_GROUP_READ"]),
+    op("dynamic-group.create", AccessManage, &["DRYDOCK_DYNAMIC_GROUP_CREATE"]),
+    op("dynamic-group.edit", AccessManage, &["DRYDOCK_DYNAMIC_GROUP_UPDATE"]),
+    op("dynamic-group.delete", AccessManage, &["DRYDOCK_DYNAMIC_GROUP_DELETE"]),
+    op("user.list", AccessManage, &["DRYDOCK_USER_INSPECT"]),
+    op("user.show", AccessManage, &["DRYDOCK_USER_READ"]),
+    op("user.create", AccessManage, &["DRYDOCK_USER_CREATE"]),
+    op("user.edit", AccessManage, &["DRYDOCK_USER_UPDATE"]),
+    op("user.set-password", AccessManage, &["DRYDOCK_USER_UPDATE"]),
+    op("user.reset-second-factor", AccessManage, &["DRYDOCK_USER_UPDATE"]),
+    op("user.delete", AccessManage, &["DRYDOCK_USER_DELETE"]),
+    op("user-group.list", AccessManage, &["DRYDOCK_USER_GROUP_INSPECT"]),
+    op("user-group.show", AccessManage, &["DRYDOCK_USER_GROUP_READ"]),
+    op("user-group.create", AccessManage, &["DRYDOCK_USER_GROUP_CREATE"]),
+    op("user-group.edit", AccessManage, &["DRYDOCK_USER_GROUP_UPDATE"]),
+    op("user-group.members", AccessManage, &["DRYDOCK_USER_GROUP_ADD_MEMBER", "DRYDOCK_USER_GROUP_REMOVE_MEMBER"]),
+    op("user-group.delete", AccessManage, &["DRYDOCK_USER_GROUP_DELETE"]),
+    op("api-key.list", AccessManage, &["DRYDOCK_USER_READ"]),
+    op("api-key.add", AccessManage, &["DRYDOCK_USER_UPDATE"]),
+    op("api-key.delete", AccessManage, &["DRYDOCK_USER_UPDATE"]),
+    op("session.list", AccessManage, &["DRYDOCK_USER_READ"]),
+    op("session.revoke", AccessManage, &["DRYDOCK_USER_UPDATE"]),
+    op("approval-rule.list", AccessManage, &["DRYDOCK_ACCESS_POLICY_READ"]),
+    op("approval-rule.set", AccessManage, &["DRYDOCK_ACCESS_POLICY_UPDATE"]),
+    op("approval-rule.delete", AccessManage, &["DRYDOCK_ACCESS_POLICY_DELETE"]),
 ];
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::permissions::{Family, Right, Target, Verb};
+    use super::super::permissions::{Family, Target, Verb};
     use super::*;
 
     #[test]
@@ -401,11 +521,10 @@ mod tests {
         let all = COARSE.iter().flat_map(|(_, rights)| rights.iter()).chain(UNGUARDED);
         for name in all {
             let right = Right::find(name).unwrap_or_else(|| panic!("{name} is not in the table"));
-            assert!(!UNGUARDED_TYPES.contains(&right.of_type()), "{name}");
             assert!(seen.insert(name), "{name} is there twice");
         }
         for right in Target::Family(Family::Drydock).rights(Verb::Manage).iter() {
-            let placed = seen.contains(right.name()) || UNGUARDED_TYPES.contains(&right.of_type());
+            let placed = seen.contains(right.name());
             assert!(placed, "{right} stands for no coarse permission and is not said to be unguarded");
         }
         for permission in Permission::ALL {

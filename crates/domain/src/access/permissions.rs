@@ -47,6 +47,12 @@ impl Right {
         TABLE.rights.get(usize::from(self.0)).map_or("", |(_, row)| row.name)
     }
 
+    /// The permission to see that things of its type are there.
+    pub fn inspect(self) -> Option<Right> {
+        let row = TABLE.rights.get(usize::from(self.0)).map(|(_, row)| row)?;
+        Right::find(&format!("{}_INSPECT", row.stem))
+    }
+
     /// All of them.
     pub fn all() -> impl Iterator<Item = Right> {
         (0..TABLE.rights.len()).filter_map(|n| u16::try_from(n).ok().map(Right))

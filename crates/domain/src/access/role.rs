@@ -1,5 +1,5 @@
-//! What is enforced today: three roles and one table. What each permission here stands for in the statement language is in
-//! [`operations`](super::operations).
+//! Roles of access tokens and the coarse permissions they are made of. What each of those stands for in the statement language
+//! is in [`operations`](super::operations); how roles become statements is in [`builtin`](super::builtin).
 
 use serde::{Deserialize, Serialize};
 

@@ -37,7 +37,7 @@ pub use ops::advisory_feeds::ImportAsk;
 pub use ops::airgap::{ExportSources, ExportView, Fate, ImportSources, ImportView, ImportedSource, Place, SnapshotName};
 pub use ops::vulnerabilities::VulnerabilityQuery;
 pub use ops::{AddedView, LeftOut, MatchView, ModulesView, NamedHost};
-pub use ops::{ApplyAsk, CheckAsk, CheckedHost, PulledPolicies, SignedPolicies};
+pub use ops::{ApplyAsk, CheckAsk, CheckedHost, PolicyUse, PulledPolicies, SignedPolicies};
 pub use ops::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
 pub use seal::{SECRET_KEY_BYTES, SealError, SecretKey};
 pub use views::{

@@ -62,7 +62,7 @@ pub(crate) use describe::due_at;
 pub(crate) use host_sources::DocumentInputs;
 pub use instance_modules::ModulesView;
 pub use inventory_history::{HoldingQuery, HoldingView, InstalledView, PackagesDiffView};
-pub use policies::ApplyAsk;
+pub use policies::{ApplyAsk, PolicyUse};
 pub(crate) use policies::halted_because;
 pub(crate) use policy_documents::{PolicyWorld, facts_of};
 pub use policy_documents::{PulledPolicies, SignedPolicies};

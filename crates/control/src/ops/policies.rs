@@ -50,7 +50,25 @@ pub struct ApplyAsk {
     pub if_match: Option<String>,
 }
 
+/// What somebody wants to do with a document that could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyUse {
+    /// Apply it.
+    Apply,
+    /// Ask what it would change.
+    Preview,
+}
+
 impl Control {
+    /// May the caller do this with any document at all? Asked before they are told what is wrong with theirs.
+    pub async fn may_use_policy(&self, ctx: &OpCtx, what: PolicyUse) -> Result<()> {
+        let operation = match what {
+            PolicyUse::Apply => "policy-assignment.apply",
+            PolicyUse::Preview => "policy-preview.create",
+        };
+        self.may_read(ctx, operation, Permission::PolicyManage).await
+    }
+
     /// Makes an assignment or gives it a new revision, which is rolled out. A document that changes nothing changes nothing.
     pub async fn apply_policy(&self, ctx: &OpCtx, document: OsPolicyAssignment, ask: &ApplyAsk) -> Result<AppliedAssignment> {
         let name = ask.name.clone().unwrap_or_else(|| document.id().to_owned());

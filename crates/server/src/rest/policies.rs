@@ -9,7 +9,7 @@ use drydock_api::rest::{
     ApiError, AppliedAssignment, ApplyOutcome, CheckedInstance, HostPhase, Page, PolicyAssignment, PolicyCheckRun, PolicyHost,
     PolicyPreview, PolicyRevision, PolicyRevisionDiff, PreviewHost, PreviewSource, RunPolicyCheck,
 };
-use drydock_control::{ApplyAsk, CheckAsk, CheckedHost};
+use drydock_control::{ApplyAsk, CheckAsk, CheckedHost, PolicyUse};
 use drydock_domain::ids::PreviewId;
 use drydock_domain::policy::OsPolicyAssignment;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -43,6 +43,17 @@ async fn document(request: Request) -> Result<OsPolicyAssignment> {
             Err(Failure::field(BODY, message))
         }
         _ => Err(Failure::field(BODY, "holds more than one document; apply them one by one")),
+    }
+}
+
+/// The same for who may apply it, or preview it; others are told nothing of the body but that they may not.
+async fn document_of(state: &AppState, caller: &Caller, what: PolicyUse, request: Request) -> Result<OsPolicyAssignment> {
+    match document(request).await {
+        Err(failure) => {
+            state.control.may_use_policy(&caller.ctx, what).await?;
+            Err(failure)
+        }
+        read => read,
     }
 }
 
@@ -95,7 +106,7 @@ pub async fn create(State(state): State<AppState>, caller: Caller, mut params: P
         ..ApplyAsk::default()
     };
     params.finish()?;
-    let document = document(request).await?;
+    let document = document_of(&state, &caller, PolicyUse::Apply, request).await?;
     Ok(applied(&state.control.apply_policy(&caller.ctx, document, &ask).await?))
 }
 
@@ -133,7 +144,7 @@ pub async fn apply(
         if_match: if_match(&headers)?,
     };
     params.finish()?;
-    let document = document(request).await?;
+    let document = document_of(&state, &caller, PolicyUse::Apply, request).await?;
     Ok(applied(&state.control.apply_policy(&caller.ctx, document, &ask).await?))
 }
 
@@ -313,7 +324,7 @@ pub async fn list_previews(
     responses((status = 201, body = PolicyPreview), (status = "default", body = ApiError)))]
 pub async fn create_preview(State(state): State<AppState>, caller: Caller, params: Params, request: Request) -> Result<Response> {
     params.finish()?;
-    let document = document(request).await?;
+    let document = document_of(&state, &caller, PolicyUse::Preview, request).await?;
     let preview = state.control.start_preview(&caller.ctx, document).await?;
     let location = format!("/api/v1/policy-previews/{}", preview.id);
     let mut response = (StatusCode::CREATED, Json(preview)).into_response();

@@ -159,14 +159,15 @@ async fn who_only_reads_and_who_is_no_agent_writes_nothing() {
         ("PUT", "/policy-assignments/web", YAML),
         ("POST", "/policy-assignments", YAML),
         ("POST", "/policy-previews", YAML),
+        ("PUT", "/policy-assignments/web", "os_policies: {"),
+        ("POST", "/policy-previews", "os_policies: {"),
         ("DELETE", "/policy-assignments/web", ""),
         ("POST", "/policy-assignments/web:cancel", ""),
         ("POST", "/policy-assignments/web:resume", ""),
         ("POST", "/policy-assignments/web:check", ""),
     ] {
         let denied = send(&viewer, method, path, body).await;
-        // A POST without a name is refused for that first.
-        assert!(denied.status == 403 || (path == "/policy-assignments" && denied.status == 400), "{method} {path}: {denied:?}");
+        assert_eq!(denied.status, 403, "{method} {path}: {denied:?}");
     }
     let checks = viewer.post("/policy-checks", json!({"assignment": "web"})).await;
     assert_eq!(checks.status, 403, "{checks:?}");

@@ -10,6 +10,7 @@ pub mod failures;
 pub mod files;
 pub mod first_run;
 pub mod grpc;
+pub mod identity;
 pub mod limits;
 pub mod listener;
 pub mod logging;

@@ -9,6 +9,7 @@
 
 pub mod cache;
 pub mod command;
+pub mod keys;
 pub mod lab;
 pub mod process;
 pub mod rollout_sim;

@@ -161,6 +161,109 @@ async fn hosts_that_are_not_compliant_halt_a_rollout_until_somebody_resumes_it()
     assert_eq!(world.policy("web").await.rollout.state, RolloutState::Halted, "the next one halts it again: {phases:?}");
 }
 
+fn gated(rollout: Value) -> Value {
+    let mut rollout = rollout;
+    rollout["healthChecks"] = json!({"withinSecs": 30, "settleSecs": 10, "checks": [{"unitActive": {"unit": "app.service"}}]});
+    rollout
+}
+
+fn health(document: &HostPolicies, state: HealthState, message: &str) -> Vec<AssignmentHealth> {
+    let told = |own: &AssignmentChecks| AssignmentHealth {
+        assignment: own.assignment.clone(),
+        revision: own.revision,
+        state,
+        message: message.to_owned(),
+        checks: Vec::new(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    document.health.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn a_host_keeps_its_place_until_its_health_is_known_and_a_failed_check_halts() {
+    let world = World::new().await;
+    let hosts = world.hosts(3).await;
+    world.apply(&assignment("web", gated(one_by_one()))).await;
+    let document = hosts[0].obey(&world, Compliant).await;
+    assert_eq!((document.version, document.health.len(), document.health[0].revision), (2, 1, 1));
+    world.settle().await;
+    assert_eq!(world.phases("web").await[..2], ["h1 CHANGING 1", "h2 PENDING 0 BUDGET"], "compliant, but not known to be well");
+    let tell = async |host: &Host, document: &HostPolicies, state, message: &str| {
+        world.pass(1);
+        let told = report(&world, document, Compliant);
+        host.tell(&world, &HostPoliciesReport { health: health(document, state, message), ..told }).await.expect("stored");
+        world.settle().await;
+    };
+    tell(&hosts[0], &document, HealthState::Checking, "0 of 1 health checks hold").await;
+    assert_eq!(world.phases("web").await[0], "h1 CHANGING 1");
+    tell(&hosts[0], &document, HealthState::Healthy, "the health check holds").await;
+    assert_eq!(world.phases("web").await, ["h1 DONE 1", "h2 CHANGING 1", "h3 PENDING 0 BUDGET"]);
+    let document = hosts[1].obey(&world, Compliant).await;
+    tell(&hosts[1], &document, HealthState::Unhealthy, "unit app.service: is failed (for 30 s)").await;
+    let shown = world.policy("web").await.rollout;
+    assert_eq!(shown.state, RolloutState::Halted, "without haltOnNonCompliant the first one halts");
+    let why = "1 host that was let go failed (h2 failed its health checks: unit app.service: is failed (for 30 s)); the rollout halts at 1";
+    assert_eq!(shown.halted_because.as_deref(), Some(why));
+    assert_eq!(world.phases("web").await[2], "h3 PENDING 0 HALTED");
+    assert!(hosts[2].pull_policies(&world, 0).await.is_none(), "the third host never got it");
+    let listed = world.policy_hosts("web").await;
+    assert_eq!(listed[1].health.as_ref().map(|h| h.state), Some(HealthState::Unhealthy));
+    world.control.resume_policy(&world.server(), "web").await.expect("resumed");
+    world.settle().await;
+    assert_eq!(world.phases("web").await[2], "h3 CHANGING 1", "what a person has seen does not halt again");
+    // Not compliant alone halts nothing: that is haltOnNonCompliant's.
+    let document = hosts[2].obey(&world, NonCompliant).await;
+    tell(&hosts[2], &document, HealthState::Healthy, "").await;
+    assert_eq!(world.policy("web").await.rollout.state, RolloutState::Succeeded);
+    assert!(hosts[2].pull_policies(&world, document.generation).await.is_none(), "the end changes no document");
+}
+
+#[tokio::test]
+async fn who_does_not_tell_of_its_health_fails_and_other_checks_are_another_revision() {
+    let world = World::new().await;
+    let hosts = world.hosts(2).await;
+    world.apply(&assignment("web", one_by_one())).await;
+    for host in &hosts {
+        host.obey(&world, Compliant).await;
+        world.settle().await;
+    }
+    assert_eq!(world.policy("web").await.rollout.state, RolloutState::Succeeded);
+    let applied = world.apply(&assignment("web", gated(one_by_one()))).await;
+    assert_eq!(applied.outcome, ApplyOutcome::NewRevision);
+    let shown = world.policy("web").await.document.expect("a document");
+    assert_eq!(serde_json::to_value(shown.rollout).expect("JSON"), gated(one_by_one()));
+    assert_eq!(world.apply(&assignment("web", gated(one_by_one()))).await.outcome, ApplyOutcome::Unchanged);
+    hosts[0].obey(&world, Compliant).await;
+    world.settle().await;
+    world.pass(639);
+    for host in &hosts {
+        host.ctx(&world).await;
+    }
+    world.settle().await;
+    assert_eq!(world.phases("web").await, ["h1 CHANGING 2", "h2 PENDING 1 BUDGET"], "it has time");
+    world.pass(2);
+    for host in &hosts {
+        host.ctx(&world).await;
+    }
+    world.settle().await;
+    assert_eq!(world.policy("web").await.rollout.state, RolloutState::Halted);
+    // A host that the policies say nothing to has nothing to check.
+    let mut other = assignment("db", gated(one_by_one()));
+    other["osPolicies"][0]["resourceGroups"][0]["inventoryFilters"] = json!([{"osShortName": "windows"}]);
+    other["osPolicies"][0]["allowNoResourceGroupMatch"] = true.into();
+    world.control.cancel_policy(&world.server(), "web").await.expect("cancelled");
+    world.settle().await;
+    world.apply(&other).await;
+    for host in &hosts {
+        assert!(host.obey(&world, Compliant).await.health.iter().all(|h| h.assignment == "web"));
+        world.settle().await;
+    }
+    assert_eq!(world.policy("db").await.rollout.state, RolloutState::Succeeded);
+    let bad = json!({"disruptionBudget": {"fixed": 1}, "minWaitDuration": "0s", "healthChecks": {"checks": []}});
+    let refused = world.try_apply(&assignment("x", bad)).await.expect_err("no checks");
+    assert!(refused.to_string().contains("rollout.healthChecks.checks"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_cancelled_rollout_leaves_who_has_it_and_lets_another_begin() {
     let world = World::new().await;

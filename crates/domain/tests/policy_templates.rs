@@ -217,6 +217,7 @@ fn a_hosts_document_holds_secrets_only_where_they_may_stand() {
             preview: None,
             policies: vec![policy],
             secrets: BTreeMap::new(),
+            health: Vec::new(),
         };
         document.accept(instance, None)
     };
@@ -288,7 +289,7 @@ fn dependents_of_what_is_left_out_are_left_out() {
 fn for_host(resolution: &Resolution<'_>, instance: InstanceId) -> HostPolicies {
     let policies = resolution.policies.iter().map(|p| p.for_host(1)).collect();
     let secrets = resolution.secrets.iter().map(|name| (name.clone(), 1)).collect();
-    HostPolicies { version: HOST_POLICIES_VERSION, instance, generation: 1, preview: None, policies, secrets }
+    HostPolicies { version: HOST_POLICIES_VERSION, instance, generation: 1, preview: None, policies, secrets, health: Vec::new() }
 }
 
 /// A generated wish: which object, what of it, written out or through which template.

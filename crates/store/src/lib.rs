@@ -47,6 +47,7 @@ pub mod patch_jobs;
 pub mod patch_tasks;
 pub mod pointers;
 pub mod policies;
+pub mod policy_health;
 pub mod policy_hosts;
 pub mod policy_previews;
 pub mod policy_secrets;

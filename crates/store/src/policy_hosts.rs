@@ -200,8 +200,9 @@ pub async fn set_has(c: &mut AnyConnection, row: &AssignedRecord, at: Timestamp)
     .map_err(StoreError::query("store that a host has its policies"))
 }
 
-/// Deletes a row.
+/// Deletes a row, and how the assignment's health checks stand there.
 pub async fn delete(c: &mut AnyConnection, assignment: AssignmentId, instance: InstanceId) -> StoreResult<()> {
+    crate::policy_health::delete(&mut *c, assignment, instance).await?;
     sqlx::query("DELETE FROM policy_hosts WHERE assignment_id = $1 AND instance_id = $2")
         .bind(assignment.to_string())
         .bind(instance.to_string())

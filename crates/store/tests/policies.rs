@@ -8,7 +8,9 @@ use common::suite::Case;
 use drydock_domain::ids::{AssignmentId, InstanceId, JobId, PreviewId};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::policy::standing::{HostPhase, PolicyProblem, PolicySecret, PreviewSource, RolloutState};
-use drydock_domain::policy::{ComplianceState, DriftEvent, DriftOutcome, OsPolicyAssignment, ResourceResult};
+use drydock_domain::policy::{
+    AssignmentHealth, ComplianceState, DriftEvent, DriftOutcome, HealthState, OsPolicyAssignment, ResourceResult,
+};
 use drydock_store::compliance::{self, IntervalQuery, ResourceRecord, ResultQuery, ResultRecord};
 use drydock_store::drift::DriftQuery;
 use drydock_store::host_policies::{Document, ReportNote};
@@ -17,13 +19,13 @@ use drydock_store::policy_hosts::AssignedRecord;
 use drydock_store::policy_previews::{AnswerRecord, PreviewRecord};
 use drydock_store::policy_secrets::SealedSecret;
 use drydock_store::{
-    Store, commit, drift, host_policies, instances, patch_tasks, policies, policy_hosts, policy_previews, policy_secrets,
-    profiles,
+    Store, commit, drift, host_policies, instances, patch_tasks, policies, policy_health, policy_hosts, policy_previews,
+    policy_secrets, profiles,
 };
 
 use ComplianceState::{Compliant, NonCompliant, Unknown};
 
-const CASES: [Case; 7] = crate::cases![
+const CASES: [Case; 8] = crate::cases![
     assignments_and_revisions_are_kept_and_changed_by_version,
     rows_of_hosts_say_who_has_what_and_go_with_both,
     a_document_is_stored_behind_its_number_and_a_report_behind_its_own,
@@ -31,6 +33,7 @@ const CASES: [Case; 7] = crate::cases![
     intervals_tell_how_it_was,
     drift_is_stored_once_and_forgotten,
     previews_and_secrets_come_and_go,
+    health_is_of_the_newest_revision_and_goes_with_its_host,
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -388,5 +391,39 @@ async fn previews_and_secrets_come_and_go(store: Store, _: Store) {
     assert!(found.len() == 1 && found[0].sealed == [0, 255, 1]);
     assert!(policy_secrets::delete(&mut tx, "db").await.expect("deleted"));
     assert!(policy_secrets::find(&mut tx, "db").await.expect("read").is_none());
+    commit(tx).await.expect("committed");
+}
+
+async fn health_is_of_the_newest_revision_and_goes_with_its_host(store: Store, _: Store) {
+    hosts(&store, 2).await;
+    let mut tx = store.begin().await.expect("begun");
+    let web = assignment(1, "web");
+    policies::insert(&mut tx, &web).await.expect("stored");
+    policy_hosts::put(&mut tx, &[assigned(&web, 1, 1, HostPhase::Changing)]).await.expect("stored");
+    let told = |revision, state, message: &str| AssignmentHealth {
+        assignment: "web".into(),
+        revision,
+        state,
+        message: message.into(),
+        checks: Vec::new(),
+        at: at(0),
+    };
+    let checking = told(1, HealthState::Checking, "1 of 2");
+    assert!(policy_health::put(&mut tx, web.id, host(1), &checking, at(5)).await.expect("stored"));
+    assert!(!policy_health::put(&mut tx, web.id, host(1), &checking, at(6)).await.expect("known"));
+    let other_words = told(1, HealthState::Checking, "0 of 2");
+    assert!(policy_health::put(&mut tx, web.id, host(1), &other_words, at(7)).await.expect("stored"));
+    let found = policy_health::of_revision(&mut tx, web.id, 1).await.expect("read");
+    assert_eq!((found[&host(1)].since, found[&host(1)].message.as_str()), (at(5), "0 of 2"), "it stands so since then");
+    let ill = told(1, HealthState::Unhealthy, "unit a is failed");
+    policy_health::put(&mut tx, web.id, host(1), &ill, at(8)).await.expect("stored");
+    assert_eq!(policy_health::of_revision(&mut tx, web.id, 1).await.expect("read")[&host(1)].since, at(8));
+    policy_health::put(&mut tx, web.id, host(2), &told(2, HealthState::Healthy, ""), at(9)).await.expect("stored");
+    assert_eq!(policy_health::of_revision(&mut tx, web.id, 2).await.expect("read").len(), 1);
+    let both = policy_health::of_hosts(&mut tx, web.id, &[host(1), host(2)]).await.expect("read");
+    assert_eq!((both[&host(1)].clone(), both.len()), (ill, 2));
+    policy_hosts::delete(&mut tx, web.id, host(1)).await.expect("deleted");
+    assert!(instances::delete(&mut tx, host(2)).await.expect("deleted"));
+    assert!(policy_health::of_hosts(&mut tx, web.id, &[host(1), host(2)]).await.expect("read").is_empty());
     commit(tx).await.expect("committed");
 }

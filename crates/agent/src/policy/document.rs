@@ -193,6 +193,7 @@ mod tests {
             preview: None,
             policies: (0..policies).map(policy).collect(),
             secrets: BTreeMap::new(),
+            health: Vec::new(),
         };
         serde_json::to_vec(&document).expect("json")
     }

@@ -58,6 +58,7 @@ impl Results {
             problem: String::new(),
             policies: Vec::new(),
             drift: Vec::new(),
+        health: Vec::new(),
             last_drift: 0,
             repaired: 0,
         }
@@ -209,6 +210,7 @@ fn report_of(results: &Results, now: Timestamp) -> HostPoliciesReport {
         problem: results.problem.clone(),
         policies: results.policies.clone(),
         drift: Vec::new(),
+        health: Vec::new(),
     }
 }
 

@@ -34,6 +34,7 @@ mod patch_jobs;
 mod patch_reruns;
 mod policies;
 mod policy_documents;
+mod policy_health;
 mod policy_previews;
 mod policy_reports;
 mod policy_rollouts;

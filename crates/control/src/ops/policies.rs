@@ -15,7 +15,7 @@ use drydock_domain::validate::Problems;
 use drydock_store::policies::{AssignmentRecord, RevisionRecord, Settings};
 use drydock_store::policy_hosts::{self, PolicyInputs};
 use drydock_store::records::{PageQuery, Paged};
-use drydock_store::{Connection, commit, compliance, policies};
+use drydock_store::{Connection, commit, compliance, policies, policy_health};
 
 use super::RACE_RETRIES;
 use super::act::{Act, cut};
@@ -99,6 +99,8 @@ impl Control {
         problems.finish()?;
         let settings =
             Settings { description: std::mem::take(&mut document.description), rollout: std::mem::take(&mut document.rollout) };
+        // Hosts get them with the revision, so they are of it.
+        document.rollout.health_checks.clone_from(&settings.rollout.health_checks);
         let judged = self.judge(&name, &document).await?;
         for _ in 0..RACE_RETRIES {
             let before = policies::find_by_name(&mut *self.read().await?, &name).await?;
@@ -269,6 +271,7 @@ impl Control {
         let found = policy_hosts::list(&mut c, record.id, phase, page).await?;
         let ids: Vec<_> = found.items.iter().map(|h| h.assigned.instance).collect();
         let mut standing = compliance::of_hosts(&mut c, name, &ids).await?;
+        let mut health = policy_health::of_hosts(&mut c, record.id, &ids).await?;
         Ok(found.map(|host| {
             let row = host.assigned;
             let none = (ComplianceState::Unknown, String::new());
@@ -283,6 +286,7 @@ impl Control {
                 has_since: row.has_at,
                 state,
                 reason,
+                health: health.remove(&row.instance).filter(|h| h.revision == row.revision),
             }
         }))
     }

@@ -2,10 +2,9 @@
 //! previews it is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use drydock_domain::ids::{AssignmentId, InstanceId};
-use drydock_domain::policy::host::{HOST_POLICIES_MAX, HOST_POLICIES_MAX_BYTES, HOST_POLICIES_VERSION};
+use drydock_domain::policy::host::{HOST_POLICIES_MAX, HOST_POLICIES_MAX_BYTES, form};
 use drydock_domain::policy::report::reason;
 use drydock_domain::policy::standing::PolicyProblem;
 use drydock_domain::policy::template::secrets_of;
@@ -21,11 +20,11 @@ use jiff::Timestamp;
 
 use super::RACE_RETRIES;
 use super::act::own_instance;
+use super::policy_health::{Given, add_health, note_nothing_to_check};
 use super::policy_reports::note_has;
 use crate::Control;
 use crate::context::{OpCtx, Secret};
 use crate::error::{Error, Result};
-use crate::policy_part::Revision;
 
 /// Previews handed out in one answer, count.
 const PREVIEWS_AT_ONCE: u32 = 16;
@@ -163,12 +162,13 @@ fn make(
     // A name that was kept and is gone since has no value any more: version 0.
     let secrets = named.into_iter().map(|name| (secrets.get(&name).copied().unwrap_or_default(), name)).map(|(v, n)| (n, v));
     let document = HostPolicies {
-        version: HOST_POLICIES_VERSION,
+        version: form(&[]),
         instance,
         generation: 0,
         preview: None,
         policies,
         secrets: secrets.collect(),
+        health: Vec::new(),
     };
     Made { document, problems }
 }
@@ -280,11 +280,11 @@ impl Control {
         rows: &[AssignedRecord],
         beyond: u64,
     ) -> Result<bool> {
-        let mut revisions: Vec<(&AssignmentRecord, u64, Arc<Revision>)> = Vec::new();
+        let mut revisions: Vec<Given> = Vec::new();
         for row in rows.iter().filter(|r| r.revision > 0) {
             let Some(assignment) = world.named(row.assignment) else { continue };
             if let Some(revision) = self.revision(row.assignment, row.revision).await?.filter(|r| !r.deleted) {
-                revisions.push((assignment, row.revision, revision));
+                revisions.push((assignment.clone(), row.revision, revision));
             }
         }
         revisions.sort_by(|a, b| a.0.name.cmp(&b.0.name));
@@ -294,15 +294,16 @@ impl Control {
         let resolution = resolve(&named, facts_of(host));
         let lacks_something = resolution.policies.iter().any(|p| !whole_problems(p, &world.secrets).is_empty());
         let before = if lacks_something { self.policies_before(host.instance).await? } else { Vec::new() };
-        let made = make(host.instance, &resolution, &numbers, &world.secrets, &before);
+        let mut made = make(host.instance, &resolution, &numbers, &world.secrets, &before);
+        add_health(&mut made.document, &revisions);
         if made.document.policies.is_empty() && made.problems.is_empty() && host.generation == 0 && beyond == 0 {
-            return self.nothing_to_have(host.instance, rows).await.map(|()| true);
+            return self.nothing_to_have(host.instance, rows, &revisions).await.map(|()| true);
         }
-        self.store_policies(host, made, beyond).await
+        self.store_policies(host, made, &revisions, beyond).await
     }
 
     /// A host that never had a document and needs none has what it is to have.
-    async fn nothing_to_have(&self, instance: InstanceId, rows: &[AssignedRecord]) -> Result<()> {
+    async fn nothing_to_have(&self, instance: InstanceId, rows: &[AssignedRecord], given: &[Given]) -> Result<()> {
         let waiting: Vec<&AssignedRecord> = rows.iter().filter(|r| r.revision > 0 && r.has_at.is_none()).collect();
         if waiting.is_empty() {
             return Ok(());
@@ -311,6 +312,7 @@ impl Control {
         for row in waiting {
             policy_hosts::set_has(&mut tx, row, self.now()).await?;
         }
+        note_nothing_to_check(&mut tx, instance, &[], given, self.now()).await?;
         commit(tx).await?;
         self.policy_host_changed(instance);
         Ok(())
@@ -323,7 +325,7 @@ impl Control {
         Ok(document.map(|d| d.policies).unwrap_or_default())
     }
 
-    async fn store_policies(&self, host: &PolicyInputs, made: Made, beyond: u64) -> Result<bool> {
+    async fn store_policies(&self, host: &PolicyInputs, made: Made, given: &[Given], beyond: u64) -> Result<bool> {
         let Made { mut document, problems } = made;
         let now = self.now();
         let fingerprint = document.fingerprint();
@@ -352,6 +354,7 @@ impl Control {
             note_results(&mut tx, host.instance, &document, &problems, now).await?;
             host_policies::set_problems(&mut tx, host.instance, &problems).await?;
             policy_hosts::set_generation(&mut tx, host.instance, host.generation).await?;
+            note_nothing_to_check(&mut tx, host.instance, &document.policies, given, now).await?;
             if note_has(&mut tx, host.instance, now).await? {
                 self.policy_host_changed(host.instance);
             }
@@ -369,6 +372,7 @@ impl Control {
         }
         note_results(&mut tx, host.instance, &document, &problems, now).await?;
         policy_hosts::set_generation(&mut tx, host.instance, generation).await?;
+        note_nothing_to_check(&mut tx, host.instance, &document.policies, given, now).await?;
         commit(tx).await?;
         self.hub().hint(host.instance);
         Ok(true)

@@ -13,6 +13,7 @@ use drydock_store::{Tx, commit, drift, policies, policy_hosts, policy_previews};
 use jiff::Timestamp;
 
 use super::act::{cut, own_instance};
+use super::policy_health::note_health;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -43,7 +44,8 @@ impl Control {
         for event in &report.drift {
             drift::put(&mut tx, instance, event).await?;
         }
-        let has = note_has(&mut tx, instance, ctx.now).await?;
+        let healths = note_health(&mut tx, instance, &report.health, ctx.now).await?;
+        let has = note_has(&mut tx, instance, ctx.now).await? || healths;
         commit(tx).await?;
         if has || self.policies().seen().active {
             self.policy_host_changed(instance);

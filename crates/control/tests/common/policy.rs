@@ -123,6 +123,7 @@ pub fn report(world: &World, document: &HostPolicies, state: ComplianceState) ->
         problem: String::new(),
         policies: document.policies.iter().map(policy).collect(),
         drift: Vec::new(),
+        health: Vec::new(),
     }
 }
 

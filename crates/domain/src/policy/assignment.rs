@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::{InventoryFilter, OsPolicy};
 use crate::instance::Labels;
 use crate::patch::spec::Concurrency;
+use crate::rollout::health::HealthChecks;
 
 /// Policies and the hosts they are for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ impl LabelSet {
 }
 
 /// How fast a new revision reaches its hosts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyRollout {
@@ -88,6 +89,10 @@ pub struct PolicyRollout {
     /// *Ours*: the rollout halts when so many hosts that have the revision are not compliant.
     #[serde(default, alias = "halt_on_non_compliant", skip_serializing_if = "Option::is_none")]
     pub halt_on_non_compliant: Option<Concurrency>,
+    /// *Ours*: what each host checks once it has the revision; a host that fails them counts like one that is not compliant.
+    /// They are part of the revision: other checks are another one.
+    #[serde(default, alias = "health_checks", skip_serializing_if = "Option::is_none")]
+    pub health_checks: Option<HealthChecks>,
 }
 
 impl Default for PolicyRollout {
@@ -96,11 +101,17 @@ impl Default for PolicyRollout {
             disruption_budget: Concurrency::Percent(100),
             min_wait_duration: "0s".to_owned(),
             halt_on_non_compliant: None,
+            health_checks: None,
         }
     }
 }
 
 impl PolicyRollout {
+    /// How many failures halt the rollout; `None`: none do. With health checks, the first one does where nothing else is said.
+    pub fn failure_limit(&self) -> Option<Concurrency> {
+        self.halt_on_non_compliant.or(self.health_checks.as_ref().map(|_| Concurrency::Fixed(1)))
+    }
+
     /// The wait in seconds; `None`: it cannot be read. proto3 JSON: seconds with an `s`, perhaps a fraction.
     pub fn min_wait_secs(&self) -> Option<u64> {
         let number = self.min_wait_duration.strip_suffix('s')?;

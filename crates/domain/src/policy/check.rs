@@ -57,6 +57,9 @@ impl OsPolicyAssignment {
         self.instance_filter.check("instanceFilter", &mut problems);
         amount("rollout.disruptionBudget", Some(self.rollout.disruption_budget), &mut problems);
         amount("rollout.haltOnNonCompliant", self.rollout.halt_on_non_compliant, &mut problems);
+        if let Some(health) = &self.rollout.health_checks {
+            health.check("rollout.healthChecks", &mut problems);
+        }
         if self.rollout.min_wait_secs().is_none() {
             problems.add("rollout.minWaitDuration", "is seconds with an s, such as 300s");
         }

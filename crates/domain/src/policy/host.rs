@@ -11,10 +11,13 @@ use super::check::RESOURCES_MAX;
 use super::spec::{Mode, OsPolicy, Resource};
 use crate::ids::InstanceId;
 use crate::inventory::fingerprint;
+use crate::rollout::health::HealthChecks;
 use crate::validate::{Invalid, Problems};
 
-/// Version of [`HostPolicies`]' form.
-pub const HOST_POLICIES_VERSION: u32 = 1;
+/// Newest version of [`HostPolicies`]' form.
+pub const HOST_POLICIES_VERSION: u32 = 2;
+/// The form of documents without health checks; agents of before read no other.
+const PLAIN_VERSION: u32 = 1;
 /// A document, bytes: 500 resources with 32 KiB each.
 pub const HOST_POLICIES_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Policies of one host, count.
@@ -38,7 +41,7 @@ pub fn signed_bytes(document: &[u8]) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostPolicies {
-    /// [`HOST_POLICIES_VERSION`] of the sender.
+    /// See [`form`].
     pub version: u32,
     /// The only instance that may act on it.
     pub instance: InstanceId,
@@ -52,6 +55,26 @@ pub struct HostPolicies {
     /// Names of secrets that the texts refer to, each with the version of its value: a new value is a new document.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, u64>,
+    /// What the host checks once it has a revision, at most once for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<AssignmentChecks>,
+}
+
+/// What a host checks once every policy of an assignment's revision was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentChecks {
+    /// Id of the assignment.
+    pub assignment: String,
+    /// Revision of the assignment.
+    pub revision: u64,
+    /// The checks.
+    pub checks: HealthChecks,
+}
+
+/// The form of a document with these checks: what an agent must know to act on it.
+pub fn form(health: &[AssignmentChecks]) -> u32 {
+    if health.is_empty() { PLAIN_VERSION } else { HOST_POLICIES_VERSION }
 }
 
 /// One policy of a host: the resources of the group that matched.
@@ -168,6 +191,10 @@ impl HostPolicies {
                     problems.add(format!("{at}: {}", error.field), error.message);
                 }
             }
+        }
+        problems.count("health", self.health.len(), HOST_POLICIES_MAX);
+        for (i, own) in self.health.iter().enumerate().take(HOST_POLICIES_MAX) {
+            own.checks.check(&format!("health[{i}].checks"), &mut problems);
         }
         problems.finish()
     }

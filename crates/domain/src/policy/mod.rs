@@ -23,10 +23,10 @@ pub use additive::{
     SymlinkResource, SysctlResource, TimerResource, UserResource,
 };
 pub use assignment::{AssignmentFilter, Inventory, LabelSet, OsPolicyAssignment, PolicyRollout};
-pub use host::{HostPolicies, HostPolicy, PoliciesRefused};
+pub use host::{AssignmentChecks, HostPolicies, HostPolicy, PoliciesRefused};
 pub use report::{
-    ComplianceState, DriftEvent, DriftOutcome, Evidence, HostPoliciesReport, PolicyResult, ResourceResult, StepKind, StepOutcome,
-    StepResult,
+    AssignmentHealth, ComplianceState, DriftEvent, DriftOutcome, Evidence, HealthState, HostPoliciesReport, PolicyResult,
+    ResourceResult, StepKind, StepOutcome, StepResult,
 };
 pub use resolve::{Conflict, HostFacts, Resolution, ResolvedPolicy, resolve};
 pub use spec::{

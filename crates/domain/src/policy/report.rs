@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::DESCRIPTION_MAX_BYTES;
+use crate::rollout::health::{CHECKS_MAX, HealthResult, check_results};
 use crate::validate::{Invalid, Problems};
 
 use super::check::RESOURCES_MAX;
@@ -131,6 +132,64 @@ pub struct HostPoliciesReport {
     /// What drifted since the last report the server took; each once, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftEvent>,
+    /// How the health checks of each assignment stand that has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<AssignmentHealth>,
+}
+
+/// How the health checks of an assignment stand on a host that has the revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentHealth {
+    /// Id of the assignment.
+    pub assignment: String,
+    /// Revision of the assignment.
+    pub revision: u64,
+    /// How they stand.
+    pub state: HealthState,
+    /// In a sentence: the first check that fails, or that all hold.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The newest result of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<HealthResult>,
+    /// Since when they stand so.
+    pub at: Timestamp,
+}
+
+/// How health checks stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum HealthState {
+    /// They are being made.
+    Checking,
+    /// They held for as long as they have to.
+    Healthy,
+    /// They did not hold in time, or not for long enough.
+    Unhealthy,
+}
+
+impl HealthState {
+    /// The shown and stored name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HealthState::Checking => "CHECKING",
+            HealthState::Healthy => "HEALTHY",
+            HealthState::Unhealthy => "UNHEALTHY",
+        }
+    }
+
+    /// Reads the stored name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [HealthState::Checking, HealthState::Healthy, HealthState::Unhealthy].into_iter().find(|s| s.as_str() == text)
+    }
+
+    /// The checks are over.
+    pub fn is_decided(self) -> bool {
+        self != HealthState::Checking
+    }
 }
 
 /// How one policy stands on a host.
@@ -333,7 +392,23 @@ impl HostPoliciesReport {
         for (i, event) in self.drift.iter().enumerate().take(DRIFT_EVENTS_MAX) {
             event.check(&format!("drift[{i}]"), &mut problems);
         }
+        problems.count("health", self.health.len(), HOST_POLICIES_MAX);
+        for (i, health) in self.health.iter().enumerate().take(HOST_POLICIES_MAX) {
+            health.check(&format!("health[{i}]"), &mut problems);
+        }
         problems.finish()
+    }
+}
+
+impl AssignmentHealth {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        problems.text(&format!("{at}.assignment"), &self.assignment, 64);
+        problems.text(&format!("{at}.message"), &self.message, MESSAGE_MAX_BYTES);
+        check_results(&self.checks, problems);
+        for result in self.checks.iter().take(CHECKS_MAX) {
+            problems.text(&format!("{at}.checks"), &result.check, MESSAGE_MAX_BYTES);
+            problems.text(&format!("{at}.checks"), &result.detail, MESSAGE_MAX_BYTES);
+        }
     }
 }
 

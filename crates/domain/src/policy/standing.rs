@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::OsPolicyAssignment;
-use super::report::{ComplianceState, DriftEvent, PolicyResult, ResourceResult};
+use super::report::{AssignmentHealth, ComplianceState, DriftEvent, PolicyResult, ResourceResult};
 use super::resolve::Conflict;
 use crate::ids::{InstanceId, PreviewId};
 use crate::patch::admission::WaitingOn;
@@ -260,6 +260,9 @@ pub struct PolicyHost {
     /// Why, where one reason says it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// How the health checks of the revision it is to have stand; absent: there are none, or it has told nothing yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<AssignmentHealth>,
 }
 
 /// How far a host is with the newest revision.

@@ -109,6 +109,15 @@ pub enum HaltCause {
         /// As many halt.
         limit: u32,
     },
+    /// *Policies*: too many hosts that were let go are not as they should be.
+    Unhealthy {
+        /// How many.
+        failed: u32,
+        /// As many halt.
+        limit: u32,
+        /// Some of them, each with what is wrong with it.
+        hosts: String,
+    },
     /// Failures have eaten a zone's disruption budget.
     BudgetEaten {
         /// The zone; empty = hosts without one.
@@ -147,6 +156,10 @@ impl HaltCause {
             HaltCause::Failures { wave, failed, limit } => {
                 let (hosts, verb) = if *failed == 1 { ("host", "is") } else { ("hosts", "are") };
                 format!("{failed} {hosts} of wave {wave} failed, timed out or {verb} unreachable; the job halts at {limit}")
+            }
+            HaltCause::Unhealthy { failed, limit, hosts } => {
+                let words = if *failed == 1 { "host that was let go" } else { "hosts that were let go" };
+                format!("{failed} {words} failed ({hosts}); the rollout halts at {limit}")
             }
             HaltCause::BudgetEaten { zone, failed, budget } => {
                 format!("{failed} failures have eaten the disruption budget of {budget} ({})", zone_name(zone))

@@ -69,6 +69,7 @@ fn told(document: &HostPolicies, seq: u64, state: ComplianceState) -> Vec<u8> {
         problem: String::new(),
         policies: document.policies.iter().map(policy).collect(),
         drift: Vec::new(),
+        health: Vec::new(),
     };
     serde_json::to_vec(&report).expect("JSON")
 }

@@ -106,6 +106,7 @@ mod tests {
             problem: String::new(),
             policies: vec![PolicyResult { resources: (0..500).map(resource).collect(), ..Default::default() }],
             drift: Vec::new(),
+            health: Vec::new(),
         };
         report.validate().expect("bounded");
         let fitted = fitted(report);

@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::instance::Reachability;
 use drydock_domain::patch::admission::{Admission, WaitingOn};
+use drydock_domain::policy::HealthState;
 use drydock_domain::policy::standing::{HostPhase, RolloutState};
+use drydock_domain::rollout::health::HealthChecks;
 use drydock_domain::rollout::{
     self, Decision, Ended, Facts, Halt, HaltCause, HostFacts, HostState, LayoutFacts, LayoutHost, Rollout, RolloutPlan, lay_out,
 };
 use drydock_store::policies::AssignmentRecord;
+use drydock_store::policy_health::{self, HealthRecord};
 use drydock_store::policy_hosts::{self, AssignedRecord, PolicyInputs};
 use drydock_store::{Tx, commit, compliance, patch_tasks, policies};
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +28,11 @@ use crate::error::Result;
 use crate::ops::halted_because;
 use crate::reconcile::picture::{Host, others};
 
+/// A host whose health checks should be over has so much longer to tell of it, seconds: it may be slow, and reports wait for
+/// the agent's next look.
+const HEALTH_TOLD_WITHIN_SECS: u32 = 600;
+/// Failed hosts named where a rollout halts, count.
+const FAILED_NAMED_MAX: usize = 3;
 /// Rows one turn changes, count: what is left is done in the next turn, which follows at once.
 const CHANGES_MAX: usize = 2000;
 
@@ -60,13 +68,14 @@ pub(super) async fn turn(control: &Control, fleet: &Fleet, assignment: &Assignme
     let mut wake_at = None;
     let mut taken: BTreeMap<String, u32> = BTreeMap::new();
     if assignment.state.is_active() {
-        wake_at = pass(control, fleet, assignment, rows, &mut changes);
-        let bad = compliance::bad_hosts(&mut *control.read().await?, &assignment.name).await?;
         let mut c = control.read().await?;
+        let health = Gate::read(&mut c, fleet, assignment).await?;
+        wake_at = pass(control, fleet, assignment, rows, health.as_ref(), &mut changes);
+        let bad = compliance::bad_hosts(&mut c, &assignment.name).await?;
         taken = at_work(&mut c, assignment).await?;
         let elsewhere = policy_hosts::changing_hosts(&mut c, assignment.id).await?;
         drop(c);
-        let known = Known { bad, taken: &taken, elsewhere };
+        let known = Known { bad, health, taken: &taken, elsewhere };
         decide(control, fleet, &mut after, rows, &known, &mut changes);
         end(fleet, control, &mut after, rows, &changes);
     }
@@ -87,10 +96,35 @@ pub(super) async fn turn(control: &Control, fleet: &Fleet, assignment: &Assignme
 struct Known<'a> {
     /// Hosts that are not compliant, and since when.
     bad: BTreeMap<InstanceId, Timestamp>,
+    /// The health checks of the target; absent: there are none.
+    health: Option<Gate>,
     /// Hosts that anything else is at work on, by zone.
     taken: &'a BTreeMap<String, u32>,
     /// Hosts that other assignments are at work on, with their zones.
     elsewhere: HashMap<InstanceId, String>,
+}
+
+/// The health checks of a revision, and how they stand on hosts.
+struct Gate {
+    /// A host tells how they ended within so many seconds of having the revision.
+    told_within: SignedDuration,
+    told: BTreeMap<InstanceId, HealthRecord>,
+}
+
+impl Gate {
+    async fn read(c: &mut drydock_store::Connection, fleet: &Fleet, assignment: &AssignmentRecord) -> Result<Option<Gate>> {
+        let revision = fleet.revisions.get(&(assignment.id, assignment.target)).filter(|r| !r.deleted);
+        let Some(checks) = revision.and_then(|r| r.document.rollout.health_checks.as_ref()) else { return Ok(None) };
+        let HealthChecks { settle_secs, within_secs, .. } = checks;
+        let secs = [*settle_secs, *within_secs, HEALTH_TOLD_WITHIN_SECS].map(i64::from).iter().sum();
+        let told = policy_health::of_revision(c, assignment.id, assignment.target).await?;
+        Ok(Some(Gate { told_within: SignedDuration::from_secs(secs), told }))
+    }
+
+    /// How they ended on a host, if they did.
+    fn decided(&self, host: InstanceId) -> Option<&HealthRecord> {
+        self.told.get(&host).filter(|h| h.state.is_decided())
+    }
 }
 
 /// What does not depend on budgets.
@@ -131,9 +165,12 @@ fn pass(
     fleet: &Fleet,
     assignment: &AssignmentRecord,
     rows: &mut Rows,
+    gate: Option<&Gate>,
     changes: &mut Changes,
 ) -> Option<Timestamp> {
-    let wait = if assignment.state == RolloutState::Cancelling { SignedDuration::ZERO } else { wait_of(assignment) };
+    let cancelling = assignment.state == RolloutState::Cancelling;
+    let wait = if cancelling { SignedDuration::ZERO } else { wait_of(assignment) };
+    let gate = gate.filter(|_| !cancelling);
     let patience = control.config().no_agent_after_secs;
     let mut next: Option<Timestamp> = None;
     for host in &fleet.hosts {
@@ -144,6 +181,18 @@ fn pass(
         let over = match row.has_at {
             Some(at) => {
                 let until = at.saturating_add(wait).unwrap_or(Timestamp::MAX);
+                let until = match gate {
+                    Some(gate) if gate.decided(host.instance).is_none() => {
+                        let is = Host::of(control, host.instance, host.last_seen, fleet.now);
+                        let last = if is.is_silent(control.patience_from(at), patience, fleet.now) {
+                            fleet.now
+                        } else {
+                            at.saturating_add(gate.told_within).unwrap_or(Timestamp::MAX)
+                        };
+                        until.max(last)
+                    }
+                    _ => until,
+                };
                 if until > fleet.now {
                     next = [next, Some(until)].into_iter().flatten().min();
                 }
@@ -190,14 +239,19 @@ fn decide(
     // Who is disrupted by another assignment goes first: it takes no other place.
     members.sort_by_key(|(host, _)| !known.elsewhere.contains_key(&host.instance));
     let plan = plan_of(assignment, &members, fleet.now);
-    let counts_failures = assignment.settings.rollout.halt_on_non_compliant.is_some();
+    let counts_bad = assignment.settings.rollout.halt_on_non_compliant.is_some();
     let mut others = others(&plan, known.taken);
+    let mut failures: Vec<(&str, Why<'_>)> = Vec::new();
     let mut hosts = Vec::with_capacity(members.len());
     for (host, row) in &members {
         let is = Host::of(control, host.instance, host.last_seen, fleet.now);
         let zone_name = zone_of(host, row);
         let zone = plan.zones.iter().position(|z| z.zone == zone_name).unwrap_or(plan.zones.len());
-        let failed_at = failed(assignment, row, &known.bad).filter(|_| counts_failures);
+        let failed = failed(assignment, row, known).filter(|f| counts_bad || known.health.is_some() && f.why != Why::Bad);
+        let failed_at = failed.as_ref().map(|f| f.at);
+        if let Some(failed) = failed.filter(|f| assignment.control.forgiven_until.is_none_or(|until| f.at > until)) {
+            failures.push((host.name.as_str(), failed.why));
+        }
         let state = match (row.revision == assignment.target, row.phase, failed_at) {
             (false, ..) => HostState::Pending,
             (true, phase, Some(at)) => {
@@ -242,6 +296,9 @@ fn decide(
     if !findings.is_empty() {
         decision = refused(assignment, decision, &findings, fleet.now);
     }
+    if let Some(halt) = &mut decision.halt {
+        name_the_unhealthy(halt, &failures);
+    }
     take(fleet, assignment, rows, decision, changes);
 }
 
@@ -254,7 +311,7 @@ fn plan_of(assignment: &AssignmentRecord, members: &[(&PolicyInputs, &AssignedRe
     let settings = &assignment.settings.rollout;
     let rollout = Rollout {
         disruption_budget: Some(settings.disruption_budget),
-        halt_after: settings.halt_on_non_compliant,
+        halt_after: settings.failure_limit(),
         ..Rollout::default()
     };
     let hosts: Vec<LayoutHost<'_>> = members
@@ -271,16 +328,64 @@ fn plan_of(assignment: &AssignmentRecord, members: &[(&PolicyInputs, &AssignedRe
     lay_out(&LayoutFacts { rollout: &rollout, drawn_seed: 0, parent: None, why: "a revision is rolled out", now }, &hosts).0
 }
 
-/// Since when a host that was let go counts as a failure: it is not compliant, or it never said that it has the revision.
-fn failed(assignment: &AssignmentRecord, row: &AssignedRecord, bad: &BTreeMap<InstanceId, Timestamp>) -> Option<Timestamp> {
+/// Why a host that was let go counts as a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why<'a> {
+    /// It is not compliant, or cannot tell because of errors.
+    Bad,
+    /// It never said that it has the revision, or how its health checks ended.
+    Silent,
+    /// Its health checks failed.
+    Unhealthy(&'a str),
+}
+
+struct Failed<'a> {
+    why: Why<'a>,
+    at: Timestamp,
+}
+
+/// Since when a host that was let go counts as a failure, and why.
+fn failed<'a>(assignment: &AssignmentRecord, row: &AssignedRecord, known: &'a Known<'_>) -> Option<Failed<'a>> {
     if row.revision != assignment.target || assignment.deleted {
         return None;
     }
-    match row.has_at {
-        Some(has) => bad.get(&row.instance).map(|since| (*since).max(has)),
+    let over = row.phase == HostPhase::Done;
+    let Some(has) = row.has_at else {
         // Done without having it: it fell silent.
-        None => row.let_go_at.filter(|_| row.phase == HostPhase::Done),
+        return row.let_go_at.filter(|_| over).map(|at| Failed { why: Why::Silent, at });
+    };
+    if let Some(gate) = &known.health {
+        match gate.decided(row.instance) {
+            Some(ill) if ill.state == HealthState::Unhealthy => {
+                return Some(Failed { why: Why::Unhealthy(&ill.message), at: ill.since.max(has) });
+            }
+            Some(_) => {}
+            // A host that came later than the rollout was not let go by it.
+            None if over && row.let_go_at.is_some() => return Some(Failed { why: Why::Silent, at: has }),
+            None => {}
+        }
     }
+    known.bad.get(&row.instance).map(|since| Failed { why: Why::Bad, at: (*since).max(has) })
+}
+
+/// A halt that is also for hosts whose health checks failed says which they are, and what was found there.
+fn name_the_unhealthy(halt: &mut Halt, failures: &[(&str, Why<'_>)]) {
+    let HaltCause::Failures { failed, limit, .. } = halt.cause else { return };
+    let words = |(host, why): &(&str, Why<'_>)| match why {
+        Why::Bad => format!("{host} is not compliant"),
+        Why::Silent => format!("{host} fell silent"),
+        Why::Unhealthy(message) => format!("{host} failed its health checks: {message}"),
+    };
+    let is_unhealthy = |(_, why): &&(&str, Why<'_>)| matches!(why, Why::Unhealthy(_));
+    if !failures.iter().any(|f| is_unhealthy(&f)) {
+        return;
+    }
+    let (first, rest): (Vec<_>, Vec<_>) = failures.iter().partition(|f| is_unhealthy(f));
+    let mut hosts: Vec<String> = first.iter().chain(&rest).take(FAILED_NAMED_MAX).map(|f| words(f)).collect();
+    if failures.len() > FAILED_NAMED_MAX {
+        hosts.push(format!("and {} more", failures.len() - FAILED_NAMED_MAX));
+    }
+    halt.cause = HaltCause::Unhealthy { failed, limit, hosts: hosts.join("; ") };
 }
 
 /// Silent for longer than the server's patience: it holds nobody up, and gets the revision when it is back.

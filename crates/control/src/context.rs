@@ -1,26 +1,83 @@
 //! Who asks, when, and under which request id: what every operation is given besides its arguments.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use drydock_domain::access::Role;
+use drydock_domain::access::permissions::RightSet;
+use drydock_domain::access::{self, Role};
 use drydock_domain::ids::{AccessTokenId, InstanceId};
 use jiff::Timestamp;
 
+/// What sort of account somebody uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountKind {
+    /// A person.
+    User,
+    /// A program with an account.
+    ServiceAccount,
+    /// An access token that stands for itself: it is in the group of its role.
+    Token,
+}
+
+impl AccountKind {
+    /// How audit records name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AccountKind::User => "user",
+            AccountKind::ServiceAccount => "service-account",
+            AccountKind::Token => "token",
+        }
+    }
+}
+
+/// Somebody who has shown who they are.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// What sort.
+    pub kind: AccountKind,
+    /// The id of the user, or of the token that stands for itself.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// The token that was shown, if it was one.
+    pub token: Option<AccessTokenId>,
+    /// The strongest role among the groups; what old clients show. Decides nothing.
+    pub role: Option<Role>,
+    /// Names of the groups.
+    pub groups: Vec<String>,
+    /// What the credential is narrowed to; `None`: not narrowed.
+    pub narrowed: Option<RightSet>,
+    /// As statements see them.
+    pub subject: access::request::Principal,
+}
+
+impl Account {
+    /// A token that stands for itself.
+    pub fn of_token(id: AccessTokenId, name: &str, role: Role) -> Account {
+        let group = access::builtin::group_of(role);
+        let subject = access::request::Principal::service_account(&id.to_string(), name).in_group(&group);
+        Account {
+            kind: AccountKind::Token,
+            id: id.to_string(),
+            name: name.to_owned(),
+            token: Some(id),
+            role: Some(role),
+            groups: vec![group.name().to_owned()],
+            narrowed: None,
+            subject,
+        }
+    }
+}
+
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Principal {
-    /// A person or a program with an access token.
-    Token {
-        /// The token.
-        id: AccessTokenId,
-        /// Its name.
-        name: String,
-        /// What it may do.
-        role: Role,
-    },
+    /// A person or a program.
+    Account(Arc<Account>),
     /// An enrolled agent, known by its certificate.
     Instance(InstanceId),
-    /// The server itself: its operator at its own command line, and the reconcilers.
+    /// The server itself: its operator at its own command line, and the reconcilers. It stands outside of all policies.
     Server,
 }
 
@@ -28,16 +85,42 @@ impl Principal {
     /// How audit records name it.
     pub fn name(&self) -> String {
         match self {
-            Principal::Token { name, .. } => name.clone(),
+            Principal::Account(own) => own.name.clone(),
             Principal::Instance(id) => format!("instance {id}"),
             Principal::Server => "server".to_owned(),
         }
     }
 
-    /// A text that no two principals share, for idempotency keys: names of tokens may repeat.
+    /// What sort it is, for audit records.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Principal::Account(own) => own.kind.as_str(),
+            Principal::Instance(_) => "instance",
+            Principal::Server => "server",
+        }
+    }
+
+    /// Its id, for audit records.
+    pub fn id(&self) -> String {
+        match self {
+            Principal::Account(own) => own.id.clone(),
+            Principal::Instance(id) => id.to_string(),
+            Principal::Server => String::new(),
+        }
+    }
+
+    /// The account, if it is one.
+    pub fn account(&self) -> Option<&Account> {
+        match self {
+            Principal::Account(own) => Some(own),
+            Principal::Instance(_) | Principal::Server => None,
+        }
+    }
+
+    /// A text that no two principals share, for idempotency keys and owners: names may repeat.
     pub(crate) fn key(&self) -> String {
         match self {
-            Principal::Token { id, .. } => format!("token {id}"),
+            Principal::Account(own) => format!("{} {}", own.kind.as_str(), own.id),
             Principal::Instance(id) => format!("instance {id}"),
             Principal::Server => "server".to_owned(),
         }
@@ -53,6 +136,16 @@ pub struct OpCtx {
     pub request_id: String,
     /// When the request came in.
     pub now: Timestamp,
+    /// Where from, when it came over the network.
+    pub address: Option<IpAddr>,
+}
+
+impl OpCtx {
+    /// The same, from this address.
+    #[must_use]
+    pub fn from_address(self, address: IpAddr) -> OpCtx {
+        OpCtx { address: Some(address), ..self }
+    }
 }
 
 /// A text that must not be printed by accident.

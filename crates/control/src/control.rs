@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use uuid::{ContextV7, Uuid};
 
+use crate::access_part::AccessPart;
 use crate::calendar_part::CalendarPart;
 use crate::content_part::ContentPart;
 use crate::context::{Clock, OpCtx, Principal};
@@ -65,6 +66,7 @@ struct Inner {
     gate_asks: GateAsks,
     calendars: CalendarPart,
     policies: PolicyPart,
+    access: AccessPart,
     undone_halts: Mutex<HashSet<(JobId, Timestamp)>>,
 }
 
@@ -100,6 +102,7 @@ impl Control {
             gate_asks: GateAsks::default(),
             calendars: CalendarPart::default(),
             policies: PolicyPart::default(),
+            access: AccessPart::default(),
             undone_halts: Mutex::default(),
         }))
     }
@@ -129,7 +132,7 @@ impl Control {
 
     /// What an operation takes, for a request that comes in now.
     pub fn ctx(&self, who: Principal, request_id: impl Into<String>) -> OpCtx {
-        OpCtx { who, request_id: request_id.into(), now: self.now() }
+        OpCtx { who, request_id: request_id.into(), now: self.now(), address: None }
     }
 
     /// Open streams of agents.
@@ -199,6 +202,11 @@ impl Control {
     /// Whom calendars reach, as this process remembers it.
     pub(crate) fn calendar_part(&self) -> &CalendarPart {
         &self.0.calendars
+    }
+
+    /// The statements that decide, put together.
+    pub(crate) fn access_part(&self) -> &AccessPart {
+        &self.0.access
     }
 
     /// What this process remembers of policies.

@@ -5,6 +5,8 @@
 //! Absent on purpose: HTTP and gRPC types, SQL, processes, certificates (the server signs those and calls
 //! [`Control::record_certificate`]).
 
+mod access_part;
+mod api_key;
 mod calendar_part;
 mod content_part;
 mod content_views;
@@ -21,8 +23,9 @@ mod seal;
 mod selection;
 mod views;
 
+pub use api_key::{ApiPublicKey, BadApiKey, KEY_MAX_BITS, KEY_MIN_BITS};
 pub use content_views::*;
-pub use context::{Clock, OpCtx, Principal, Secret, SystemClock};
+pub use context::{Account, AccountKind, Clock, OpCtx, Principal, Secret, SystemClock};
 pub use control::{Config, Control};
 pub use drydock_content as content;
 pub use drydock_store as store;

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use drydock_control::records::{InstanceQuery, PageQuery};
-use drydock_control::{EnrolAsk, ErrorKind, InstanceEdit, Principal, Secret};
+use drydock_control::{EnrolAsk, ErrorKind, InstanceEdit, Secret};
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::instance::{InstanceState, Labels, PendingReason, Reachability};
@@ -255,10 +255,9 @@ async fn an_access_token_counts_until_it_is_revoked_or_expires() {
     let admin = w.person(Role::Administrator).await;
     let (record, secret) = w.control.create_access_token(&admin, "ci", Role::Operator, None).await.expect("made");
     assert!(secret.expose().starts_with("ddt_") && secret.expose().len() == 47);
-    let Principal::Token { name, role, .. } = w.control.authenticate(secret.expose()).await.expect("known") else {
-        panic!("a token")
-    };
-    assert_eq!((name.as_str(), role), ("ci", Role::Operator));
+    let known = w.control.authenticate(secret.expose()).await.expect("known");
+    let own = known.account().expect("an account");
+    assert_eq!((own.name.as_str(), own.role, own.groups.join(" ")), ("ci", Some(Role::Operator), "Operators".to_owned()));
     w.settle().await;
     let listed = w.control.list_access_tokens(&admin, &PageQuery::default()).await.expect("list").items;
     assert!(listed.iter().any(|t| t.id == record.id && t.last_used_at.is_some()));

@@ -121,6 +121,13 @@ CREATE TABLE api_keys (
     UNIQUE (user_id, fingerprint)
 );
 
+-- Signatures of changing requests that were taken, until they are too old to be taken again anyway.
+CREATE TABLE seen_signatures (
+    signature_sha256 TEXT   NOT NULL PRIMARY KEY,
+    until            BIGINT NOT NULL
+);
+CREATE INDEX seen_signatures_by_until ON seen_signatures (until);
+
 -- Sessions of the console, by the SHA-256 of what the browser keeps.
 CREATE TABLE sessions (
     id            TEXT   NOT NULL PRIMARY KEY,

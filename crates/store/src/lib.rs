@@ -7,6 +7,7 @@
 //! TEXT; updates that follow a decision are conditional on the version that was read; lists are read by key, never by
 //! offset.
 
+pub mod access_policies;
 pub mod access_tokens;
 pub mod advisories;
 pub mod advisory_feeds;
@@ -15,12 +16,14 @@ pub mod attachments;
 pub mod audit;
 pub mod calendars;
 pub mod candidates;
+pub mod compartments;
 pub mod compliance;
 pub mod content_jobs;
 mod cursor;
 mod db;
 pub mod deployments;
 pub mod drift;
+pub mod dynamic_groups;
 pub mod environments;
 mod error;
 pub mod exceptions;

@@ -4,6 +4,7 @@
 //! Parameters are `$1`, `$2` … for PostgreSQL and `?` for SQLite, which looks through the names of all parameters for each
 //! one that has a name: a statement of a thousand costs a million looks.
 
+use drydock_domain::access::Scope;
 use sqlx::any::AnyArguments;
 use sqlx::{Any, AnyConnection, Arguments, AssertSqlSafe, Encode, Type};
 
@@ -60,6 +61,14 @@ impl Sql {
             self.bind(value).push(if values.peek().is_some() { ", " } else { "" });
         }
         self.push(")")
+    }
+
+    /// Adds ` AND COLUMN IN (…)` for the compartments that somebody may see; nothing when that is all of them.
+    pub(crate) fn within(&mut self, column: &'static str, scope: &Scope) -> &mut Self {
+        match scope {
+            Scope::Everywhere => self,
+            Scope::In(paths) => self.push(" AND ").push(column).push(" IN ").bind_list(paths.iter().cloned()),
+        }
     }
 
     /// Adds `(…, …)`, a list of numbers as they are; an empty list is in nothing. Such a statement is not kept for another

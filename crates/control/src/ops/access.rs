@@ -1,5 +1,7 @@
 //! Access tokens: who a caller is, and who may call.
 
+use std::sync::Arc;
+
 use drydock_domain::access::{Permission, Role};
 use drydock_domain::ids::AccessTokenId;
 use drydock_domain::limits::DISPLAY_NAME_MAX_BYTES;
@@ -10,7 +12,7 @@ use jiff::Timestamp;
 
 use super::digest;
 use crate::Control;
-use crate::context::{OpCtx, Principal, Secret};
+use crate::context::{Account, OpCtx, Principal, Secret};
 use crate::error::{Error, Result};
 use crate::views::WhoAmI;
 
@@ -38,13 +40,13 @@ impl Control {
         if token.last_used_at.is_none_or(|used| now.as_second() - used.as_second() >= 60) {
             self.contacts().tokens.insert(token.id, now);
         }
-        Ok(Principal::Token { id: token.id, name: token.name, role: token.role })
+        Ok(Principal::Account(Arc::new(Account::of_token(token.id, &token.name, token.role))))
     }
 
     /// Who am I?
     pub async fn whoami(&self, ctx: &OpCtx) -> Result<WhoAmI> {
         match &ctx.who {
-            Principal::Token { name, role, .. } => Ok(WhoAmI { name: name.clone(), role: *role }),
+            Principal::Account(own) => Ok(WhoAmI { name: own.name.clone(), role: own.role.unwrap_or(Role::Viewer) }),
             Principal::Server => Ok(WhoAmI { name: ctx.who.name(), role: Role::Administrator }),
             Principal::Instance(_) => Err(Error::Forbidden("an agent has no role".to_owned())),
         }

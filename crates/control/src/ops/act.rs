@@ -1,11 +1,18 @@
 //! Authorisation and its trace: an [`Act`] exists only for a caller who may, and every end of it is recorded.
 
-use drydock_domain::access::{Permission, Role, allows};
+use drydock_domain::access::decide::{Decision, Why, decide};
+use drydock_domain::access::operations::{COARSE, asked};
+use drydock_domain::access::permissions::Right;
+use drydock_domain::access::request::{Facts, Resource};
+use drydock_domain::access::scope::{maybe_somewhere, scope};
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::InstanceId;
+use drydock_store::compartments::{self, Kind, Lying};
 use drydock_store::records::AuditRecord;
 use drydock_store::{Tx, audit, commit};
 use jiff::Timestamp;
 
+use crate::access_part::ROOT;
 use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::{Control, Secret};
@@ -76,8 +83,93 @@ pub(crate) fn cut(text: &str, max: usize) -> &str {
     }
 }
 
+/// What an operation is about: where the thing lies, and which it is.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    /// Path of the compartment.
+    pub(crate) compartment: String,
+    /// As audit records name it.
+    pub(crate) text: String,
+    /// The thing itself, if it is there already.
+    thing: Option<Thing>,
+}
+
+/// One thing.
+#[derive(Debug, Clone)]
+struct Thing {
+    /// What it is called in refusals, for example `instance`.
+    noun: &'static str,
+    /// The type's name in statements, for example `drydock-instance`.
+    of_type: &'static str,
+    id: String,
+    name: String,
+    labels: Vec<(String, String)>,
+}
+
+impl About {
+    /// Something of the tenancy itself, or a whole list.
+    pub(crate) fn tenancy(text: impl Into<String>) -> About {
+        About::within(ROOT, text)
+    }
+
+    /// Something that is about to be made in this compartment.
+    pub(crate) fn within(compartment: &str, text: impl Into<String>) -> About {
+        About { compartment: compartment.to_owned(), text: text.into(), thing: None }
+    }
+
+    /// A thing that is there.
+    pub(crate) fn one(kind: Kind, lying: &Lying) -> About {
+        let (noun, of_type) = words(kind);
+        let thing = Thing { noun, of_type, id: lying.id.clone(), name: lying.name.clone(), labels: Vec::new() };
+        let text = if lying.name == lying.id { format!("{noun} {}", lying.id) } else { format!("{noun} {}", lying.name) };
+        About { compartment: lying.compartment.clone(), text, thing: Some(thing) }
+    }
+
+    /// With the labels of the thing, for conditions.
+    pub(crate) fn labelled<'a>(mut self, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> About {
+        if let Some(thing) = &mut self.thing {
+            thing.labels = labels.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        }
+        self
+    }
+
+    /// Named otherwise in audit records.
+    pub(crate) fn called(self, text: impl Into<String>) -> About {
+        About { text: text.into(), ..self }
+    }
+}
+
+/// What things of a kind are called in refusals, and their type in statements.
+fn words(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Instance => ("instance", "drydock-instance"),
+        Kind::Group => ("group", "drydock-group"),
+        Kind::Profile => ("enrolment-profile", "drydock-enrolment-profile"),
+        Kind::Source => ("software-source", "drydock-software-source"),
+        Kind::Environment => ("environment", "drydock-environment"),
+        Kind::PatchJob => ("patch-job", "drydock-patch-job"),
+        Kind::Deployment => ("deployment", "drydock-patch-deployment"),
+        Kind::Window => ("maintenance-window", "drydock-maintenance-window"),
+        Kind::Freeze => ("freeze-calendar", "drydock-freeze-calendar"),
+        Kind::RebootSlots => ("reboot-slot-group", "drydock-reboot-slot-group"),
+        Kind::Assignment => ("policy-assignment", "drydock-os-policy-assignment"),
+        Kind::Preview => ("policy-preview", "drydock-os-policy-assignment"),
+        Kind::Secret => ("secret", "drydock-secret"),
+        Kind::Exception => ("exception", "drydock-vulnerability-exception"),
+    }
+}
+
+/// A decision about an operation.
+struct Verdict {
+    allowed: bool,
+    /// The statement, or why not.
+    reason: String,
+    /// Whoever asks may know that the thing is there.
+    sees: bool,
+}
+
 impl Control {
-    /// Lets a mutation begin, or records the denial.
+    /// Lets a mutation of the tenancy itself begin, or records the denial.
     pub(super) async fn act<'a>(
         &'a self,
         ctx: &'a OpCtx,
@@ -85,21 +177,150 @@ impl Control {
         resource: String,
         permission: Permission,
     ) -> Result<Act<'a>> {
-        let act = Act { control: self, who: ctx.who.name(), operation, resource, request_id: &ctx.request_id, now: ctx.now };
-        match role(&ctx.who) {
-            Some(role) if allows(role, permission) => Ok(act),
-            _ => {
-                act.record_alone("denied").await;
-                Err(denied(ctx, operation))
-            }
+        self.begin_act(ctx, operation, Some(permission), About::tenancy(resource)).await
+    }
+
+    /// Lets a mutation of one thing, or in one compartment, begin, or records the denial. Whoever may not know that the thing
+    /// is there is told that it is not.
+    pub(super) async fn act_on<'a>(&'a self, ctx: &'a OpCtx, operation: &'static str, about: About) -> Result<Act<'a>> {
+        self.begin_act(ctx, operation, None, about).await
+    }
+
+    /// The same, for an operation whose name stands for reading and for changing.
+    pub(super) async fn begin_act<'a>(
+        &'a self,
+        ctx: &'a OpCtx,
+        operation: &'static str,
+        permission: Option<Permission>,
+        about: About,
+    ) -> Result<Act<'a>> {
+        let verdict = self.decide(ctx, operation, permission, &about).await?;
+        let act = Act {
+            control: self,
+            who: ctx.who.name(),
+            operation,
+            resource: about.text.clone(),
+            request_id: &ctx.request_id,
+            now: ctx.now,
+        };
+        if verdict.allowed {
+            return Ok(act);
+        }
+        act.record_alone("denied").await;
+        match &about.thing {
+            Some(thing) if !verdict.sees => Err(Error::NotFound(format!("{} {}", thing.noun, thing.name))),
+            _ => Err(Error::Forbidden(format!("{} may not do {operation}: {}", ctx.who.name(), verdict.reason))),
         }
     }
 
-    /// Lets a read happen, or records the denial.
+    /// Lets a read of the tenancy itself happen, or records the denial.
     pub(super) async fn may_read(&self, ctx: &OpCtx, operation: &'static str, permission: Permission) -> Result<()> {
         self.act(ctx, operation, String::new(), permission).await.map(drop)
     }
 
+    /// Lets a read of one thing, or in one compartment, happen, or records the denial.
+    pub(super) async fn may_see(&self, ctx: &OpCtx, operation: &'static str, about: About) -> Result<()> {
+        self.act_on(ctx, operation, about).await.map(drop)
+    }
+
+    /// Where the caller may do an operation, for lists: what lies elsewhere is left out. Whoever may nowhere is refused.
+    pub(super) async fn scope(&self, ctx: &OpCtx, operation: &'static str, permission: Permission) -> Result<Scope> {
+        let scope = self.scope_of(&ctx.who, operation, Some(permission), ctx.now).await?;
+        if scope.is_nowhere() {
+            self.may_read(ctx, operation, permission).await?;
+        }
+        Ok(scope)
+    }
+
+    /// Where somebody may do an operation; maybe nowhere.
+    pub(super) async fn scope_of(
+        &self,
+        who: &Principal,
+        operation: &'static str,
+        permission: Option<Permission>,
+        now: Timestamp,
+    ) -> Result<Scope> {
+        let own = match who {
+            Principal::Server => return Ok(Scope::Everywhere),
+            Principal::Instance(_) => return Ok(Scope::In(Vec::new())),
+            Principal::Account(own) => own,
+        };
+        let Some(asked) = asked(operation, permission) else { return Ok(Scope::In(Vec::new())) };
+        if own.narrowed.is_some_and(|narrowed| asked.rights.iter().any(|right| !narrowed.has(*right))) {
+            return Ok(Scope::In(Vec::new()));
+        }
+        let loaded = self.access().await?;
+        Ok(scope(&loaded.compiled, &own.subject, &asked.rights, &facts(operation, now, None)))
+    }
+
+    /// Where the thing with this name or id lies; it is not there for whoever may not see it, see [`Control::act_on`].
+    pub(super) async fn about(&self, kind: Kind, name_or_id: &str) -> Result<About> {
+        let found = compartments::find(&mut *self.read().await?, kind, name_or_id).await?;
+        let lying = found.ok_or_else(|| Error::NotFound(format!("{} {}", words(kind).0, cut(name_or_id, 255))))?;
+        Ok(About::one(kind, &lying))
+    }
+
+    /// May somebody do what a coarse permission stands for, somewhere? For showing buttons; decides nothing.
+    pub async fn might(&self, who: &Principal, permission: Permission) -> Result<bool> {
+        let own = match who {
+            Principal::Server => return Ok(true),
+            Principal::Instance(_) => return Ok(false),
+            Principal::Account(own) => own,
+        };
+        let loaded = self.access().await?;
+        let names = COARSE.iter().find(|(coarse, _)| *coarse == permission).map_or(&[][..], |(_, names)| *names);
+        let held = |right: &Right| own.narrowed.is_none_or(|narrowed| narrowed.has(*right));
+        let mut rights = names.iter().filter_map(|name| Right::find(name)).filter(held);
+        Ok(rights.any(|right| maybe_somewhere(&loaded.compiled, &own.subject, right)))
+    }
+
+    async fn decide(
+        &self,
+        ctx: &OpCtx,
+        operation: &'static str,
+        permission: Option<Permission>,
+        about: &About,
+    ) -> Result<Verdict> {
+        let own = match &ctx.who {
+            Principal::Server => return Ok(Verdict { allowed: true, reason: "it is the server itself".to_owned(), sees: true }),
+            // An agent speaks for its own host only, through its own operations.
+            Principal::Instance(_) => {
+                return Ok(Verdict { allowed: false, reason: "an agent speaks for its own host only".to_owned(), sees: false });
+            }
+            Principal::Account(own) => own,
+        };
+        let Some(asked) = asked(operation, permission) else {
+            return Ok(Verdict { allowed: false, reason: "nobody may do that".to_owned(), sees: false });
+        };
+        let loaded = self.access().await?;
+        let id = loaded.id_of(&about.compartment).unwrap_or_default();
+        let mut resource = Resource::in_compartment(id);
+        if let Some(thing) = &about.thing {
+            resource = resource.one(thing.of_type, &thing.id, &thing.name);
+        }
+        let facts = facts(operation, ctx.now, about.thing.as_ref());
+        let holds = |right: Right| -> std::result::Result<String, String> {
+            if own.narrowed.is_some_and(|narrowed| !narrowed.has(right)) {
+                return Err(format!("the token that was shown is narrowed and does not give {right}"));
+            }
+            match decide(&loaded.compiled, &own.subject, right, &resource, &facts) {
+                Decision::Allow { by } => Ok(by.to_string()),
+                Decision::Deny { why: Why::Denied(by) } => Err(format!("{right} in {} is denied by {by}", about.compartment)),
+                Decision::Deny { .. } => {
+                    Err(format!("no statement gives {right} in {}; ask an administrator", about.compartment))
+                }
+            }
+        };
+        let sees = || asked.inspect.is_none_or(|inspect| holds(inspect).is_ok());
+        let mut reason = String::new();
+        for right in &asked.rights {
+            match holds(*right) {
+                Ok(by) => reason = by,
+                Err(why) => return Ok(Verdict { allowed: false, reason: why, sees: sees() }),
+            }
+        }
+        Ok(Verdict { allowed: !asked.rights.is_empty(), reason, sees: true })
+    }
     /// A mutation by a host about itself; its right to it was settled by its certificate or token.
     pub(super) fn act_of_host<'a>(
         &'a self,
@@ -125,18 +346,24 @@ impl Control {
     }
 }
 
-fn role(who: &Principal) -> Option<Role> {
-    match who {
-        Principal::Token { role, .. } => Some(*role),
-        Principal::Server => Some(Role::Administrator),
-        // An agent speaks for its own host only, through its own operations.
-        Principal::Instance(_) => None,
+/// The circumstances of a request. Names of variables are ours, so none is refused.
+fn facts(operation: &str, now: Timestamp, thing: Option<&Thing>) -> Facts {
+    let with = |facts: Facts, name: &str, value: &str| facts.clone().with(name, value).unwrap_or(facts);
+    let mut facts = with(Facts::at(now), "request.operation", operation);
+    let Some(thing) = thing else { return facts };
+    let own = match thing.noun {
+        "instance" => Some("target.managed-instance.id"),
+        "group" => Some("target.managedInstanceGroup.id"),
+        "environment" => Some("target.lifecycleEnvironment.id"),
+        _ => None,
+    };
+    if let Some(own) = own {
+        facts = with(facts, own, &thing.id);
     }
-}
-
-fn denied(ctx: &OpCtx, operation: &str) -> Error {
-    let role = role(&ctx.who).map_or("agent", Role::as_str);
-    Error::Forbidden(format!("the role {role} of {} does not allow {operation}; ask an administrator", ctx.who.name()))
+    for (key, value) in &thing.labels {
+        facts = with(facts, &format!("target.resource.label.{key}"), value);
+    }
+    facts
 }
 
 /// The instance an agent's call is about.

@@ -88,6 +88,13 @@ pub fn scope(compiled: &Compiled, principal: &Principal, rights: &[Right], facts
     Scope::In(held)
 }
 
+/// Does some statement give the permission to somebody somewhere, conditions and `deny` left aside? For showing buttons, not for
+/// decisions.
+pub fn maybe_somewhere(compiled: &Compiled, principal: &Principal, right: Right) -> bool {
+    let buckets = principal.keys().iter().filter_map(|key| compiled.by_subject.get(key));
+    buckets.flat_map(|bucket| &bucket.allows).any(|entry| entry.rights.has(right))
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;

@@ -9,7 +9,7 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use drydock_control::{ErrorKind, OpCtx, Principal, Secret};
+use drydock_control::{ErrorKind, OpCtx, Secret};
 use drydock_domain::access::Role;
 use drydock_domain::ids::AccessTokenId;
 use http::Extensions;
@@ -158,7 +158,9 @@ impl FromRequestParts<Console> for Signed {
             }
             Err(e) => return Err(Fail::new(e, &request_id).into_response()),
         };
-        let Principal::Token { id: token, name, role } = principal.clone() else { return Err(to_sign_in()) };
+        let Some(own) = principal.account() else { return Err(to_sign_in()) };
+        let Some(token) = own.token else { return Err(to_sign_in()) };
+        let (name, role) = (own.name.clone(), own.role.unwrap_or(Role::Viewer));
         if let Some(info) = parts.extensions.get::<RequestInfo>() {
             info.set_who(&name);
         }
@@ -298,15 +300,16 @@ pub async fn sign_in(State(console): State<Console>, request: Request) -> Respon
     if typed.is_empty() || typed.len() > TOKEN_MAX_BYTES {
         return again("Paste the whole access token; it begins with ddt_.");
     }
-    let id = match app.control.authenticate(&typed).await {
-        Ok(Principal::Token { id, .. }) => id,
+    let known = match app.control.authenticate(&typed).await {
+        Ok(who) => who.account().and_then(|own| own.token),
         Err(e) if !matches!(e.kind(), ErrorKind::Unauthenticated | ErrorKind::Forbidden) => {
             return Fail::new(e, &request_id).into_response();
         }
-        Ok(_) | Err(_) => {
-            app.failures.failed(address, Instant::now());
-            return again("No such token, or it was revoked or has expired.");
-        }
+        Err(_) => None,
+    };
+    let Some(id) = known else {
+        app.failures.failed(address, Instant::now());
+        return again("No such token, or it was revoked or has expired.");
     };
     match console.0.sessions.start(Token { id, secret: Secret::new(typed) }, app.control.now()) {
         Ok(session) => {

@@ -10,6 +10,7 @@
 pub mod access;
 pub mod advisory;
 pub mod applicability;
+pub mod audit;
 pub mod bom;
 pub mod enrolment;
 pub mod group;

@@ -17,6 +17,8 @@ use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::{Control, Secret};
 
+/// Longest name of a thing repeated in a refusal, bytes.
+const ASKED_MAX_BYTES: usize = 255;
 /// Longest resource or name in an audit record, bytes.
 const AUDIT_TEXT_MAX_BYTES: usize = 512;
 
@@ -97,13 +99,20 @@ pub(crate) struct About {
 /// One thing.
 #[derive(Debug, Clone)]
 struct Thing {
-    /// What it is called in refusals, for example `instance`.
-    noun: &'static str,
-    /// The type's name in statements, for example `drydock-instance`.
-    of_type: &'static str,
+    words: Words,
     id: String,
     name: String,
+    /// What the caller calls it: the refusal says no more than that.
+    asked: String,
+    /// `false`: there is no such thing, and whoever may not know that is told the very same.
+    is_there: bool,
     labels: Vec<(String, String)>,
+}
+
+impl Thing {
+    fn not_found(&self) -> Error {
+        Error::NotFound(format!("{} {}", self.words.shown, cut(&self.asked, ASKED_MAX_BYTES)))
+    }
 }
 
 impl About {
@@ -119,10 +128,41 @@ impl About {
 
     /// A thing that is there.
     pub(crate) fn one(kind: Kind, lying: &Lying) -> About {
-        let (noun, of_type) = words(kind);
-        let thing = Thing { noun, of_type, id: lying.id.clone(), name: lying.name.clone(), labels: Vec::new() };
-        let text = if lying.name == lying.id { format!("{noun} {}", lying.id) } else { format!("{noun} {}", lying.name) };
-        About { compartment: lying.compartment.clone(), text, thing: Some(thing) }
+        About::of(words(kind), &lying.compartment, &lying.id, &lying.name)
+    }
+
+    /// A thing that somebody asked for and that is not there: an operation on it ends as one on a thing that may not be seen.
+    pub(crate) fn missing(kind: Kind, asked: &str) -> About {
+        let mut about = About::of(words(kind), ROOT, "", cut(asked, ASKED_MAX_BYTES));
+        if let Some(thing) = &mut about.thing {
+            (thing.is_there, thing.name) = (false, String::new());
+        }
+        about
+    }
+
+    /// As the caller called it.
+    pub(crate) fn asked(mut self, asked: &str) -> About {
+        if let Some(thing) = &mut self.thing {
+            thing.asked = asked.to_owned();
+        }
+        self
+    }
+
+    /// A thing of a type that no table of [`compartments`] holds.
+    pub(crate) fn named(noun: &'static str, of_type: &'static str, compartment: &str, id: &str, name: &str) -> About {
+        About::of(Words { noun, shown: noun, of_type }, compartment, id, name)
+    }
+
+    fn of(words: Words, compartment: &str, id: &str, name: &str) -> About {
+        let text = format!("{} {name}", words.noun);
+        let [id, name, asked] = [id, name, name].map(str::to_owned);
+        let thing = Thing { words, id, name, asked, is_there: true, labels: Vec::new() };
+        About { compartment: compartment.to_owned(), text, thing: Some(thing) }
+    }
+
+    /// A compartment itself.
+    pub(crate) fn compartment(path: &str) -> About {
+        About::named("compartment", "drydock-compartment", path, path, path)
     }
 
     /// With the labels of the thing, for conditions.
@@ -139,23 +179,41 @@ impl About {
     }
 }
 
-/// What things of a kind are called in refusals, and their type in statements.
-fn words(kind: Kind) -> (&'static str, &'static str) {
-    match kind {
-        Kind::Instance => ("instance", "drydock-instance"),
-        Kind::Group => ("group", "drydock-group"),
-        Kind::Profile => ("enrolment-profile", "drydock-enrolment-profile"),
-        Kind::Source => ("software-source", "drydock-software-source"),
-        Kind::Environment => ("environment", "drydock-environment"),
-        Kind::PatchJob => ("patch-job", "drydock-patch-job"),
-        Kind::Deployment => ("deployment", "drydock-patch-deployment"),
-        Kind::Window => ("maintenance-window", "drydock-maintenance-window"),
-        Kind::Freeze => ("freeze-calendar", "drydock-freeze-calendar"),
-        Kind::RebootSlots => ("reboot-slot-group", "drydock-reboot-slot-group"),
-        Kind::Assignment => ("policy-assignment", "drydock-os-policy-assignment"),
-        Kind::Preview => ("policy-preview", "drydock-os-policy-assignment"),
-        Kind::Secret => ("secret", "drydock-secret"),
-        Kind::Exception => ("exception", "drydock-vulnerability-exception"),
+/// What things of a kind are called.
+#[derive(Debug, Clone, Copy)]
+struct Words {
+    /// In audit records.
+    noun: &'static str,
+    /// By people.
+    shown: &'static str,
+    /// Their type in statements.
+    of_type: &'static str,
+}
+
+fn words(kind: Kind) -> Words {
+    let (noun, shown, of_type) = match kind {
+        Kind::Instance => ("instance", "instance", "drydock-instance"),
+        Kind::Group => ("group", "group", "drydock-group"),
+        Kind::Profile => ("enrolment-profile", "enrolment profile", "drydock-enrolment-profile"),
+        Kind::Source => ("software-source", "software source", "drydock-software-source"),
+        Kind::Environment => ("environment", "lifecycle environment", "drydock-environment"),
+        Kind::PatchJob => ("patch-job", "patch job", "drydock-patch-job"),
+        Kind::Deployment => ("patch-deployment", "patch deployment", "drydock-patch-deployment"),
+        Kind::Window => ("maintenance-window", "maintenance window", "drydock-maintenance-window"),
+        Kind::Freeze => ("freeze-calendar", "freeze calendar", "drydock-freeze-calendar"),
+        Kind::RebootSlots => ("reboot-slot-group", "group of reboot slots", "drydock-reboot-slot-group"),
+        Kind::Assignment => ("policy-assignment", "policy assignment", "drydock-os-policy-assignment"),
+        Kind::Preview => ("policy-preview", "policy preview", "drydock-os-policy-assignment"),
+        Kind::Secret => ("secret", "secret", "drydock-secret"),
+        Kind::Exception => ("exception", "exception", "drydock-vulnerability-exception"),
+    };
+    Words { noun, shown, of_type }
+}
+
+impl Words {
+    /// The permission to know that a thing of this kind is there.
+    fn inspect(self) -> Option<Right> {
+        Right::find(&format!("{}_INSPECT", self.of_type.replace('-', "_")))
     }
 }
 
@@ -203,12 +261,13 @@ impl Control {
             request_id: &ctx.request_id,
             now: ctx.now,
         };
-        if verdict.allowed {
+        let missing = about.thing.as_ref().filter(|thing| !thing.is_there);
+        if verdict.allowed && missing.is_none() {
             return Ok(act);
         }
-        act.record_alone("denied").await;
+        act.record_alone(if verdict.allowed { "failed" } else { "denied" }).await;
         match &about.thing {
-            Some(thing) if !verdict.sees => Err(Error::NotFound(format!("{} {}", thing.noun, thing.name))),
+            Some(thing) if !verdict.sees || !thing.is_there => Err(thing.not_found()),
             _ => Err(Error::Forbidden(format!("{} may not do {operation}: {}", ctx.who.name(), verdict.reason))),
         }
     }
@@ -253,11 +312,11 @@ impl Control {
         Ok(scope(&loaded.compiled, &own.subject, &asked.rights, &facts(operation, now, None)))
     }
 
-    /// Where the thing with this name or id lies; it is not there for whoever may not see it, see [`Control::act_on`].
+    /// Where the thing with this name or id lies. That it is not there is told by what is asked of it, see
+    /// [`Control::act_on`]: then whoever may not see it is told the very same.
     pub(super) async fn about(&self, kind: Kind, name_or_id: &str) -> Result<About> {
         let found = compartments::find(&mut *self.read().await?, kind, name_or_id).await?;
-        let lying = found.ok_or_else(|| Error::NotFound(format!("{} {}", words(kind).0, cut(name_or_id, 255))))?;
-        Ok(About::one(kind, &lying))
+        Ok(found.map_or_else(|| About::missing(kind, name_or_id), |lying| About::one(kind, &lying).asked(name_or_id)))
     }
 
     /// May somebody do what a coarse permission stands for, somewhere? For showing buttons; decides nothing.
@@ -296,7 +355,7 @@ impl Control {
         let id = loaded.id_of(&about.compartment).unwrap_or_default();
         let mut resource = Resource::in_compartment(id);
         if let Some(thing) = &about.thing {
-            resource = resource.one(thing.of_type, &thing.id, &thing.name);
+            resource = resource.one(thing.words.of_type, &thing.id, &thing.name);
         }
         let facts = facts(operation, ctx.now, about.thing.as_ref());
         let holds = |right: Right| -> std::result::Result<String, String> {
@@ -311,9 +370,13 @@ impl Control {
                 }
             }
         };
-        let sees = || asked.inspect.is_none_or(|inspect| holds(inspect).is_ok());
+        let own = about.thing.as_ref().map(|thing| thing.words.inspect());
+        let inspect = own.unwrap_or(asked.inspect);
+        let sees = || inspect.is_some_and(|inspect| holds(inspect).is_ok());
         let mut reason = String::new();
-        for right in &asked.rights {
+        // What is asked about a thing with permissions of another type (the advisories of a host) is asked of who sees it.
+        let beside = inspect.filter(|_| inspect != asked.inspect);
+        for right in beside.iter().chain(&asked.rights) {
             match holds(*right) {
                 Ok(by) => reason = by,
                 Err(why) => return Ok(Verdict { allowed: false, reason: why, sees: sees() }),
@@ -321,6 +384,7 @@ impl Control {
         }
         Ok(Verdict { allowed: !asked.rights.is_empty(), reason, sees: true })
     }
+
     /// A mutation by a host about itself; its right to it was settled by its certificate or token.
     pub(super) fn act_of_host<'a>(
         &'a self,
@@ -351,7 +415,7 @@ fn facts(operation: &str, now: Timestamp, thing: Option<&Thing>) -> Facts {
     let with = |facts: Facts, name: &str, value: &str| facts.clone().with(name, value).unwrap_or(facts);
     let mut facts = with(Facts::at(now), "request.operation", operation);
     let Some(thing) = thing else { return facts };
-    let own = match thing.noun {
+    let own = match thing.words.noun {
         "instance" => Some("target.managed-instance.id"),
         "group" => Some("target.managedInstanceGroup.id"),
         "environment" => Some("target.lifecycleEnvironment.id"),

@@ -11,6 +11,7 @@ pub mod cache;
 pub mod command;
 pub mod keys;
 pub mod lab;
+pub mod oidc;
 pub mod process;
 pub mod rollout_sim;
 pub mod serve;

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use drydock_domain::ids::InstanceId;
 use drydock_domain::policy::report::{DRIFT_EVENTS_MAX, HOST_POLICIES_REPORT_VERSION, MESSAGE_MAX_BYTES};
-use drydock_domain::policy::{ComplianceState, DriftEvent, DriftOutcome, HostPoliciesReport, PolicyResult, ResourceResult};
+use drydock_domain::policy::{
+    AssignmentHealth, ComplianceState, DriftEvent, DriftOutcome, HostPoliciesReport, PolicyResult, ResourceResult,
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,9 @@ pub struct Results {
     pub last_drift: u64,
     /// Drift repaired since the agent was enrolled, count.
     pub repaired: u64,
+    /// How the health checks of revisions stand.
+    #[serde(default)]
+    pub health: Vec<AssignmentHealth>,
 }
 
 impl Results {
@@ -58,9 +63,9 @@ impl Results {
             problem: String::new(),
             policies: Vec::new(),
             drift: Vec::new(),
-        health: Vec::new(),
             last_drift: 0,
             repaired: 0,
+            health: Vec::new(),
         }
     }
 
@@ -158,6 +163,15 @@ impl Outbox {
         self.save();
     }
 
+    /// Tells how health checks stand.
+    pub fn put_health(&mut self, health: Vec<AssignmentHealth>, now: Timestamp) {
+        if self.results.health != health {
+            self.results.health = health;
+            self.results.revision = next_number(self.results.revision, now);
+            self.save();
+        }
+    }
+
     /// Writes what is not written yet.
     pub fn save(&mut self) {
         let taken = read::<Taken>(&self.files.taken()).map_or(0, |t| t.drift);
@@ -210,7 +224,7 @@ fn report_of(results: &Results, now: Timestamp) -> HostPoliciesReport {
         problem: results.problem.clone(),
         policies: results.policies.clone(),
         drift: Vec::new(),
-        health: Vec::new(),
+        health: results.health.clone(),
     }
 }
 

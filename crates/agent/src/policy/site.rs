@@ -137,6 +137,16 @@ impl Files {
         self.keeper().join("doing")
     }
 
+    /// Units that were failed before a revision whose health is not known yet.
+    pub fn gates(&self) -> PathBuf {
+        self.keeper().join("gates")
+    }
+
+    /// Scripts of health checks.
+    pub fn checks(&self) -> PathBuf {
+        self.keeper().join("checks")
+    }
+
     /// Downloads of resources.
     pub fn scratch(&self) -> PathBuf {
         self.keeper().join("scratch")

@@ -6,7 +6,7 @@ pub mod control;
 pub mod executor;
 mod fetch;
 mod frozen;
-mod health;
+pub mod health;
 pub mod host;
 pub mod machine;
 pub mod order;

@@ -6,7 +6,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drydock_domain::rollout::health::{HostPort, HttpCheck, HttpTarget, TcpCheck, UnitCheck};
+use drydock_domain::limits::STEP_TIME_LIMIT_MAX_SECS;
+use drydock_domain::patch::spec::ExecStepConfig;
+use drydock_domain::rollout::health::{EXEC_LIMIT_DEFAULT_SECS, HostPort, HttpCheck, HttpTarget, TcpCheck, UnitCheck};
 use drydock_pkgmgr::run::{CommandSpec, End, Finished, RunError, Runner, SystemRunner};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -23,6 +25,13 @@ const STATUS_LINE_MAX_BYTES: usize = 8 * 1024;
 const SAID_MAX_CHARS: usize = 300;
 /// systemctl answers in milliseconds; a hung process 1 must not hang us.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(20);
+
+/// A check's command with its own limit, or what is left of the host's time.
+pub fn limited(config: &ExecStepConfig, left: Duration) -> ExecStepConfig {
+    let own = config.time_limit_secs.unwrap_or(EXEC_LIMIT_DEFAULT_SECS);
+    let left = u32::try_from(left.as_secs().max(1)).unwrap_or(STEP_TIME_LIMIT_MAX_SECS);
+    ExecStepConfig { time_limit_secs: Some(own.min(left)), ..config.clone() }
+}
 
 /// Runs a check's command. `success` says which exit codes are healthy.
 pub fn command(runner: &SystemRunner, command: &CommandSpec, success: impl FnOnce(i32) -> bool) -> Result<Probe, Trouble> {

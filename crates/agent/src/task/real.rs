@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use drydock_domain::ids::{JobId, TaskId};
 use drydock_domain::inventory::{Finding, PackageSet, RebootReason};
-use drydock_domain::limits::STEP_TIME_LIMIT_MAX_SECS;
 use drydock_domain::patch::modules::ModuleResult;
 use drydock_domain::patch::report::{Output, PackageResult, Plan, StepKind};
 use drydock_domain::patch::spec::{ExecStepConfig, PatchConfig};
 use drydock_domain::patch::undo::UndoOrder;
-use drydock_domain::rollout::health::{EXEC_LIMIT_DEFAULT_SECS, HealthCheck};
+use drydock_domain::rollout::health::HealthCheck;
 use drydock_domain::work::Directive;
 use drydock_pkgmgr::run::{CommandSpec, End, Finished, RunError, Runner, SystemRunner};
 use drydock_pkgmgr::{ApplyOutcome, Backend, PackageManager, PkgError, RepairReport, detect, verify_with};
@@ -131,9 +130,7 @@ impl RealHost {
 
     /// A check's command ends with this agent: made again, it does no harm.
     fn probe_command(&self, place: &str, config: &ExecStepConfig, limit: Duration) -> Result<Probe, Trouble> {
-        let own = config.time_limit_secs.unwrap_or(EXEC_LIMIT_DEFAULT_SECS);
-        let left = u32::try_from(limit.as_secs().max(1)).unwrap_or(STEP_TIME_LIMIT_MAX_SECS);
-        let config = ExecStepConfig { time_limit_secs: Some(own.min(left)), ..config.clone() };
+        let config = probe::limited(config, limit);
         let command = match script::command(&self.dir.join(place), StepKind::Health, &config, self.job, self.task) {
             Ok(command) => CommandSpec { mutates: false, ..command },
             Err(why) => return Ok(Probe::ill(why)),

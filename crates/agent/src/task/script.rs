@@ -17,6 +17,17 @@ use crate::platform;
 /// does no harm.
 pub fn command(dir: &Path, step: StepKind, config: &ExecStepConfig, job: JobId, task: TaskId) -> Result<CommandSpec, String> {
     let name = label(step);
+    let own = [("DRYDOCK_JOB", job.to_string()), ("DRYDOCK_TASK", task.to_string()), ("DRYDOCK_STEP", name.to_owned())];
+    built(dir, name, config, own)
+}
+
+/// The same of any name, with this in its environment besides what the operator wrote.
+pub fn built<const N: usize>(
+    dir: &Path,
+    name: &'static str,
+    config: &ExecStepConfig,
+    own: [(&str, String); N],
+) -> Result<CommandSpec, String> {
     let limit = config.time_limit_secs.unwrap_or(STEP_TIME_LIMIT_DEFAULT_SECS);
     let (program, mut args) = match (&config.script, &config.local_path) {
         (Some(script), _) => {
@@ -49,7 +60,6 @@ pub fn command(dir: &Path, step: StepKind, config: &ExecStepConfig, job: JobId, 
         command = command.env(key, value);
     }
     // Last, so that nobody can fake them.
-    let own = [("DRYDOCK_JOB", job.to_string()), ("DRYDOCK_TASK", task.to_string()), ("DRYDOCK_STEP", name.to_owned())];
     for (key, value) in own {
         command = command.env(key, value);
     }

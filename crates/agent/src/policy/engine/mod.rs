@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::{Kind, Secrets, Units, Watch};
 pub use outcome::{Drifted, Outcome};
 pub use step::{memory_name, scratch_name, with_cx};
-pub use text::fitted;
+pub use text::{fitted, message};
 use way::{Bench, Settled};
 
 /// A resource of this host.

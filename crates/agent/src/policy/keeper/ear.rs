@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use drydock_domain::policy::PolicyResult;
+use drydock_domain::policy::{AssignmentHealth, PolicyResult};
 use jiff::Timestamp;
 
 use crate::link::session::lock;
@@ -24,6 +24,8 @@ pub enum Heard {
     Daemon,
     /// The step under way is over.
     StepIsOver,
+    /// How health checks stand.
+    Health(AssignmentHealth),
 }
 
 #[derive(Default)]
@@ -38,6 +40,8 @@ struct State {
     /// To be looked at once the run under way is over.
     later: BTreeMap<Key, Noticed>,
     daemon: bool,
+    /// How health checks stand, oldest first.
+    health: Vec<AssignmentHealth>,
 }
 
 /// What is heard.
@@ -113,6 +117,16 @@ impl Ear {
         std::mem::take(&mut lock(&self.state).daemon)
     }
 
+    /// The other end of what is heard.
+    pub fn ring(&self) -> Sender<Heard> {
+        self.ring.clone()
+    }
+
+    /// What was said of health checks since this was asked last.
+    pub fn health(&self) -> Vec<AssignmentHealth> {
+        std::mem::take(&mut lock(&self.state).health)
+    }
+
     /// Hears what there is, without waiting.
     pub fn drain(&self) {
         let inbox = lock(&self.inbox);
@@ -145,6 +159,7 @@ impl Ear {
         let mut state = lock(&self.state);
         match heard {
             Heard::Daemon => state.daemon = true,
+            Heard::Health(health) => state.health.push(health),
             Heard::Happened(watches, now, at) => {
                 for watch in watches {
                     state.began.entry(watch.clone()).or_insert(at);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use drydock_domain::policy::Resource;
 use drydock_domain::policy::host::SECRET_MARKS;
 use drydock_pkgmgr::run::{Runner, SystemRunner};
 
+use super::gate::{Prober, RealProber};
 use crate::detached::{DetachedRunner, own_program};
 use crate::paths::Paths;
 use crate::policy::engine::{Line, Workplace};
@@ -30,6 +32,8 @@ pub struct Facilities {
     pub runner: Box<dyn Runner>,
     /// Watches.
     pub watch: Box<SetWatches>,
+    /// Health checks.
+    pub prober: Arc<dyn Prober>,
     /// The agent's own program.
     pub program: PathBuf,
 }
@@ -42,6 +46,7 @@ impl Facilities {
             units: systemd::units(),
             runner: Box::new(SystemRunner::new()),
             watch: Box::new(watch),
+            prober: Arc::new(RealProber),
             program: own_program(),
         }
     }

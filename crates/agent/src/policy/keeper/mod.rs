@@ -6,6 +6,7 @@
 
 mod ear;
 mod facilities;
+mod gate;
 mod leave;
 mod process;
 mod worker;

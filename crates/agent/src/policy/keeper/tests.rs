@@ -1,6 +1,7 @@
 //! The worker with resources of paper: what it looks at, when, and what it does about it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,26 +9,57 @@ use std::time::Duration;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::policy::host::HOST_POLICIES_VERSION;
 use drydock_domain::policy::{
-    ComplianceState, DriftEvent, DriftOutcome, HostPolicies, HostPolicy, Mode, OnUnassign, Resource, ResourceResult,
+    AssignmentChecks, AssignmentHealth, ComplianceState, DriftEvent, DriftOutcome, HealthState, HostPolicies, HostPolicy, Mode,
+    OnUnassign, Resource, ResourceResult,
 };
+use drydock_domain::rollout::health::HealthCheck;
 use drydock_pkgmgr::run::SystemRunner;
 use uuid::Uuid;
 
+use super::gate::Prober;
 use super::*;
 use crate::ledger::seal;
 use crate::link::session::lock;
 use crate::policy::engine::fakes::{Fake, Fault, NoUnits, World};
 use crate::policy::outbox::{self, Results};
 use crate::policy::site;
+use crate::task::host::{Probe, Trouble};
 
 const OWN: InstanceId = InstanceId(Uuid::from_u128(1));
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Units of paper.
+#[derive(Default)]
+struct FakeProber {
+    active: Mutex<bool>,
+    failed: Mutex<Vec<String>>,
+    rounds: Mutex<usize>,
+}
+
+impl Prober for FakeProber {
+    fn probe(&self, _: &Path, _: &AssignmentChecks, _: &HealthCheck, _: Duration) -> Result<Probe, Trouble> {
+        *lock(&self.rounds) += 1;
+        Ok(if *lock(&self.active) { Probe::well("is active") } else { Probe::ill("is failed") })
+    }
+    fn failed_units(&self) -> Result<Vec<String>, String> {
+        Ok(lock(&self.failed).clone())
+    }
+    fn starting(&self) -> bool {
+        false
+    }
+    fn pause(&self, _: Duration) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// A host with its worker.
 struct Bed {
     dir: tempfile::TempDir,
     world: Arc<Mutex<World>>,
     watched: Arc<Mutex<BTreeSet<Watch>>>,
+    /// Goes with the documents that are assigned.
+    health: Vec<AssignmentChecks>,
+    prober: Arc<FakeProber>,
     worker: Option<(Sender<Heard>, JoinHandle<()>)>,
 }
 
@@ -51,7 +83,14 @@ impl Bed {
     fn new(wanting: &[&str]) -> Self {
         let world = World { wanting: wanting.iter().map(|w| (*w).to_owned()).collect(), ..World::default() };
         let dir = tempfile::tempdir().expect("a directory");
-        let bed = Bed { dir, world: Arc::new(Mutex::new(world)), watched: Arc::default(), worker: None };
+        let bed = Bed {
+            dir,
+            world: Arc::new(Mutex::new(world)),
+            watched: Arc::default(),
+            health: Vec::new(),
+            prober: Arc::default(),
+            worker: None,
+        };
         bed.files().make().expect("made");
         bed.configure("");
         bed
@@ -80,6 +119,7 @@ impl Bed {
             preview: None,
             policies,
             secrets: BTreeMap::new(),
+            health: self.health.clone(),
         };
         let text = serde_json::to_string(&document).expect("json");
         let kept = serde_json::json!({ "document": text, "secrets": {} });
@@ -95,6 +135,7 @@ impl Bed {
             units: Box::new(NoUnits),
             runner: Box::new(SystemRunner::new()),
             watch: Box::new(move |watches| lock(&watched).clone_from(watches)),
+            prober: Arc::clone(&self.prober) as Arc<dyn Prober>,
             program: "/bin/false".into(),
         };
         let mut worker = Worker::new(&self.paths(), OWN, with, Ear::new(inbox, ring.clone()));
@@ -148,6 +189,17 @@ impl Bed {
             std::thread::sleep(Duration::from_millis(1));
         }
         began.elapsed()
+    }
+
+    fn gate(&mut self, revision: u64, checks: &str) {
+        let checks = serde_json::from_str(checks).expect("checks");
+        self.health = vec![AssignmentChecks { assignment: "a".into(), revision, checks }];
+    }
+
+    fn healthy(&self, what: &str, state: HealthState) -> AssignmentHealth {
+        let holds = |b: &Self| b.results().is_some_and(|r| r.health.first().is_some_and(|h| h.state == state));
+        self.until(what, holds);
+        self.results().expect("told").health.remove(0)
     }
 
     fn told(&self, generation: u64) {
@@ -338,4 +390,65 @@ fn every_policy_has_its_interval() {
     bed.until("found by the net", |b| b.is_good("x"));
     bed.until("told", |b| b.drift().first().is_some_and(|d| d.noticed_by == "periodic check"));
     assert_eq!(bed.calls().iter().filter(|c| *c == "check y").count(), 1, "the other one was left alone");
+}
+
+const UNIT: &str = r#"{"checks":[{"unitActive":{"unit":"app.service"}}],"withinSecs":1}"#;
+
+#[test]
+fn a_revision_is_checked_once_it_was_looked_at_and_only_once() {
+    let mut bed = Bed::new(&["a"]);
+    *lock(&bed.prober.active) = true;
+    bed.gate(1, UNIT);
+    bed.assign(1, vec![policy("p", &["a"])]);
+    bed.start();
+    let well = bed.healthy("healthy", HealthState::Healthy);
+    assert_eq!(
+        (well.revision, well.message.as_str(), well.checks[0].detail.as_str()),
+        (1, "the health check holds", "is active")
+    );
+    assert!(bed.is_good("a"), "not before it was brought about");
+    bed.stop();
+    *lock(&bed.prober.active) = false;
+    let rounds = *lock(&bed.prober.rounds);
+    bed.start();
+    bed.assign(2, vec![policy("p", &["a", "b"])]);
+    bed.told(2);
+    bed.breaks("a");
+    bed.until("repaired", |b| b.is_good("a"));
+    assert_eq!((*lock(&bed.prober.rounds), bed.healthy("still", HealthState::Healthy)), (rounds, well));
+    // Another revision asks anew, and what drifts meanwhile is repaired.
+    bed.gate(2, UNIT);
+    bed.assign(3, vec![HostPolicy { revision: 2, ..policy("p", &["a"]) }]);
+    let checking = bed.healthy("begun", HealthState::Checking);
+    assert_eq!((checking.revision, checking.message.as_str()), (2, "0 of 1 health checks hold; unit app.service: is failed"));
+    bed.breaks("a");
+    bed.until("repaired while the checks are made", |b| b.is_good("a"));
+    let ill = bed.healthy("unhealthy", HealthState::Unhealthy);
+    assert_eq!(ill.message, "unit app.service: is failed (for 1 s)");
+    bed.health.clear();
+    bed.assign(4, vec![HostPolicy { revision: 3, ..policy("p", &["a"]) }]);
+    bed.until("forgotten with its document", |b| b.results().is_some_and(|r| r.generation == 4 && r.health.is_empty()));
+}
+
+#[test]
+fn checks_wait_for_what_waits_and_know_the_units_of_before() {
+    let mut bed = Bed::new(&["pkg"]);
+    lock(&bed.world).packages.insert("pkg".into());
+    *lock(&bed.prober.failed) = vec!["old.service".into()];
+    bed.gate(1, r#"{"checks":[{"noNewFailedUnits":{}}],"withinSecs":1}"#);
+    site::set_patching(&bed.files(), true);
+    bed.assign(1, vec![policy("p", &["pkg"])]);
+    bed.start();
+    bed.told(1);
+    assert_eq!(bed.result("pkg").expect("told").reason, "waits-for-patch-task");
+    assert_eq!(bed.results().expect("told").health, []);
+    // Killed here; the next keeper asks about the same units.
+    bed.stop();
+    lock(&bed.prober.failed).push("new.service".into());
+    site::set_patching(&bed.files(), false);
+    bed.start();
+    let ill = bed.healthy("unhealthy", HealthState::Unhealthy);
+    assert_eq!(ill.message, "no new failed units: new.service failed (for 1 s)");
+    assert!(bed.is_good("pkg"));
+    assert!(!bed.files().gates().exists());
 }

@@ -3,16 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::policy::report::reason;
-use drydock_domain::policy::{HostPolicy, Resource};
+use drydock_domain::policy::{AssignmentChecks, HostPolicy, PolicyResult, Resource};
+use drydock_domain::rollout::health::HealthResult;
 use jiff::Timestamp;
 
 use super::ear::{BY_PACKAGES, During, Ear};
 use super::facilities::{Facilities, names_secret, remove_any, run_id, say, workplace};
+use super::gate::Gates;
 use super::leave::Allowed;
 use super::own_dirs;
 use crate::config::Config;
@@ -21,7 +23,7 @@ use crate::link::backoff::random;
 use crate::paths::Paths;
 use crate::policy::cause;
 use crate::policy::document::{self, Kept};
-use crate::policy::engine::{Engine, Key, Noticed, Run, Scope, Tools, Workplace, memory_name, scratch_name, with_cx};
+use crate::policy::engine::{Engine, Key, Noticed, Run, Scope, Tools, Workplace, memory_name, message, scratch_name, with_cx};
 use crate::policy::kinds::HostFacts;
 use crate::policy::leftovers::Leftovers;
 use crate::policy::outbox::{News, Outbox};
@@ -54,6 +56,7 @@ pub struct Worker {
     allowed: Allowed,
     outbox: Outbox,
     leftovers: Leftovers,
+    gates: Gates,
     /// When each policy is to be looked at as a whole.
     due: BTreeMap<PolicyId, Instant>,
     /// The daemon wrote something.
@@ -85,6 +88,7 @@ impl Worker {
             allowed: Allowed::open(&files, Timestamp::now),
             outbox: Outbox::open(&files, instance),
             leftovers,
+            gates: Gates::new(&files, Arc::clone(&with.prober), ear.ring()),
             due: BTreeMap::new(),
             look: true,
             all: None,
@@ -113,9 +117,11 @@ impl Worker {
                     return;
                 }
             }
+            self.health();
             if self.turn(Instant::now()) {
                 continue;
             }
+            self.begin_gates();
             if self.is_idle_for_ever() || !self.ear.listen(self.next_due(Instant::now())) {
                 return;
             }
@@ -204,7 +210,7 @@ impl Worker {
     /// Nothing is assigned, nothing is to be taken back, and the server is told so.
     fn is_idle_for_ever(&self) -> bool {
         let empty = self.kept.as_ref().is_none_or(|k| k.document.policies.is_empty());
-        empty && self.leftovers.gone().is_empty() && self.retry.is_none() && self.outbox.is_saved()
+        empty && !self.gates.is_open() && self.leftovers.gone().is_empty() && self.retry.is_none() && self.outbox.is_saved()
     }
 
     /// Reads what the daemon wrote.
@@ -256,6 +262,7 @@ impl Worker {
             return;
         }
         let policies = loaded.as_ref().map(|k| k.document.policies.clone()).unwrap_or_default();
+        let checks = loaded.as_ref().map(|k| k.document.health.clone()).unwrap_or_default();
         if let Err(why) = self.leftovers.assign(&policies) {
             tracing::error!("{why}; the new policies wait until it can");
             self.load_problem = why;
@@ -263,6 +270,8 @@ impl Worker {
             return;
         }
         self.load_problem.clear();
+        self.gates.adopt(&checks, &self.outbox.results().health);
+        self.outbox.put_health(self.gates.told(), Timestamp::now());
         self.adopt(loaded, &policies);
     }
 
@@ -381,6 +390,42 @@ impl Worker {
             self.try_again();
         }
         self.set_watches();
+    }
+
+    /// How health checks stand is told, without secrets.
+    fn health(&mut self) {
+        let none = Values::default();
+        let secrets = self.kept.as_ref().map_or(&none, |k| &k.secrets);
+        let mut any = false;
+        for mut health in self.ear.health() {
+            health.message = message(&health.message, secrets);
+            for result in &mut health.checks {
+                *result = HealthResult::new(
+                    &message(&result.check, secrets),
+                    result.healthy,
+                    &message(&result.detail, secrets),
+                    result.at,
+                );
+            }
+            any |= self.gates.hear(health);
+        }
+        if any {
+            self.outbox.put_health(self.gates.told(), Timestamp::now());
+        }
+    }
+
+    /// Begins the health checks of assignments of which everything was looked at, and nothing waits for a patch task.
+    fn begin_gates(&mut self) {
+        let waiting: Vec<AssignmentChecks> = self.gates.waiting().cloned().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let results = self.engine.results();
+        let looked_at =
+            |p: &PolicyResult| p.checked_at.is_some() && p.resources.iter().all(|r| r.reason != reason::WAITS_FOR_TASK);
+        let is_ready = |of: &AssignmentChecks| results.iter().filter(|p| p.assignment == of.assignment).all(looked_at);
+        let ready: Vec<AssignmentChecks> = waiting.into_iter().filter(is_ready).collect();
+        self.gates.begin(&ready);
     }
 
     fn generation(&self) -> u64 {

@@ -104,6 +104,9 @@ pub struct Outbox {
     files: Files,
     results: Results,
     saved: bool,
+    /// Drift with a higher number is kept though the server has it: a keeper that comes after this one must know that it was
+    /// told.
+    settled: u64,
 }
 
 /// What a run found, for [`Outbox::put`].
@@ -125,7 +128,7 @@ impl Outbox {
     /// With what an earlier keeper told.
     pub fn open(files: &Files, instance: InstanceId) -> Self {
         let results = results(files, instance).unwrap_or_else(|| Results::new(instance));
-        Outbox { files: files.clone(), results, saved: true }
+        Outbox { files: files.clone(), results, saved: true, settled: 0 }
     }
 
     /// How everything stands.
@@ -172,10 +175,15 @@ impl Outbox {
         }
     }
 
+    /// What was told until now need not be known to a later keeper.
+    pub fn settle(&mut self) {
+        self.settled = self.results.last_drift;
+    }
+
     /// Writes what is not written yet.
     pub fn save(&mut self) {
         let taken = read::<Taken>(&self.files.taken()).map_or(0, |t| t.drift);
-        self.results.drift.retain(|event| event.number > taken);
+        self.results.drift.retain(|event| event.number > taken || event.number > self.settled);
         let too_many = self.results.drift.len().saturating_sub(DRIFT_KEPT_MAX);
         if too_many > 0 {
             tracing::warn!("{too_many} drift events are dropped: the server has not taken them for too long");
@@ -371,7 +379,7 @@ mod tests {
             key: Key { assignment: "a".into(), policy: "p".into(), resource: "r".into() },
             seen_at: at(0),
             what: "inactive".into(),
-            noticed_by: "unit signal",
+            noticed_by: "unit signal".into(),
             cause: String::new(),
             outcome: Some(DriftOutcome::Repaired),
             repaired_at: Some(at(1)),
@@ -414,6 +422,7 @@ mod tests {
         assert!(second.seq > first.seq && second.drift[0].number > first.drift[499].number);
         mail.delivered(&second);
         assert_eq!(mail.due(at(6)), None);
+        outbox.settle();
         outbox.put(news(1, ComplianceState::NonCompliant, 0), at(7));
         assert_eq!(mail.due(at(8)), None, "nothing is news");
         outbox.put(news(1, ComplianceState::NonCompliant, 0), at(4000));

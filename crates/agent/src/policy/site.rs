@@ -132,6 +132,11 @@ impl Files {
         self.keeper().join("owed")
     }
 
+    /// Repairs of drift that nobody was told of yet.
+    pub fn repairs(&self) -> PathBuf {
+        self.keeper().join("repairs")
+    }
+
     /// The step under way.
     pub fn doing(&self) -> PathBuf {
         self.keeper().join("doing")

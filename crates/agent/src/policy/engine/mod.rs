@@ -84,9 +84,9 @@ impl Held {
 pub trait Leave {
     /// May this resource be changed now?
     fn may_change(&mut self, key: &Key, changes_packages: bool) -> Result<(), Held>;
-    /// A change begins, of something that was as it should be before (`again`) or not; `notifies` are to hear of it. An error
+    /// A change begins, of something that was as it should be before (`drift`) or not; `notifies` are to hear of it. An error
     /// (nothing can be written) keeps it from beginning.
-    fn begins(&mut self, key: &Key, again: bool, notifies: &BTreeSet<Key>) -> Result<(), String>;
+    fn begins(&mut self, key: &Key, drift: Option<&Drifted>, notifies: &BTreeSet<Key>) -> Result<(), String>;
     /// Services that have not heard of a change.
     fn owed(&self) -> BTreeSet<Key>;
     /// This one has.

@@ -1,5 +1,7 @@
 //! What a run left: what was changed, and what drifted.
 
+use std::borrow::Cow;
+
 use drydock_domain::policy::{DriftEvent, DriftOutcome};
 use jiff::Timestamp;
 
@@ -15,7 +17,7 @@ pub struct Drifted {
     /// What was found.
     pub what: String,
     /// What it was noticed by.
-    pub noticed_by: &'static str,
+    pub noticed_by: Cow<'static, str>,
     /// Who or what did it.
     pub cause: String,
     /// What became of it; `None` = it is not decided yet.
@@ -35,7 +37,7 @@ impl Drifted {
             seen_at: self.seen_at,
             repaired_at: self.repaired_at,
             what: self.what,
-            noticed_by: self.noticed_by.to_owned(),
+            noticed_by: self.noticed_by.into_owned(),
             cause: self.cause,
             outcome: self.outcome?,
         })

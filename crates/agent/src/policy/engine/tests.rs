@@ -23,7 +23,7 @@ impl Leave for Allows {
             None => Ok(()),
         }
     }
-    fn begins(&mut self, _: &Key, _: bool, notifies: &BTreeSet<Key>) -> Result<(), String> {
+    fn begins(&mut self, _: &Key, _: Option<&Drifted>, notifies: &BTreeSet<Key>) -> Result<(), String> {
         self.owed.extend(notifies.iter().cloned());
         Ok(())
     }
@@ -343,7 +343,7 @@ fn drift_is_told_once_with_what_became_of_it() {
     let outcome = host.event(&["a"]);
     let [drift] = &outcome.drift[..] else { panic!("{outcome:?}") };
     assert_eq!((drift.outcome, drift.seen_at, drift.repaired_at), (Some(DriftOutcome::Repaired), at(1), Some(at(2))));
-    assert_eq!((drift.what.as_str(), drift.noticed_by), ("it is bad", "file event"));
+    assert_eq!((drift.what.as_str(), drift.noticed_by.as_ref()), ("it is bad", "file event"));
     assert_eq!(host.calls(), "check a, enforce a, check a", "fast: nothing but this one");
     assert!(lock(&host.lines).iter().any(|(quiet, _)| !quiet));
 

@@ -139,7 +139,7 @@ impl<'e, 'g, 'r, 't> Bench<'e, 'g, 'r, 't> {
             key: slot!(self).key.clone(),
             seen_at: noticed.at,
             what: text::message(what, self.going.tools.place.secrets),
-            noticed_by: noticed.by,
+            noticed_by: noticed.by.into(),
             cause: text::message(&run.cause, self.going.tools.place.secrets),
             outcome: None,
             repaired_at: None,
@@ -242,7 +242,7 @@ impl<'e, 'g, 'r, 't> Bench<'e, 'g, 'r, 't> {
         notifies: &BTreeSet<Key>,
         work: impl FnOnce(&mut dyn Kind, &Cx<'_>) -> Result<Done, Failure> + Send,
     ) -> Result<Done, String> {
-        let begun = self.going.leave.begins(&slot!(self).key, slot!(self).drift.is_some(), notifies);
+        let begun = self.going.leave.begins(&slot!(self).key, slot!(self).drift.as_ref(), notifies);
         slot!(self).ran = self.going.number;
         let work = |kind: &mut dyn Kind, cx: &Cx<'_>| begun.map_err(Failure::of).and_then(|()| work(kind, cx));
         self.step(StepKind::DesiredStateEnforcement, work, |done| (done.what.clone(), done.evidence.clone()))

@@ -1,17 +1,18 @@
-//! What the keeper allows the engine, and what it remembers on disk before a step: which services are owed a word, and which
-//! step is under way. A step that ended the keeper twice is not begun again: one resource must not keep all others from being
+//! What the keeper allows the engine, and what it remembers on disk before a step: which services are owed a word, which drift
+//! is being repaired, and which step is under way. A step that ended the keeper twice is not begun again: one resource must not keep all others from being
 //! kept.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use drydock_domain::policy::StepKind;
+use drydock_domain::policy::{ComplianceState, DriftOutcome, PolicyResult};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{seal, unseal};
 use crate::platform::write_durably;
-use crate::policy::engine::{Held, Key, Leave};
+use crate::policy::engine::{Drifted, Held, Key, Leave};
 use crate::policy::flap::Flaps;
 use crate::policy::site::{Files, remove};
 
@@ -26,6 +27,48 @@ struct Begun {
     ends: u32,
 }
 
+/// What drift is told to be noticed by, besides, when the keeper ended before it told of it.
+const CUT_OFF: &str = "the agent was restarted during the repair";
+
+/// A drift whose repair began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// Of which resource.
+    pub key: Key,
+    /// When it was noticed.
+    pub seen_at: Timestamp,
+    what: String,
+    noticed_by: String,
+    cause: String,
+}
+
+impl Repair {
+    fn of(drift: &Drifted) -> Self {
+        Repair {
+            key: drift.key.clone(),
+            seen_at: drift.seen_at,
+            what: drift.what.clone(),
+            noticed_by: drift.noticed_by.clone().into_owned(),
+            cause: drift.cause.clone(),
+        }
+    }
+
+    /// What became of it, as `policies` stand after everything was looked at; `None`: the resource is no more.
+    pub fn ended(&self, policies: &[PolicyResult], now: Timestamp) -> Option<Drifted> {
+        let own = policies.iter().find(|p| p.assignment == self.key.assignment && p.policy == self.key.policy)?;
+        let compliant = own.resources.iter().find(|r| r.id == self.key.resource)?.state == ComplianceState::Compliant;
+        Some(Drifted {
+            key: self.key.clone(),
+            seen_at: self.seen_at,
+            what: self.what.clone(),
+            noticed_by: format!("{}; {CUT_OFF}", self.noticed_by).into(),
+            cause: self.cause.clone(),
+            outcome: Some(if compliant { DriftOutcome::Repaired } else { DriftOutcome::Failed }),
+            repaired_at: compliant.then_some(now),
+        })
+    }
+}
+
 /// What is allowed now.
 #[derive(Debug)]
 pub struct Allowed {
@@ -38,6 +81,10 @@ pub struct Allowed {
     owed: BTreeSet<Key>,
     owed_path: PathBuf,
     doing_path: PathBuf,
+    repairs: Vec<Repair>,
+    repairs_path: PathBuf,
+    /// Repairs that an earlier keeper began and told nobody of.
+    cut_off: Vec<Repair>,
     suspect: Option<Begun>,
     current: Option<Begun>,
     now: fn() -> Timestamp,
@@ -53,7 +100,11 @@ impl Allowed {
             let times = begun.ends + 1;
             tracing::warn!("the last keeper ended at {:?} of {assignment}/{policy}/{resource} ({times}×)", begun.kind);
         }
+        let cut_off = std::fs::read(files.repairs()).ok().and_then(|bytes| unseal(&bytes).ok()).unwrap_or_default();
         Allowed {
+            repairs: Vec::new(),
+            repairs_path: files.repairs(),
+            cut_off,
             read_only: false,
             patching: false,
             flaps: Flaps::default(),
@@ -70,6 +121,39 @@ impl Allowed {
     pub fn forgive(&mut self) {
         self.suspect = None;
         self.flaps.forget(|_| false);
+    }
+
+    /// Repairs that an earlier keeper began and told nobody of.
+    pub fn cut_off(&self) -> &[Repair] {
+        &self.cut_off
+    }
+
+    /// Everything that was begun is told, and `cut_off` ones as well.
+    pub fn told(&mut self, cut_off: bool) {
+        let before = self.repairs.len() + self.cut_off.len();
+        self.repairs.clear();
+        if cut_off {
+            self.cut_off.clear();
+        }
+        if before > self.cut_off.len() {
+            self.save_repairs();
+        }
+    }
+
+    /// Against the process's end, not the host's: no fsync, so that a repair does not wait for the disk.
+    fn save_repairs(&self) {
+        let all: Vec<&Repair> = self.cut_off.iter().chain(&self.repairs).collect();
+        if all.is_empty() {
+            return forget(&self.repairs_path);
+        }
+        let new = self.repairs_path.with_extension("new");
+        let sealed = seal(&all).map_err(std::io::Error::other);
+        let done =
+            sealed.and_then(|sealed| std::fs::write(&new, sealed)).and_then(|()| std::fs::rename(&new, &self.repairs_path));
+        if let Err(e) = done {
+            // Costs the word about this repair, should the keeper end during it.
+            tracing::warn!("{}: {e}", self.repairs_path.display());
+        }
     }
 
     /// The run is over: nothing is being done.
@@ -118,12 +202,18 @@ impl Leave for Allowed {
         })
     }
 
-    fn begins(&mut self, key: &Key, again: bool, notifies: &BTreeSet<Key>) -> Result<(), String> {
+    fn begins(&mut self, key: &Key, drift: Option<&Drifted>, notifies: &BTreeSet<Key>) -> Result<(), String> {
         let now = (self.now)();
-        if again {
-            self.flaps.repaired(key, now)
-        } else {
-            self.flaps.brought(key, now)
+        match drift {
+            Some(drift) => {
+                self.flaps.repaired(key, now);
+                let repair = Repair::of(drift);
+                if !self.repairs.contains(&repair) {
+                    self.repairs.push(repair);
+                    self.save_repairs();
+                }
+            }
+            None => self.flaps.brought(key, now),
         }
         if notifies.is_subset(&self.owed) {
             return Ok(());
@@ -203,7 +293,7 @@ mod tests {
         let files = Files::of(&Paths::below(dir.path()));
         files.make().expect("made");
         let mut allowed = Allowed::open(&files, now);
-        allowed.begins(&key("file"), false, &BTreeSet::from([key("svc")])).expect("kept");
+        allowed.begins(&key("file"), None, &BTreeSet::from([key("svc")])).expect("kept");
         assert_eq!(Allowed::open(&files, now).owed(), BTreeSet::from([key("svc")]), "it outlives the process");
         allowed.heard(&key("svc"));
         assert!(Allowed::open(&files, now).owed().is_empty());
@@ -212,10 +302,27 @@ mod tests {
         allowed.patching = true;
         assert_eq!(allowed.may_change(&key("x"), true), Err(Held::PatchTask));
         assert_eq!(allowed.may_change(&key("x"), false), Ok(()));
+        let drift = Drifted {
+            key: key("x"),
+            seen_at: now(),
+            what: "inactive".into(),
+            noticed_by: "unit signal".into(),
+            cause: String::new(),
+            outcome: None,
+            repaired_at: None,
+        };
         for _ in 0..3 {
-            allowed.begins(&key("x"), true, &BTreeSet::new()).expect("begun");
+            allowed.begins(&key("x"), Some(&drift), &BTreeSet::new()).expect("begun");
         }
         assert!(matches!(allowed.may_change(&key("x"), false), Err(Held::Flapping { first: true, .. })));
+        let left = Allowed::open(&files, now);
+        assert_eq!(
+            left.cut_off().iter().map(|r| r.key.clone()).collect::<Vec<_>>(),
+            [key("x")],
+            "the next keeper knows of it once"
+        );
+        allowed.told(false);
+        assert!(Allowed::open(&files, now).cut_off().is_empty(), "what was told is not told again");
         allowed.read_only = true;
         assert_eq!(allowed.may_change(&key("x"), false), Err(Held::ReadOnly));
     }

@@ -452,3 +452,63 @@ fn checks_wait_for_what_waits_and_know_the_units_of_before() {
     assert!(bed.is_good("pkg"));
     assert!(!bed.files().gates().exists());
 }
+
+#[test]
+fn a_repair_that_was_cut_off_is_told_by_the_next_keeper() {
+    let mut bed = Bed::new(&["a", "b"]);
+    bed.assign(1, vec![policy("p", &["a", "b", "c"])]);
+    bed.start();
+    bed.told(1);
+    // The keeper ends in the middle of a repair, which is done all the same; another one does nothing any more.
+    let until = Arc::new(Mutex::new(()));
+    let held = lock(&until);
+    lock(&bed.world).faults.insert("enforce a".into(), Fault::Waits(Arc::clone(&until)));
+    bed.breaks("a");
+    bed.until("the repair has begun", |b| b.calls().iter().filter(|c| *c == "enforce a").count() == 2);
+    let killed = tempfile::tempdir().expect("a directory");
+    copy(&bed.files().keeper(), &killed.path().join("keeper"));
+    copy(&bed.files().outbox(), &killed.path().join("outbox"));
+    drop(held);
+    lock(&bed.world).faults.clear();
+    bed.until("repaired", |b| b.is_good("a") && b.drift().len() == 1);
+    assert!(!bed.files().repairs().exists(), "what was told is not kept");
+    bed.stop();
+    for still_broken in [false, true] {
+        for (dir, name) in [(bed.files().keeper(), "keeper"), (bed.files().outbox(), "outbox")] {
+            std::fs::remove_dir_all(&dir).expect("removed");
+            copy(&killed.path().join(name), &dir);
+        }
+        assert_eq!(bed.drift(), [], "as the killed one left it");
+        if still_broken {
+            lock(&bed.world).wanting.insert("a".into());
+            lock(&bed.world).faults.insert("enforce a".into(), Fault::Error);
+        }
+        bed.start();
+        bed.until("told", |b| !b.drift().is_empty());
+        let drift = bed.drift();
+        assert_eq!((drift.len(), drift[0].resource.as_str(), drift[0].what.as_str()), (1, "a", "it is bad"), "{drift:?}");
+        if still_broken {
+            assert_eq!((drift[0].outcome, drift[0].repaired_at), (DriftOutcome::Failed, None));
+        } else {
+            assert_eq!(drift[0].noticed_by, "file event; the agent was restarted during the repair");
+            assert!(drift[0].outcome == DriftOutcome::Repaired && drift[0].repaired_at > Some(drift[0].seen_at));
+        }
+        bed.stop();
+        bed.start();
+        bed.until("another keeper looked", |b| b.calls().iter().rfind(|c| *c == "check c").is_some());
+        assert_eq!(bed.drift().len(), 1, "told once");
+        bed.stop();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("listed").flatten() {
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).expect("copied");
+        }
+    }
+}

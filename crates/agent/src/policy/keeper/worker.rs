@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::policy::report::reason;
-use drydock_domain::policy::{AssignmentChecks, HostPolicy, PolicyResult, Resource};
+use drydock_domain::policy::{AssignmentChecks, DriftEvent, HostPolicy, PolicyResult, Resource};
 use drydock_domain::rollout::health::HealthResult;
 use jiff::Timestamp;
 
 use super::ear::{BY_PACKAGES, During, Ear};
 use super::facilities::{Facilities, names_secret, remove_any, run_id, say, workplace};
 use super::gate::Gates;
-use super::leave::Allowed;
+use super::leave::{Allowed, Repair};
 use super::own_dirs;
 use crate::config::Config;
 use crate::detached::DetachedRunner;
@@ -23,7 +23,9 @@ use crate::link::backoff::random;
 use crate::paths::Paths;
 use crate::policy::cause;
 use crate::policy::document::{self, Kept};
-use crate::policy::engine::{Engine, Key, Noticed, Run, Scope, Tools, Workplace, memory_name, message, scratch_name, with_cx};
+use crate::policy::engine::{
+    Drifted, Engine, Key, Noticed, Run, Scope, Tools, Workplace, memory_name, message, scratch_name, with_cx,
+};
 use crate::policy::kinds::HostFacts;
 use crate::policy::leftovers::Leftovers;
 use crate::policy::outbox::{News, Outbox};
@@ -354,7 +356,13 @@ impl Worker {
         self.run(Scope::All, by, events);
     }
 
-    fn run(&mut self, scope: Scope, by: &'static str, noticed: BTreeMap<Key, Noticed>) {
+    fn run(&mut self, scope: Scope, by: &'static str, mut noticed: BTreeMap<Key, Noticed>) {
+        let whole = scope == Scope::All;
+        if whole {
+            // What is still wanting of them has been so since then.
+            let since = self.allowed.cut_off().iter().map(|r| (r.key.clone(), Noticed { at: r.seen_at, by }));
+            noticed.extend(since);
+        }
         let check = if scope == Scope::All { self.demanded } else { self.outbox.results().check };
         let generation = self.generation();
         let problem = self.problem();
@@ -385,11 +393,30 @@ impl Worker {
             self.ear.notice(key, Noticed { at: now, by: "change of another resource" });
         }
         let policies = self.engine.results();
-        self.outbox.put(News { generation, check, problem, policies, drift: outcome.drift }, now);
-        if !self.outbox.is_saved() && self.retry.is_none() {
+        let mut drift = outcome.drift;
+        if whole {
+            drift.extend(self.cut_off(&drift, &policies, now));
+        }
+        self.outbox.put(News { generation, check, problem, policies, drift }, now);
+        if self.outbox.is_saved() {
+            self.allowed.told(whole);
+            self.outbox.settle();
+        } else if self.retry.is_none() {
             self.try_again();
         }
         self.set_watches();
+    }
+
+    /// What became of repairs that an earlier keeper began, as far as nobody was told; `drift` is what this run tells of.
+    fn cut_off(&self, drift: &[Drifted], policies: &[PolicyResult], now: Timestamp) -> Vec<Drifted> {
+        let is_told = |repair: &Repair| {
+            let Key { assignment, policy, resource } = &repair.key;
+            let of = |d: &DriftEvent| {
+                (&d.assignment, &d.policy, &d.resource, d.seen_at) == (assignment, policy, resource, repair.seen_at)
+            };
+            drift.iter().any(|d| d.key == repair.key) || self.outbox.results().drift.iter().any(of)
+        };
+        self.allowed.cut_off().iter().filter(|r| !is_told(r)).filter_map(|r| r.ended(policies, now)).collect()
     }
 
     /// How health checks stand is told, without secrets.

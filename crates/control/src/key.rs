@@ -1,5 +1,7 @@
-//! The server's work key: Ed25519, signs every order, sources document and policies document to an agent. Absent on purpose: files and certificates.
+//! The server's work key: Ed25519, signs every order, sources document and policies document to an agent, and the seals
+//! of the audit. Absent on purpose: files and certificates.
 
+use drydock_domain::audit::chain::Seal;
 use drydock_domain::source::host;
 use drydock_domain::work::signed_bytes;
 use ring::rand::SystemRandom;
@@ -52,6 +54,14 @@ impl WorkKey {
     /// Signs the bytes of a host's policies document.
     pub(crate) fn sign_policies(&self, document: &[u8]) -> Vec<u8> {
         self.0.sign(&drydock_domain::policy::host::signed_bytes(document)).as_ref().to_vec()
+    }
+
+    /// Signs a seal of the audit.
+    pub(crate) fn sign_seal(&self, seal: &Seal) -> [u8; 64] {
+        let mut out = [0; 64];
+        // Ed25519 signatures have 64 bytes; a shorter slice cannot come from ring.
+        out.iter_mut().zip(self.0.sign(&seal.signed_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+        out
     }
 }
 

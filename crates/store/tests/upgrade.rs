@@ -10,17 +10,20 @@ use std::path::Path;
 use common::Cluster;
 use common::rows::instance;
 use drydock_domain::source::host::SourcesMode;
-use drydock_store::{Location, Store, instances};
+use drydock_store::{Location, Store, audit, instances};
 use sqlx::any::AnyPoolOptions;
 
 /// What the version before had: one host that enrolled then.
-const ROWS: [&str; 2] = [
+const ROWS: [&str; 3] = [
     "INSERT INTO profiles (id, token_sha256, spec, uses, revoked, created_by, created_at) \
      VALUES ('00000000-0000-0000-0000-000000000001', 't', '{\"displayName\":\"p\"}', 1, 0, 'me', 0)",
     "INSERT INTO instances (id, name, state, reject_reason, profile_id, machine_id, spki_sha256, created_at, labels, zone, \
      compartment, packages, updates, security_updates, held_updates, reboot_required, findings, order_number, version) \
      VALUES ('00000000-0000-0000-0000-000000000065', 'h1', 'ACTIVE', '', '00000000-0000-0000-0000-000000000001', 'm', 'k', \
      0, '{}', '', '/', 0, 0, 0, 0, 0, 0, 41, 3)",
+    "INSERT INTO audit (id, at, who, operation, resource, outcome, request_id) VALUES \
+     ('00000000-0000-0000-0000-000000000002', 7, 'instance 00000000-0000-0000-0000-000000000065', 'instance.enrol', 'h1', \
+     'denied', 'r')",
 ];
 
 async fn older_database(url: &str) {
@@ -42,6 +45,11 @@ async fn upgraded(location: &Location) {
     assert_eq!((host.name.as_str(), host.version), ("h1", 3));
     assert_eq!((host.group, host.place()), (None, None));
     assert_eq!((host.sources_mode, host.environment, host.content_spki_sha256), (SourcesMode::Additive, None, None));
+    // What was recorded before there was a chain waits to be chained first.
+    let waiting = audit::inbox(&mut c, 9).await.expect("read");
+    let [(_, record)] = waiting.as_slice() else { panic!("{waiting:?}") };
+    assert_eq!((&*record.who_kind, &*record.who_id), ("instance", "00000000-0000-0000-0000-000000000065"));
+    assert_eq!((&*record.decision, &*record.parameters, record.at.as_microsecond()), ("deny", "{}", 7));
     drop(c);
     store.close().await;
     Store::open(location).await.expect("opens again").close().await;

@@ -6,74 +6,65 @@ use drydock_domain::access::permissions::Right;
 use drydock_domain::access::request::{Facts, Resource};
 use drydock_domain::access::scope::{maybe_somewhere, scope};
 use drydock_domain::access::{Permission, Scope};
+use drydock_domain::audit::{Outcome, Record};
 use drydock_domain::ids::InstanceId;
+use drydock_store::Tx;
 use drydock_store::compartments::{self, Kind, Lying};
-use drydock_store::records::AuditRecord;
-use drydock_store::{Tx, audit, commit};
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::access_part::ROOT;
-use crate::context::{OpCtx, Principal};
+use crate::access_part::{Loaded, ROOT};
+use crate::audit_part::took;
+use crate::context::{Account, OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::{Control, Secret};
 
 /// Longest name of a thing repeated in a refusal, bytes.
 const ASKED_MAX_BYTES: usize = 255;
-/// Longest resource or name in an audit record, bytes.
-const AUDIT_TEXT_MAX_BYTES: usize = 512;
 
 /// A mutation that the caller may do.
 pub(super) struct Act<'a> {
     control: &'a Control,
-    who: String,
-    operation: &'static str,
-    resource: String,
-    request_id: &'a str,
-    now: Timestamp,
+    /// Its audit record, but for how it ends.
+    draft: Record<'static>,
 }
 
 impl Act<'_> {
+    /// With what was asked for, for the record; must not hold a secret.
+    pub(super) fn asking<T: Serialize + ?Sized>(mut self, parameters: &T) -> Self {
+        self.draft.parameters = drydock_domain::audit::parameters(parameters).into();
+        self
+    }
+
     /// Records, in the mutation's own transaction, that it was done.
     pub(super) async fn allowed(&self, tx: &mut Tx) -> Result<()> {
-        self.record(tx, "allowed", &self.resource).await
+        self.control.audit_in(tx, self.ended(Outcome::Allowed)).await
     }
 
     /// The same, for an object that has its name only now.
     pub(super) async fn allowed_on(&self, tx: &mut Tx, resource: &str) -> Result<()> {
-        self.record(tx, "allowed", resource).await
+        let record = Record { resource: resource.to_owned().into(), ..self.ended(Outcome::Allowed) };
+        self.control.audit_in(tx, record).await
     }
 
     /// Records a failure (in its own transaction: the mutation's is gone) and hands the result on.
     pub(super) async fn settle<T>(self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            let outcome = if matches!(error, Error::Forbidden(_)) { "denied" } else { "failed" };
-            self.record_alone(outcome).await;
+            let outcome = if matches!(error, Error::Forbidden(_)) { Outcome::Denied } else { Outcome::Failed };
+            self.record_alone(outcome, error.to_string()).await;
         }
         result
     }
 
-    async fn record_alone(&self, outcome: &'static str) {
-        let written = async {
-            let mut tx = self.control.begin().await?;
-            self.record(&mut tx, outcome, &self.resource).await?;
-            Ok::<_, Error>(commit(tx).await?)
-        };
-        if let Err(error) = written.await {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::error!(operation = self.operation, outcome, %error, source, "cannot store an audit record");
-        }
+    async fn record_alone(&self, outcome: Outcome, error: String) {
+        self.control.audit_alone(Record { error: error.into(), ..self.ended(outcome) }).await;
     }
 
-    async fn record(&self, tx: &mut Tx, outcome: &str, resource: &str) -> Result<()> {
-        let record = AuditRecord {
-            at: self.now,
-            who: cut(&self.who, AUDIT_TEXT_MAX_BYTES).to_owned(),
-            operation: self.operation.to_owned(),
-            resource: cut(resource, AUDIT_TEXT_MAX_BYTES).to_owned(),
-            outcome: outcome.to_owned(),
-            request_id: cut(self.request_id, AUDIT_TEXT_MAX_BYTES).to_owned(),
-        };
-        Ok(audit::insert(tx, self.control.mint(self.now), &record).await?)
+    fn ended(&self, outcome: Outcome) -> Record<'static> {
+        let mut record = self.draft.clone();
+        record.outcome = outcome.as_str().into();
+        record.duration_ms = Some(took(record.at, self.control.now()));
+        record
     }
 }
 
@@ -140,6 +131,14 @@ impl About {
         about
     }
 
+    /// It is not there, see [`About::missing`].
+    pub(crate) fn absent(mut self) -> About {
+        if let Some(thing) = &mut self.thing {
+            (thing.is_there, thing.name) = (false, String::new());
+        }
+        self
+    }
+
     /// As the caller called it.
     pub(crate) fn asked(mut self, asked: &str) -> About {
         if let Some(thing) = &mut self.thing {
@@ -158,6 +157,20 @@ impl About {
         let [id, name, asked] = [id, name, name].map(str::to_owned);
         let thing = Thing { words, id, name, asked, is_there: true, labels: Vec::new() };
         About { compartment: compartment.to_owned(), text, thing: Some(thing) }
+    }
+
+    /// As statements see it.
+    pub(crate) fn resource(&self, loaded: &Loaded) -> Resource {
+        let resource = Resource::in_compartment(loaded.id_of(&self.compartment).unwrap_or_default());
+        match &self.thing {
+            Some(thing) => resource.one(thing.words.of_type, &thing.id, &thing.name),
+            None => resource,
+        }
+    }
+
+    /// The circumstances of a request about it.
+    pub(crate) fn facts(&self, operation: &str, now: Timestamp) -> Facts {
+        facts(operation, now, self.thing.as_ref())
     }
 
     /// A compartment itself.
@@ -255,17 +268,22 @@ impl Control {
         let verdict = self.decide(ctx, operation, permission, &about).await?;
         let act = Act {
             control: self,
-            who: ctx.who.name(),
-            operation,
-            resource: about.text.clone(),
-            request_id: &ctx.request_id,
-            now: ctx.now,
+            draft: Record {
+                compartment: about.compartment.clone().into(),
+                resource: about.text.clone().into(),
+                decision: if verdict.allowed { "allow" } else { "deny" }.into(),
+                reason: verdict.reason.clone().into(),
+                ..self.audit_of(ctx, operation)
+            },
         };
         let missing = about.thing.as_ref().filter(|thing| !thing.is_there);
         if verdict.allowed && missing.is_none() {
             return Ok(act);
         }
-        act.record_alone(if verdict.allowed { "failed" } else { "denied" }).await;
+        match verdict.allowed {
+            true => act.record_alone(Outcome::Failed, "it is not there".to_owned()).await,
+            false => act.record_alone(Outcome::Denied, String::new()).await,
+        }
         match &about.thing {
             Some(thing) if !verdict.sees || !thing.is_there => Err(thing.not_found()),
             _ => Err(Error::Forbidden(format!("{} may not do {operation}: {}", ctx.who.name(), verdict.reason))),
@@ -274,12 +292,16 @@ impl Control {
 
     /// Lets a read of the tenancy itself happen, or records the denial.
     pub(super) async fn may_read(&self, ctx: &OpCtx, operation: &'static str, permission: Permission) -> Result<()> {
-        self.act(ctx, operation, String::new(), permission).await.map(drop)
+        let act = self.act(ctx, operation, String::new(), permission).await?;
+        self.audit_read(ctx, act.ended(Outcome::Allowed));
+        Ok(())
     }
 
     /// Lets a read of one thing, or in one compartment, happen, or records the denial.
     pub(super) async fn may_see(&self, ctx: &OpCtx, operation: &'static str, about: About) -> Result<()> {
-        self.act_on(ctx, operation, about).await.map(drop)
+        let act = self.act_on(ctx, operation, about).await?;
+        self.audit_read(ctx, act.ended(Outcome::Allowed));
+        Ok(())
     }
 
     /// Where the caller may do an operation, for lists: what lies elsewhere is left out. Whoever may nowhere is refused.
@@ -287,6 +309,12 @@ impl Control {
         let scope = self.scope_of(&ctx.who, operation, Some(permission), ctx.now).await?;
         if scope.is_nowhere() {
             self.may_read(ctx, operation, permission).await?;
+        } else {
+            let shown = match &scope {
+                Scope::Everywhere => "everywhere".to_owned(),
+                Scope::In(paths) => format!("in {}", paths.join(", ")),
+            };
+            self.audit_read(ctx, Record { reason: shown.into(), ..self.audit_of(ctx, operation) });
         }
         Ok(scope)
     }
@@ -364,6 +392,10 @@ impl Control {
             }
             match decide(&loaded.compiled, &own.subject, right, &resource, &facts) {
                 Decision::Allow { by } => Ok(by.to_string()),
+                // Or a `deny any-user …` would shut everybody out for ever.
+                Decision::Deny { why: Why::Denied(_) } if operation.starts_with("access-policy.") && own.administers() => {
+                    Ok("administrators always reach access policies".to_owned())
+                }
                 Decision::Deny { why: Why::Denied(by) } => Err(format!("{right} in {} is denied by {by}", about.compartment)),
                 Decision::Deny { .. } => {
                     Err(format!("no statement gives {right} in {}; ask an administrator", about.compartment))
@@ -385,6 +417,13 @@ impl Control {
         Ok(Verdict { allowed: !asked.rights.is_empty(), reason, sees: true })
     }
 
+    /// Something that everybody may do with their own account: no statement is asked.
+    pub(super) fn own_act(&self, ctx: &OpCtx, operation: &'static str, resource: impl Into<String>) -> Act<'_> {
+        let draft =
+            Record { resource: resource.into().into(), reason: "their own account".into(), ..self.audit_of(ctx, operation) };
+        Act { control: self, draft }
+    }
+
     /// A mutation by a host about itself; its right to it was settled by its certificate or token.
     pub(super) fn act_of_host<'a>(
         &'a self,
@@ -394,7 +433,17 @@ impl Control {
         request_id: &'a str,
         now: Timestamp,
     ) -> Act<'a> {
-        Act { control: self, who, operation, resource, request_id, now }
+        let id = who.strip_prefix("instance ").unwrap_or_default().to_owned();
+        let draft = Record {
+            who_kind: "instance".into(),
+            who_id: id.into(),
+            who: who.into(),
+            request_id: request_id.to_owned().into(),
+            resource: resource.into(),
+            reason: "its own certificate or token".into(),
+            ..self.audit_draft(operation, now)
+        };
+        Act { control: self, draft }
     }
 
     /// A new secret: 256 random bits behind a prefix that says what it is.
@@ -408,6 +457,17 @@ impl Control {
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         Ok(Secret::new(format!("{prefix}{text}")))
     }
+}
+
+/// Does somebody hold a permission on a thing? For choosing among many; leaves no record.
+pub(super) fn holds_on(loaded: &Loaded, own: &Account, right: Right, operation: &str, about: &About, now: Timestamp) -> bool {
+    let id = loaded.id_of(&about.compartment).unwrap_or_default();
+    let mut resource = Resource::in_compartment(id);
+    if let Some(thing) = &about.thing {
+        resource = resource.one(thing.words.of_type, &thing.id, &thing.name);
+    }
+    own.narrowed.is_none_or(|narrowed| narrowed.has(right))
+        && decide(&loaded.compiled, &own.subject, right, &resource, &facts(operation, now, about.thing.as_ref())).is_allowed()
 }
 
 /// The circumstances of a request. Names of variables are ours, so none is refused.

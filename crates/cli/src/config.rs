@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Connection;
 use crate::failure::Failure;
+use crate::signing::SigningKey;
 use crate::tls::Trust;
 use crate::world::World;
 
@@ -25,6 +26,10 @@ pub struct Config {
     pub server: Option<String>,
     /// Access token.
     pub token: Option<String>,
+    /// What the server calls the key that requests are signed with, when there is no token.
+    pub key_id: Option<String>,
+    /// The file with that private key.
+    pub key_file: Option<PathBuf>,
     /// SHA-256 of the server's CA certificate, lower-case hex.
     pub ca_fingerprint: Option<String>,
     /// The CA certificate itself, PEM; instead of the fingerprint.
@@ -38,6 +43,8 @@ pub struct Target {
     pub server: Url,
     /// Access token.
     pub token: Option<String>,
+    /// The key that requests are signed with when there is no token.
+    pub key: Option<SigningKey>,
     /// What makes the server's certificate good.
     pub trust: Trust,
 }
@@ -191,6 +198,17 @@ fn named_trust(args: &Connection, world: &World) -> Result<Option<Trust>, Failur
     }
 }
 
+/// The key of arguments or environment.
+fn named_key(args: &Connection, world: &World) -> Result<Option<(String, PathBuf)>, Failure> {
+    let id = args.key_id.clone().or_else(|| world.var("DRYDOCK_KEY_ID").map(str::to_owned));
+    let file = args.key_file.clone().or_else(|| world.var("DRYDOCK_KEY_FILE").map(PathBuf::from));
+    match (id, file) {
+        (Some(id), Some(file)) => Ok(Some((id, file))),
+        (None, None) => Ok(None),
+        _ => Err(Failure::Usage("a key to sign with has a file and an id: give --key-file and --key-id".to_owned())),
+    }
+}
+
 /// Decides which server to talk to. The file's token and CA are used for the file's server only: another `--server`
 /// must not receive a token that was not meant for it.
 pub fn target(args: &Connection, world: &mut World) -> Result<Target, Failure> {
@@ -203,10 +221,16 @@ pub fn target(args: &Connection, world: &mut World) -> Result<Target, Failure> {
             "no server is known; log in first: drydock login --server https://… --token - --ca-fingerprint …".to_owned(),
         ));
     };
+    let named_key = named_key(args, world)?;
     let token = match args.token.clone().or_else(|| world.var("DRYDOCK_TOKEN").map(str::to_owned)) {
         Some(token) => Some(check_token(token_argument(&token, world)?)?),
-        None if same => file.token,
+        None if same && named_key.is_none() => file.token,
         None => None,
+    };
+    let kept_key = if same { file.key_id.zip(file.key_file) } else { None };
+    let key = match named_key.or(kept_key) {
+        Some((id, file)) if token.is_none() => Some(SigningKey::read(&file, &id)?),
+        _ => None,
     };
     let trust = match named_trust(args, world)? {
         Some(trust) => trust,
@@ -217,7 +241,7 @@ pub fn target(args: &Connection, world: &mut World) -> Result<Target, Failure> {
         },
         None => Trust::System,
     };
-    Ok(Target { server, token, trust })
+    Ok(Target { server, token, key, trust })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod config;
 mod deployment_spec;
 mod failure;
 pub mod progress;
+mod signing;
 mod spec;
 mod text;
 mod tls;

@@ -180,7 +180,7 @@ fn host_name() -> Option<String> {
 }
 
 /// Names in the server's certificate: the configured ones, the host name, and the loopback.
-fn certificate_names(settings: &Settings) -> Vec<String> {
+pub(crate) fn certificate_names(settings: &Settings) -> Vec<String> {
     let mut names = settings.names.clone();
     names.extend(host_name());
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));

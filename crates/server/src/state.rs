@@ -24,6 +24,8 @@ pub struct AppState {
     pub ca: Arc<Authority>,
     /// Where hosts and people reach this server, for example `https://drydock.example:8443`; no slash at the end.
     pub public_url: Arc<str>,
+    /// Names and addresses by which clients reach this server; signed requests must be for one of them.
+    pub names: Arc<[String]>,
     /// "The daemon is going down": long-lived streams end.
     pub shutdown: Shutdown,
     /// Counters for /metrics.
@@ -44,6 +46,7 @@ impl AppState {
         let content_streams = usize::try_from(settings.content_streams_max).unwrap_or(Semaphore::MAX_PERMITS);
         AppState {
             control,
+            names: crate::first_run::certificate_names(&settings).into(),
             settings: Arc::new(settings),
             ca: Arc::new(ca),
             public_url: public_url.into(),

@@ -36,6 +36,9 @@ pub struct ApiError {
     /// Wrong fields, when the request was refused for its content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldError>,
+    /// For clients of the Oracle service, which know errors by these words; only where a signed request was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Look for it in the server's log.
     pub request_id: String,
 }

@@ -14,6 +14,7 @@ pub use events::EventStream;
 
 use crate::config::Target;
 use crate::failure::Failure;
+use crate::signing::SigningKey;
 use crate::text::clean;
 use crate::tls::{self, Trust};
 
@@ -58,6 +59,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<String>,
+    key: Option<SigningKey>,
     trust: Trust,
 }
 
@@ -75,7 +77,7 @@ impl Client {
             builder = builder.tls_backend_preconfigured(config);
         }
         let http = builder.build().map_err(|e| Failure::Usage(format!("the HTTP client cannot be set up: {e}")))?;
-        Ok(Client { http, base: target.server, token: target.token, trust: target.trust })
+        Ok(Client { http, base: target.server, token: target.token, key: target.key, trust: target.trust })
     }
 
     /// The server's address, for messages.
@@ -98,6 +100,9 @@ impl Client {
 
     fn request(&self, method: Method, path: &[&str], query: &Query<'_>) -> Result<RequestBuilder, Failure> {
         let Some(token) = &self.token else {
+            if self.key.is_some() {
+                return Ok(self.http.request(method, self.url(path, query)?));
+            }
             return Err(Failure::Unauthenticated(format!(
                 "there is no access token for {0}; log in: drydock login --server {0} --token - --ca-fingerprint …",
                 self.server()
@@ -228,9 +233,18 @@ impl Client {
         serde_json::from_slice(&body).map_err(|e| self.strange(&e.to_string()))
     }
 
+    /// Sends, signed when there is a key and no token.
+    async fn send_request(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let mut request = request.build().map_err(|e| self.unreachable(&e))?;
+        if let (Some(key), None) = (&self.key, &self.token) {
+            key.sign(&mut request, jiff::Timestamp::now())?;
+        }
+        self.http.execute(request).await.map_err(|e| self.unreachable(&e))
+    }
+
     /// Sends, and turns every answer that is not a success into a failure.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|e| self.unreachable(&e))?;
+        let response = self.send_request(request).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -239,6 +253,13 @@ impl Client {
         let Ok(error) = serde_json::from_slice::<ApiError>(&body) else {
             return Err(self.unknown_answer(status));
         };
+        if error.kind == ErrorKind::Unauthenticated && self.token.is_none() {
+            return Err(Failure::Unauthenticated(format!(
+                "{} does not accept the signature: {}\n  is the public half of this key there (drydock access api-key list), and is this machine's clock right?",
+                self.server(),
+                clean(&error.message)
+            )));
+        }
         if error.kind == ErrorKind::Unauthenticated {
             return Err(Failure::Unauthenticated(format!(
                 "{} does not accept the access token: {}\n  it is mistyped, expired or revoked; get one from an administrator (drydock access create), then: drydock login --token -",
@@ -255,7 +276,7 @@ impl Client {
     /// Who the token belongs to, for a refusal; silent when that cannot be told.
     async fn role(&self) -> Option<String> {
         let request = self.request(Method::GET, &["whoami"], &Query::new()).ok()?;
-        let response = request.timeout(REQUEST_TIME_LIMIT).send().await.ok()?;
+        let response = self.send_request(request.timeout(REQUEST_TIME_LIMIT)).await.ok()?;
         let body = self.body(response).await.ok()?;
         let who: WhoAmI = serde_json::from_slice(&body).ok()?;
         Some(format!("the access token {:?} has the role {}", clean(&who.name), who.role.as_str()))

@@ -17,7 +17,7 @@ use crate::world::World;
 pub async fn login(connection: &Connection, world: &mut World) -> Result<(), Failure> {
     let path = config::path(connection, world)?;
     let mut target = config::target(connection, world)?;
-    if target.token.is_none() {
+    if target.token.is_none() && target.key.is_none() {
         return Err(Failure::Usage(
             "login needs an access token: --token - reads it from standard input and keeps it out of the shell's history"
                 .to_owned(),
@@ -30,7 +30,9 @@ pub async fn login(connection: &Connection, world: &mut World) -> Result<(), Fai
         Trust::Pem(pem) => (None, Some(pem)),
         Trust::System => (None, None),
     };
-    let kept = Config { server: Some(client.server().to_owned()), token: target.token.take(), ca_fingerprint, ca_pem };
+    let (key_id, key_file) = target.key.map(|key| key.id_and_file()).unzip();
+    let server = Some(client.server().to_owned());
+    let kept = Config { server, token: target.token.take(), key_id, key_file, ca_fingerprint, ca_pem };
     config::save(&path, &kept)?;
     writeln!(world.out, "Logged in to {} as {} ({}).", client.server(), clean(&who.name), who.role.as_str())?;
     Ok(())
@@ -40,7 +42,8 @@ pub async fn login(connection: &Connection, world: &mut World) -> Result<(), Fai
 pub fn logout(connection: &Connection, world: &mut World) -> Result<(), Failure> {
     let path = config::path(connection, world)?;
     let mut kept = config::load(&path, world)?;
-    if kept.token.take().is_none() {
+    let had_key = kept.key_id.take().is_some() | kept.key_file.take().is_some();
+    if kept.token.take().is_none() && !had_key {
         writeln!(world.out, "Not logged in.")?;
         return Ok(());
     }

@@ -53,7 +53,7 @@ pub async fn undo(args: UndoArgs, client: &Client, world: &mut World) -> Result<
 
 /// As the server would say it.
 fn refused_with(message: String) -> Failure {
-    let error = ApiError { kind: ErrorKind::Conflict, message, fields: Vec::new(), request_id: String::new() };
+    let error = ApiError { kind: ErrorKind::Conflict, message, fields: Vec::new(), code: None, request_id: String::new() };
     Failure::Refused { error: Box::new(error), role: None }
 }
 

@@ -1,8 +1,8 @@
-//! Old rows that nobody needs: used idempotency keys, inventory bodies that no instance points at, and the inventory
+//! Old rows that nobody needs: used idempotency keys, signatures that their dates refuse by now, inventory bodies that no instance points at, and the inventory
 //! history of long ago, sets of open CVEs that are true of no host. Also the one thing that is begun here: the histories
 //! of hosts from before there were any.
 
-use drydock_store::{calendars, commit, history_timelines, history_writer, idempotency, inventory, open_cves};
+use drydock_store::{api_keys, calendars, commit, history_timelines, history_writer, idempotency, inventory, open_cves};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Control;
@@ -71,5 +71,6 @@ async fn rows(control: &Control) -> Result<()> {
     inventory::forget_unused(&mut tx, before(BODIES_KEPT_HOURS)).await?;
     calendars::forget_expired(&mut tx, now).await?;
     open_cves::forget_unused(&mut tx, before(BODIES_KEPT_HOURS)).await?;
+    api_keys::forget_signatures(&mut tx, now).await?;
     Ok(commit(tx).await?)
 }

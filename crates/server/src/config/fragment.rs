@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::identity::oidc::OidcSettings;
+
 /// A configuration file as written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,8 @@ pub struct Fragment {
     /// `[log]`.
     #[serde(default)]
     pub log: Log,
+    /// `[oidc]`.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// `[agents]`.

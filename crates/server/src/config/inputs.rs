@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::LogFormat;
 use super::fragment::Fragment;
+use crate::identity::oidc::OidcSettings;
 
 /// Life of an agent's certificate when nobody says otherwise, hours (7 days).
 const CERTIFICATE_HOURS: u32 = 168;
@@ -49,6 +50,8 @@ pub struct Inputs {
     pub log_format: LogFormat,
     /// See `Settings::log_level`.
     pub log_level: String,
+    /// See `Settings::oidc`.
+    pub oidc: Option<OidcSettings>,
 }
 
 impl Inputs {
@@ -68,6 +71,7 @@ impl Inputs {
             drain_secs: f.limits.drain_secs.unwrap_or(DRAIN_SECS),
             log_format: f.log.format.unwrap_or_default(),
             log_level: f.log.level.unwrap_or_else(|| "info".to_owned()),
+            oidc: f.oidc,
         }
     }
 

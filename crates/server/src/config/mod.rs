@@ -90,6 +90,20 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_is_read_and_written() {
+        let text = "[oidc]\nissuer = \"https://login.example\"\nclient_id = \"drydock\"\ngroups_claim = \"groups\"\n";
+        let given = settings(text).expect("valid");
+        assert_eq!(given.oidc.as_ref().map(|oidc| oidc.client_id.as_str()), Some("drydock"));
+        assert_eq!(settings(&given.to_toml()).expect("valid"), given);
+        // What the template shows is a real one, too.
+        let template = default_config(Path::new("/d"), None, &[]);
+        let shown = template.split("# [oidc]\n").nth(1).expect("it is shown");
+        let lines = shown.lines().map(|line| line.trim_start_matches("# ")).filter(|line| line.contains(" = "));
+        let shown = settings(&format!("[oidc]\n{}", lines.collect::<Vec<_>>().join("\n"))).expect("valid");
+        assert!(shown.oidc.is_some_and(|oidc| oidc.groups_claim.is_some() && oidc.ca_file.is_some()));
+    }
+
+    #[test]
     fn refusals_name_the_key() {
         for (text, part) in [
             ("listn = \"1\"", "listn"),
@@ -110,6 +124,9 @@ mod tests {
             ("[log]\nlevel = \"info,x=loud\"", "log.level"),
             ("[log]\nlevel = \"\"", "log.level"),
             ("[log]\nformat = \"xml\"", "xml"),
+            ("[oidc]\nissuer = \"http://login.example\"\nclient_id = \"d\"", "oidc.issuer"),
+            ("[oidc]\nissuer = \"https://login.example\"", "client_id"),
+            ("[oidc]\nissuer = \"https://login.example\"\nclient_id = \"d\"\nclient_secret = \"s\"", "client_secret"),
         ] {
             let err = settings(text).expect_err(text);
             assert!(err.contains(part), "{text}: {err}");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Inputs;
+use crate::identity::oidc::OidcSettings;
 
 /// Shortest and longest life of an agent's certificate, hours (1 hour to 90 days).
 const CERTIFICATE_HOURS_RANGE: std::ops::RangeInclusive<u32> = 1..=24 * 90;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Which log lines, in the words of `tracing` filters (`info`, `info,drydock_control=debug`).
     pub log_level: String,
+    /// The OpenID Connect provider that people may sign in with.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// A setting with a value that cannot be right.
@@ -118,6 +121,7 @@ impl Settings {
                 format!("{:?} is not a level (error … trace) or a list such as \"info,drydock_control=debug\"", i.log_level);
             wrong.push(("log.level", text));
         }
+        wrong.extend(i.oidc.iter().flat_map(OidcSettings::problems));
         match listen {
             Ok(listen) if wrong.is_empty() => Ok(Settings {
                 data_dir: i.data_dir,
@@ -133,6 +137,7 @@ impl Settings {
                 drain_secs: i.drain_secs,
                 log_format: i.log_format,
                 log_level: i.log_level,
+                oidc: i.oidc,
             }),
             _ => Err(SettingsError(wrong)),
         }
@@ -166,6 +171,10 @@ impl Settings {
         all.insert("content".into(), content.into());
         all.insert("limits".into(), limits.into());
         all.insert("log".into(), log.into());
+        // Texts, switches and lists: there is nothing in it that TOML has no form for.
+        if let Some(oidc) = self.oidc.as_ref().and_then(|oidc| toml::Value::try_from(oidc).ok()) {
+            all.insert("oidc".into(), oidc);
+        }
         all.to_string()
     }
 }

@@ -52,6 +52,23 @@ data_dir = {data_dir}
 #= format = "text"
 # Which lines: error, warn, info, debug, trace, or a filter such as "info,drydock_control=debug".
 #= level = "info"
+
+# People may sign in to the console with an OpenID Connect provider (docs/sign-in.md). Register there as redirect address
+# what this server is called, followed by /sign-in/oidc/callback.
+# [oidc]
+# issuer = "https://login.example/realms/ops"
+# client_id = "drydock"
+# A file with the client's secret; leave it out for a public client.
+# client_secret_file = "/etc/drydock/oidc-secret"
+# A file with certificate authorities (PEM) for the provider, besides the system's.
+# ca_file = "/etc/drydock/login-ca.pem"
+# label = "Sign in with Example"
+# scopes = ["profile", "email", "groups"]
+# The claim that names users who are made at their first sign-in, if they are to be made.
+# name_claim = "preferred_username"
+# create_users = false
+# The claim that lists groups; the groups of this server with those names are kept as the provider says.
+# groups_claim = "groups"
 "##
     )
 }

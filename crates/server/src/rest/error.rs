@@ -22,13 +22,15 @@ pub struct Failure {
     message: String,
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
+    /// The vendor's word for it, for clients that sign.
+    code: Option<&'static str>,
     /// For the log only.
     source: Option<Arc<drydock_control::Error>>,
 }
 
 impl Failure {
     fn new(status: StatusCode, kind: ErrorKind, message: impl Into<String>) -> Self {
-        Failure { status, kind, message: message.into(), fields: Vec::new(), retry_after: None, source: None }
+        Failure { status, kind, message: message.into(), fields: Vec::new(), retry_after: None, code: None, source: None }
     }
 
     /// 400 about one field (a body's path, or a parameter's name).
@@ -54,6 +56,11 @@ impl Failure {
     /// 401.
     pub fn unauthenticated(message: impl Into<String>) -> Self {
         Failure::new(StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated, message)
+    }
+
+    /// 401 for a request that was signed, in the words that clients who sign know.
+    pub fn not_authenticated(message: impl Into<String>) -> Self {
+        Failure { code: Some("NotAuthenticated"), ..Failure::unauthenticated(message) }
     }
 
     /// 404.
@@ -104,6 +111,7 @@ impl Failure {
             kind: self.kind,
             message: self.message.clone(),
             fields: self.fields.clone(),
+            code: self.code.map(str::to_owned),
             request_id: request_id.to_owned(),
         };
         serde_json::to_vec(&error).unwrap_or_default()
@@ -164,7 +172,11 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"drydock\""));
+            let ways = match self.code {
+                None => "Bearer realm=\"drydock\"",
+                Some(_) => "Signature realm=\"drydock\",headers=\"date (request-target) host\"",
+            };
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(ways));
         }
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));

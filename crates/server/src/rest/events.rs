@@ -10,7 +10,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use drydock_api::rest::ApiError;
 use drydock_control::records::{PageQuery, TaskQuery, TaskRecord};
-use drydock_control::{JobView, JobWatch, OpCtx, Secret};
+use drydock_control::{JobView, JobWatch, OpCtx};
 use drydock_domain::ids::{JobId, TaskId};
 use futures::{Stream, StreamExt};
 use http::StatusCode;
@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::encode;
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params};
+use super::extract::{Caller, Params, Shown};
 use crate::limits::{EVENT_KEEP_ALIVE, EVENT_POLL, EVENT_STREAM_MAX};
 use crate::state::AppState;
 
@@ -51,7 +51,7 @@ pub async fn follow(
     let follower = Follower {
         state,
         ctx: caller.ctx,
-        secret: caller.secret,
+        shown: caller.shown,
         id,
         watch,
         began: Instant::now(),
@@ -72,7 +72,7 @@ pub async fn follow(
 struct Follower {
     state: AppState,
     ctx: OpCtx,
-    secret: Secret,
+    shown: Shown,
     id: JobId,
     watch: JobWatch,
     began: Instant,
@@ -110,7 +110,7 @@ impl Follower {
         }
         if self.checked.elapsed() >= TOKEN_RECHECK {
             self.checked = Instant::now();
-            return self.state.control.authenticate(self.secret.expose()).await.is_ok();
+            return self.shown.is_still_good(&self.state.control).await;
         }
         true
     }

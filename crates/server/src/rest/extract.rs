@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use drydock_control::records::PageQuery;
-use drydock_control::{ErrorKind, OpCtx, Secret};
+use drydock_control::{Control, ErrorKind, HeldApiKey, OpCtx, Principal, Secret};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::error::{Failure, Result};
+use crate::identity::signed::SignedBy;
 use crate::limits;
 use crate::listener::Peer;
 use crate::request::RequestInfo;
@@ -24,7 +25,26 @@ pub struct Caller {
     /// For the operation.
     pub ctx: OpCtx,
     /// What the caller showed, for streams that outlive a revocation.
-    pub secret: Secret,
+    pub shown: Shown,
+}
+
+/// What a caller showed.
+#[derive(Debug)]
+pub enum Shown {
+    /// An access token.
+    Token(Secret),
+    /// A signature by this key.
+    Key(HeldApiKey),
+}
+
+impl Shown {
+    /// Would it be taken now?
+    pub async fn is_still_good(&self, control: &Control) -> bool {
+        match self {
+            Shown::Token(secret) => control.authenticate(secret.expose()).await.is_ok(),
+            Shown::Key(key) => control.authenticate_key(key).await.is_ok(),
+        }
+    }
 }
 
 /// The peer's address; unspecified when the request came without a connection (in-process).
@@ -47,26 +67,35 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
-        let token = bearer(&parts.headers)?;
-        let address = address_of(&parts.extensions);
-        state.failures.check(address, Instant::now()).map_err(|wait| {
-            Failure::wait(wait, format!("too many failed sign-ins from {address}; wait {} s", wait.as_secs().max(1)))
-        })?;
-        let who = match state.control.authenticate(token).await {
-            Ok(who) => who,
-            Err(error) => {
-                if error.kind() == ErrorKind::Unauthenticated {
-                    state.failures.failed(address, Instant::now());
-                }
-                return Err(error.into());
-            }
+        // Its signature was verified by the layer around all handlers.
+        let (who, shown) = match parts.extensions.get::<SignedBy>() {
+            Some(signed) => (signed.who.clone(), Shown::Key(signed.key.clone())),
+            None => by_token(parts, state).await?,
         };
         let info = parts.extensions.get::<RequestInfo>();
         if let Some(info) = info {
             info.set_who(&who.name());
         }
         let request_id = info.map_or_else(String::new, |i| i.id.clone());
-        Ok(Caller { ctx: state.control.ctx(who, request_id), secret: Secret::new(token.to_owned()) })
+        Ok(Caller { ctx: state.control.ctx(who, request_id), shown })
+    }
+}
+
+/// Whoever shows an access token.
+async fn by_token(parts: &Parts, state: &AppState) -> Result<(Principal, Shown)> {
+    let token = bearer(&parts.headers)?;
+    let address = address_of(&parts.extensions);
+    state.failures.check(address, Instant::now()).map_err(|wait| {
+        Failure::wait(wait, format!("too many failed sign-ins from {address}; wait {} s", wait.as_secs().max(1)))
+    })?;
+    match state.control.authenticate(token).await {
+        Ok(who) => Ok((who, Shown::Token(Secret::new(token.to_owned())))),
+        Err(error) => {
+            if error.kind() == ErrorKind::Unauthenticated {
+                state.failures.failed(address, Instant::now());
+            }
+            Err(error.into())
+        }
     }
 }
 

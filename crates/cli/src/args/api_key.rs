@@ -1,0 +1,60 @@
+//! `drydock access api-key`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{ListArgs, Output};
+
+/// `drydock access api-key`.
+#[derive(Debug, Subcommand)]
+pub enum ApiKeyCommand {
+    /// Add the public half of an RSA key to a user, who can then sign requests with it
+    ///
+    ///   openssl genrsa -out drydock.pem 2048 && chmod 600 drydock.pem
+    ///   openssl rsa -in drydock.pem -pubout -out drydock.pub.pem
+    ///   drydock access api-key add ann --public-key drydock.pub.pem
+    ///   drydock --key-file drydock.pem --key-id tenancy/ann/FINGERPRINT whoami
+    #[command(verbatim_doc_comment)]
+    Add(AddApiKeyArgs),
+    /// List the keys of a user
+    List(ListApiKeysArgs),
+    /// Delete a key of a user; requests that it signs are refused at once
+    Delete(DeleteApiKeyArgs),
+}
+
+/// Arguments of `access api-key add`.
+#[derive(Debug, Args)]
+pub struct AddApiKeyArgs {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// File with the public key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub public_key: PathBuf,
+    /// Format.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `access api-key list`.
+#[derive(Debug, Args)]
+pub struct ListApiKeysArgs {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// Rows and format.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// Arguments of `access api-key delete`.
+#[derive(Debug, Args)]
+pub struct DeleteApiKeyArgs {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// The key's fingerprint, from `drydock access api-key list`
+    #[arg(value_name = "FINGERPRINT")]
+    pub fingerprint: String,
+}

@@ -11,6 +11,7 @@ mod bench_turn;
 mod demo;
 mod drydock;
 mod lab;
+mod oracle;
 mod release;
 mod setup;
 mod sh;
@@ -43,6 +44,8 @@ enum Command {
     /// Simulated fleets: what must never be is looked for after every event
     #[command(subcommand)]
     Simulate(simulate::Simulation),
+    /// Decisions about access beside Cedar's, on generated statements
+    Oracle,
     /// Build what is shipped
     #[command(subcommand)]
     Release(Release),
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(options) => test_cmd::run(options),
         Command::Bench { name, json } => bench::run(name, json),
         Command::Simulate(simulation) => simulate::run(&simulation),
+        Command::Oracle => oracle::run(),
         Command::Release(Release::Agent) => release::agent().map(|binary| println!("{}", binary.display())),
         Command::Lab(command) => lab::run(command),
     }

@@ -1,14 +1,14 @@
 //! `cargo xtask test`: everything CI runs, in the order in which failures are cheapest.
 //!
-//! It installs what is missing (as root on Debian), checks form and lints, runs every test of the workspace, builds the
-//! shipped agent and checks it against the oldest glibc, patches the lab's real hosts, lets them live on managed sources
-//! (also while the server is killed) and walks README.md in one.
+//! It installs what is missing (as root on Debian), checks form and lints, runs every test of the workspace, compares
+//! decisions about access with Cedar's, builds the shipped agent and checks it against the oldest glibc, patches the lab's
+//! real hosts, lets them live on managed sources (also while the server is killed) and walks README.md in one.
 //! `--quick` leaves out everything from the shipped agent on; `--long` adds ten thousand simulated rollouts, the faults on
 //! real hosts, damaged metadata and ten minutes of killed servers. Absent: benchmarks; they are not assertions.
 
 use anyhow::{Context as _, Result};
 
-use crate::{lab, release, setup, sh, simulate};
+use crate::{lab, oracle, release, setup, sh, simulate};
 
 /// How long `--long` gives each parser of hostile input, seconds.
 const FUZZ_SECONDS: &str = "60";
@@ -50,6 +50,7 @@ pub fn run(options: Options) -> Result<()> {
         eprintln!("--quick: the shipped agent and the lab's runs are left out");
         return Ok(());
     }
+    oracle::run()?;
     let agent = release::agent()?;
     lab::run_scenario(lab::Scenario::Patch, Some(agent.clone()), false).context("the lab's patch run")?;
     lab::run_scenario(lab::Scenario::Packages, Some(agent.clone()), false).context("the lab's packages run")?;

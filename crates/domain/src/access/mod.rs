@@ -23,6 +23,8 @@ mod scan;
 pub mod scope;
 pub mod statement;
 mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod time;
 pub mod variable;
 

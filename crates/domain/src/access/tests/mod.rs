@@ -6,27 +6,11 @@ mod properties;
 mod reference;
 mod table;
 
-use super::compartment::{Compartment, Tree};
+use super::compartment::Tree;
 use super::compile::{Compiled, Policy, compile};
 use super::decide::{Decision, decide};
-use super::permissions::Right;
 use super::request::{Facts, Membership, Principal, Resource};
-
-/// `acme` (t) with A (a) > B (b) > C (c), and X (x).
-fn compartments() -> Vec<Compartment> {
-    let own = |id: &str, name: &str, parent: Option<&str>| Compartment {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        parent: parent.map(str::to_owned),
-    };
-    vec![
-        own("t", "acme", None),
-        own("a", "A", Some("t")),
-        own("b", "B", Some("a")),
-        own("c", "C", Some("b")),
-        own("x", "X", Some("t")),
-    ]
-}
+use super::testing::{compartments, right};
 
 /// Monday, in the morning.
 const NOW: &str = "2026-11-23T07:30:00Z";
@@ -62,10 +46,6 @@ fn facts(text: &str) -> Facts {
 fn compiled(attached: &str, text: &str) -> Compiled {
     let policy = Policy::parse("p", attached, text).unwrap_or_else(|e| panic!("{text}: {e}"));
     compile(&[policy], Tree::build(&compartments()).expect("a tree"))
-}
-
-fn right(name: &str) -> Right {
-    Right::find(name).unwrap_or_else(|| panic!("{name} is not known"))
 }
 
 fn ask<'c>(compiled: &'c Compiled, who: &str, permission: &str, place: &str, circumstances: &str) -> Decision<'c> {

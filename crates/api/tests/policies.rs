@@ -47,6 +47,15 @@ fn assignments_policies_several_and_json_are_read() {
     let file = own.resource_groups[0].resources[0].file.clone().expect("a file");
     assert_eq!((file.content.as_deref(), file.permissions.as_str()), (Some("8.10"), "0644"));
     assert_eq!(own.resource_groups[0].inventory_filters[0].os_version, "8");
+    let gated = GOOD.replace(
+        "  minWaitDuration: 300s\n",
+        "  minWaitDuration: 300s\n  healthChecks:\n    withinSecs: 30\n    checks:\n    - unitActive: {unit: httpd.service}\n    - http: {url: 'http://localhost/'}\n    - noNewFailedUnits: {}\n",
+    );
+    let read = read_policies("d.yaml", &gated);
+    assert_eq!(read.problems, []);
+    let Document::Assignment(own) = &read.documents[0] else { panic!("no assignment") };
+    let health = own.rollout.health_checks.as_ref().expect("checks");
+    assert_eq!((health.checks.len(), health.within_secs, health.settle_secs), (3, 30, 0));
     let Document::Assignment(own) = &read_policies("c", GOOD).documents[0] else { panic!("no assignment") };
     let json = serde_json::to_string(own).expect("JSON");
     assert_eq!(read_policies("c.json", &json).documents, [Document::Assignment(own.clone())]);
@@ -57,6 +66,14 @@ fn assignments_policies_several_and_json_are_read() {
 fn every_problem_has_its_place() {
     for (part, instead, line, column, path, words) in [
         ("mode: ENFORCEMENT", "mode: ENFORCE", 4, 9, "osPolicies[0].mode", "unknown variant"),
+        (
+            "  minWaitDuration: 300s\n",
+            "  minWaitDuration: 300s\n  healthChecks: {checks: [{tcp: {address: nowhere}}]}\n",
+            27,
+            34,
+            "rollout.healthChecks.checks[0].tcp.address",
+            "needs a port",
+        ),
         ("mode: ENFORCEMENT", "modus: ENFORCEMENT", 4, 3, "osPolicies[0].modus", "unknown field `modus`"),
         ("  mode: ENFORCEMENT\n", "", 3, 3, "osPolicies[0]", "missing field `mode`"),
         ("id: install-httpd", "id: Install_httpd", 3, 3, "osPolicies[0].id", "a-z, 0-9 and -"),

@@ -6,16 +6,17 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drydock_domain::audit::chain::{Hash, Seal, SealKind, hash, hex};
 use drydock_domain::audit::family::AuditSettings;
 use drydock_domain::audit::{NO_PARAMETERS, Outcome, Record};
+use drydock_domain::inventory::fingerprint;
 use drydock_store::audit::{self, Head};
 use drydock_store::records::AuditRecord;
 use drydock_store::{Tx, commit, settings};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::Control;
@@ -74,7 +75,10 @@ pub struct CallNotes(Arc<Notes>);
 
 #[derive(Default)]
 struct Notes {
-    parameters: OnceLock<String>,
+    /// Of each part of the request (`query`, `body`) what may be recorded.
+    parameters: Mutex<Map<String, Value>>,
+    /// SHA-256 over what was asked for until now, hex.
+    asked: Mutex<Option<String>>,
     /// Reads that wait for the end of the request; absent when nobody will tell it.
     reads: Mutex<Option<Vec<Record<'static>>>>,
 }
@@ -86,13 +90,26 @@ impl CallNotes {
         CallNotes(Arc::new(notes))
     }
 
-    /// What the request asks for; must not hold a secret. The first one counts.
-    pub fn set_parameters<T: Serialize + ?Sized>(&self, value: &T) {
-        let _first_counts = self.0.parameters.set(drydock_domain::audit::parameters(value));
+    /// What a part of the request asks for; must not hold a secret.
+    pub fn set_parameters(&self, part: &str, value: Value) {
+        self.0.parameters.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), value);
     }
 
-    fn parameters(&self) -> &str {
-        self.0.parameters.get().map_or(NO_PARAMETERS, String::as_str)
+    /// More of what the request asks for, to know it again: method and path, then the body. Nothing of it is kept but a
+    /// digest.
+    pub fn asked(&self, bytes: &[u8]) {
+        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = asked.take().unwrap_or_default();
+        *asked = Some(fingerprint(&[before.as_bytes(), b"\n", bytes].concat()));
+    }
+
+    /// What the request asks for, as a digest; absent where nobody told ([`CallNotes::asked`]).
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn parameters(&self) -> String {
+        drydock_domain::audit::parameters(&*self.0.parameters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn reads(&self) -> MutexGuard<'_, Option<Vec<Record<'static>>>> {
@@ -168,7 +185,7 @@ impl Control {
     pub fn audit_call_ended(&self, notes: &CallNotes, failure: Option<&str>) {
         let now = self.now();
         for mut record in notes.reads().as_mut().map(std::mem::take).unwrap_or_default() {
-            record.parameters = notes.parameters().to_owned().into();
+            record.parameters = notes.parameters().into();
             record.duration_ms = Some(took(record.at, now));
             if let Some(failure) = failure {
                 record.outcome = Outcome::Failed.as_str().into();
@@ -230,7 +247,7 @@ impl Control {
             who: ctx.who.name().into(),
             address: ctx.address.map(|a| a.to_string()).unwrap_or_default().into(),
             request_id: ctx.request_id.clone().into(),
-            parameters: ctx.notes.parameters().to_owned().into(),
+            parameters: ctx.notes.parameters().into(),
             ..self.audit_draft(operation, ctx.now)
         }
     }

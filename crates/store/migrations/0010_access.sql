@@ -28,6 +28,8 @@ ALTER TABLE vulnerability_exceptions ADD COLUMN compartment TEXT NOT NULL DEFAUL
 CREATE INDEX instances_by_compartment ON instances (compartment);
 -- In whose name runs of a deployment start: the principal's key, for example 'user 0198…'; empty: made before there were any.
 ALTER TABLE patch_deployments ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+-- In whose name a job reaches hosts; empty: the server's.
+ALTER TABLE patch_jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 
 -- Policies of statements, each attached to a compartment.
 CREATE TABLE access_policies (
@@ -85,6 +87,13 @@ CREATE TABLE users (
     UNIQUE (oidc_issuer, oidc_subject)
 );
 
+-- What opens the door once when the second factor is lost; by SHA-256: they are random.
+CREATE TABLE recovery_codes (
+    user_id     TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    code_sha256 TEXT NOT NULL,
+    PRIMARY KEY (user_id, code_sha256)
+);
+
 CREATE TABLE user_groups (
     id          TEXT   NOT NULL PRIMARY KEY,
     name        TEXT   NOT NULL,
@@ -109,6 +118,8 @@ CREATE INDEX user_group_members_by_user ON user_group_members (user_id);
 -- NULL user_id: a token of its own, in the group of its role. scope: what it is narrowed to (JSON), NULL: not narrowed.
 ALTER TABLE access_tokens ADD COLUMN user_id TEXT;
 ALTER TABLE access_tokens ADD COLUMN scope TEXT;
+-- The token was made by somebody who had just shown a second factor.
+ALTER TABLE access_tokens ADD COLUMN second_factor BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX access_tokens_by_user ON access_tokens (user_id);
 
 CREATE TABLE api_keys (

@@ -2,8 +2,10 @@
 //! not hold (reachability, percentages).
 
 use drydock_domain::access::Role;
+use drydock_domain::audit::Record;
+use drydock_domain::audit::chain::Hash;
 use drydock_domain::enrolment::ProfileSpec;
-use drydock_domain::ids::{AccessTokenId, EnvironmentId, GroupId, InstanceId, JobId, ProfileId, TaskId};
+use drydock_domain::ids::{AccessTokenId, EnvironmentId, GroupId, InstanceId, JobId, ProfileId, TaskId, UserId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
 use drydock_domain::inventory::{OsFacts, PackageChange, SectionKind};
 use drydock_domain::patch::admission::WaitingOn;
@@ -153,10 +155,16 @@ pub struct ProfileRecord {
 pub struct AccessTokenRecord {
     /// Its id.
     pub id: AccessTokenId,
-    /// Whose it is.
+    /// What it is for, or whose it is.
     pub name: String,
-    /// What it may do.
-    pub role: Role,
+    /// What it may do when it stands for itself; absent: it is a user's.
+    pub role: Option<Role>,
+    /// The user it belongs to.
+    pub user: Option<TokenUser>,
+    /// What it is narrowed to, as written; empty: not narrowed.
+    pub scope: Vec<String>,
+    /// Whoever made it had just shown a second factor.
+    pub second_factor: bool,
     /// Ends; absent = never.
     pub expires_at: Option<Timestamp>,
     /// When it was made.
@@ -165,6 +173,15 @@ pub struct AccessTokenRecord {
     pub last_used_at: Option<Timestamp>,
     /// Revoked by a person.
     pub revoked: bool,
+}
+
+/// The user an access token belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUser {
+    /// Its id.
+    pub id: UserId,
+    /// Its name.
+    pub name: String,
 }
 
 /// A patch job.
@@ -196,6 +213,10 @@ pub struct JobRecord {
     pub control: rollout::Control,
     /// Its plans, newest last; empty before the hosts are looked up.
     pub plans: Vec<RolloutPlan>,
+    /// Path of its compartment.
+    pub compartment: String,
+    /// In whose name it reaches hosts: a principal's key; empty: the server's.
+    pub owner: String,
     /// Grows with every change of the row; the etag, and what admissions are conditional on.
     pub version: i64,
 }
@@ -247,21 +268,23 @@ pub struct TaskRecord {
     pub version: i64,
 }
 
-/// One audit record.
+/// One audit record with its place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// When.
-    pub at: Timestamp,
-    /// Who: an access token's name, `instance <id>`, or `server`.
-    pub who: String,
-    /// Operation, for example `patch-job.create`.
-    pub operation: String,
-    /// Object, for example `patch-job 0198…`.
-    pub resource: String,
-    /// `allowed`, `denied` or `failed`.
-    pub outcome: String,
-    /// The request it came with.
-    pub request_id: String,
+    /// Its number, from 1.
+    pub seq: u64,
+    /// What was recorded.
+    pub record: Record<'static>,
+    /// Its hash, which covers the record before it.
+    pub hash: Hash,
+}
+
+impl std::ops::Deref for AuditRecord {
+    type Target = Record<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.record
+    }
 }
 
 /// One page of a list.
@@ -300,6 +323,8 @@ pub struct InstanceQuery {
     pub labels: Vec<(String, String)>,
     /// Only this zone.
     pub zone: Option<String>,
+    /// Only in this compartment or below, as people write its path; the scope of a list follows from it.
+    pub compartment: Option<String>,
     /// Which page.
     pub page: PageQuery,
 }

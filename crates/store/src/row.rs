@@ -32,6 +32,10 @@ pub(crate) fn bytes(row: &AnyRow, column: &'static str) -> StoreResult<Vec<u8>> 
     row.try_get(column).map_err(bad(column))
 }
 
+pub(crate) fn opt_bytes(row: &AnyRow, column: &'static str) -> StoreResult<Option<Vec<u8>>> {
+    row.try_get(column).map_err(bad(column))
+}
+
 pub(crate) fn flag(row: &AnyRow, column: &'static str) -> StoreResult<bool> {
     Ok(int(row, column)? != 0)
 }

@@ -7,7 +7,7 @@ mod common;
 use common::rows::{at, id, instance, page, profile};
 use common::suite::Case;
 
-use drydock_domain::access::Role;
+use drydock_domain::access::{Role, Scope};
 use drydock_domain::ids::{AccessTokenId, InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
 use drydock_domain::inventory::{PackageChange, SectionKind, fingerprint};
@@ -20,7 +20,7 @@ use drydock_store::instances::{Certificate, Edit};
 use drydock_store::inventory::Pointer;
 use drydock_store::records::*;
 use drydock_store::{
-    Store, StoreError, access_tokens, audit, commit, fleet, history, idempotency, instances, inventory, patch_jobs, patch_tasks,
+    Store, StoreError, access_tokens, commit, fleet, history, idempotency, instances, inventory, patch_jobs, patch_tasks,
     profiles,
 };
 
@@ -33,7 +33,7 @@ const CASES: [Case; 13] = crate::cases![
     jobs_and_tasks_are_kept_whole,
     reports_are_stored_once_and_only_forward,
     open_tasks_know_their_host_and_their_rival,
-    audit_and_history_are_read_newest_first,
+    history_is_read_newest_first,
     the_fleet_is_counted,
     of_two_servers_one_lets_a_task_go,
     of_two_servers_one_gives_a_host_work,
@@ -66,6 +66,8 @@ fn job(n: u128) -> JobRecord {
         origin: JobOrigin::Asked,
         control: Default::default(),
         plans: vec![],
+        compartment: "/A".into(),
+        owner: "token 7".into(),
         version: 1,
     }
 }
@@ -115,7 +117,10 @@ async fn profiles_and_tokens_are_found_by_their_digest(a: Store, b: Store) {
     let token = AccessTokenRecord {
         id: AccessTokenId(id(5)),
         name: "ci".into(),
-        role: Role::Operator,
+        role: Some(Role::Operator),
+        user: None,
+        scope: Vec::new(),
+        second_factor: false,
         expires_at: Some(at(9)),
         created_at: at(0),
         last_used_at: None,
@@ -141,7 +146,7 @@ async fn profiles_and_tokens_are_found_by_their_digest(a: Store, b: Store) {
     commit(tx).await.expect("committed");
     assert!(profiles::find(&mut c, profile().id).await.expect("read").expect("there").revoked);
     assert!(access_tokens::list(&mut c, &page(1, None)).await.expect("read").items[0].revoked);
-    assert_eq!(profiles::list(&mut c, &page(1, None)).await.expect("read").next_cursor, None);
+    assert_eq!(profiles::list(&mut c, &page(1, None), &Scope::Everywhere).await.expect("read").next_cursor, None);
 }
 
 async fn instances_are_kept_whole_and_edited_by_version(a: Store, b: Store) {
@@ -192,7 +197,7 @@ async fn instances_are_listed_by_filter_and_page(a: Store, _b: Store) {
     fleet_of(&a, 5, 0).await;
     let mut c = a.read().await.expect("reads");
     let list = async |c: &mut drydock_store::Reader, query: InstanceQuery| {
-        let page = instances::list(c, &query).await.expect("read");
+        let page = instances::list(c, &query, &Scope::Everywhere).await.expect("read");
         (page.items.into_iter().map(|i| i.name).collect::<Vec<_>>(), page.next_cursor)
     };
     let (names, cursor) = list(&mut c, InstanceQuery { page: page(3, None), ..InstanceQuery::default() }).await;
@@ -203,6 +208,7 @@ async fn instances_are_listed_by_filter_and_page(a: Store, _b: Store) {
         state: Some(InstanceState::Active),
         name_contains: "H".into(),
         labels: vec![("env".into(), "x".into()), ("n".into(), "3".into())],
+        compartment: None,
         zone: Some("z".into()),
         page: page(9, None),
     };
@@ -217,7 +223,7 @@ async fn instances_are_listed_by_filter_and_page(a: Store, _b: Store) {
         assert!(list(&mut c, nothing).await.0.is_empty());
     }
     let forged = InstanceQuery { page: page(3, Some("zz".into())), ..InstanceQuery::default() };
-    assert!(matches!(instances::list(&mut c, &forged).await, Err(StoreError::Cursor)));
+    assert!(matches!(instances::list(&mut c, &forged, &Scope::Everywhere).await, Err(StoreError::Cursor)));
     assert_eq!(instances::targets(&mut c, InstanceState::Active).await.expect("read").len(), 5);
     assert_eq!(instances::names_like(&mut c, "h1").await.expect("read"), ["h1"]);
 }
@@ -320,12 +326,24 @@ async fn jobs_and_tasks_are_kept_whole(a: Store, b: Store) {
     assert_eq!(patch_jobs::open(&mut c).await.expect("read"), [job(1)]);
     let query = |state, instance| JobQuery { state, instance, page: page(5, None), ..JobQuery::default() };
     let ids = |page: Paged<JobRecord>| page.items.into_iter().map(|j| j.id).collect::<Vec<_>>();
-    assert_eq!(ids(patch_jobs::list(&mut c, &query(None, Some(instance(3).id))).await.expect("read")), [job(2).id, job(1).id]);
-    assert!(ids(patch_jobs::list(&mut c, &query(None, Some(InstanceId(id(5))))).await.expect("read")).is_empty());
-    assert_eq!(ids(patch_jobs::list(&mut c, &query(Some(JobState::Canceled), None)).await.expect("read")), [job(2).id]);
-    let first = patch_jobs::list(&mut c, &JobQuery { page: page(1, None), ..JobQuery::default() }).await.expect("read");
+    assert_eq!(
+        ids(patch_jobs::list(&mut c, &query(None, Some(instance(3).id)), &Scope::Everywhere).await.expect("read")),
+        [job(2).id, job(1).id]
+    );
+    assert!(
+        ids(patch_jobs::list(&mut c, &query(None, Some(InstanceId(id(5)))), &Scope::Everywhere).await.expect("read")).is_empty()
+    );
+    assert_eq!(
+        ids(patch_jobs::list(&mut c, &query(Some(JobState::Canceled), None), &Scope::Everywhere).await.expect("read")),
+        [job(2).id]
+    );
+    let elsewhere = Scope::In(vec!["/".into(), "/B".into()]);
+    assert!(ids(patch_jobs::list(&mut c, &JobQuery::default(), &elsewhere).await.expect("read")).is_empty());
+    let first = patch_jobs::list(&mut c, &JobQuery { page: page(1, None), ..JobQuery::default() }, &Scope::Everywhere)
+        .await
+        .expect("read");
     let next = JobQuery { page: page(1, first.next_cursor), ..JobQuery::default() };
-    assert_eq!(ids(patch_jobs::list(&mut c, &next).await.expect("read")), [job(1).id]);
+    assert_eq!(ids(patch_jobs::list(&mut c, &next, &Scope::Everywhere).await.expect("read")), [job(1).id]);
 
     let all = patch_tasks::list(&mut c, job(1).id, &TaskQuery::default()).await.expect("read").items;
     assert_eq!(all.iter().map(|t| t.id).collect::<Vec<_>>(), [task(1, 1).id, task(1, 2).id, task(1, 3).id], "one per host");
@@ -347,9 +365,10 @@ async fn jobs_and_tasks_are_kept_whole(a: Store, b: Store) {
     let counts = patch_tasks::counts(&mut c, &[job(1).id, job(2).id]).await.expect("read");
     assert_eq!(counts[&job(1).id].iter().map(|(s, n)| (s.as_str(), *n)).collect::<Vec<_>>(), [("PENDING", 2), ("FAILED", 1)]);
     assert!(patch_tasks::counts(&mut c, &[]).await.expect("read").is_empty());
-    let one = patch_tasks::of_instance(&mut c, instance(2).id, &page(1, None)).await.expect("read");
+    let one = patch_tasks::of_instance(&mut c, instance(2).id, &page(1, None), &Scope::Everywhere).await.expect("read");
     assert_eq!(one.items[0].id, task(2, 2).id, "newest first");
-    let two = patch_tasks::of_instance(&mut c, instance(2).id, &page(1, one.next_cursor)).await.expect("read");
+    let two =
+        patch_tasks::of_instance(&mut c, instance(2).id, &page(1, one.next_cursor), &Scope::Everywhere).await.expect("read");
     assert_eq!(two.items[0].id, task(1, 2).id);
 }
 
@@ -407,7 +426,7 @@ async fn open_tasks_know_their_host_and_their_rival(a: Store, _b: Store) {
     commit(tx).await.expect("committed");
 }
 
-async fn audit_and_history_are_read_newest_first(a: Store, b: Store) {
+async fn history_is_read_newest_first(a: Store, b: Store) {
     fleet_of(&a, 1, 0).await;
     let entry = |n: i64| HistoryRecord {
         at: at(n / 2),
@@ -417,39 +436,26 @@ async fn audit_and_history_are_read_newest_first(a: Store, b: Store) {
         changes_total: 1,
         task: Some(task(1, 1).id),
     };
-    let record = |n: i64| AuditRecord {
-        at: at(n / 2),
-        who: "me".into(),
-        operation: "o".into(),
-        resource: format!("{n}\0"),
-        outcome: "allowed".into(),
-        request_id: "r".into(),
-    };
     let mut tx = a.begin().await.expect("begins");
     for n in 0..5 {
         history::insert(&mut tx, id(n as u128), instance(1).id, &entry(n)).await.expect("stored");
-        audit::insert(&mut tx, id(n as u128), &record(n)).await.expect("stored");
     }
     commit(tx).await.expect("committed");
     let mut c = b.read().await.expect("reads");
-    let (mut messages, mut resources) = (Vec::new(), Vec::new());
-    let (mut h, mut r) = (None, None);
+    let (mut messages, mut h) = (Vec::new(), None);
     for _ in 0..3 {
         let entries = history::list(&mut c, instance(1).id, &page(2, h)).await.expect("read");
-        let records = audit::list(&mut c, &page(2, r)).await.expect("read");
         messages.extend(entries.items.iter().map(|e| e.message.clone()));
-        resources.extend(records.items.iter().map(|r| r.resource.clone()));
-        (h, r) = (entries.next_cursor, records.next_cursor);
+        h = entries.next_cursor;
     }
     assert_eq!(messages, ["4", "3", "2", "1", "0"]);
-    assert_eq!(resources, ["4\u{fffd}", "3\u{fffd}", "2\u{fffd}", "1\u{fffd}", "0\u{fffd}"]);
-    assert_eq!((h, r), (None, None));
+    assert_eq!(h, None);
     assert_eq!(history::list(&mut c, instance(1).id, &page(1, None)).await.expect("read").items, [entry(4)]);
 }
 
 async fn the_fleet_is_counted(a: Store, _b: Store) {
     let mut c = a.read().await.expect("reads");
-    assert_eq!(fleet::counts(&mut c, at(0)).await.expect("read"), FleetCounts::default());
+    assert_eq!(fleet::counts(&mut c, at(0), &Scope::Everywhere, &Scope::Everywhere).await.expect("read"), FleetCounts::default());
     drop(c);
     fleet_of(&a, 3, 1).await;
     let mut tx = a.begin().await.expect("begins");
@@ -465,7 +471,8 @@ async fn the_fleet_is_counted(a: Store, _b: Store) {
     };
     instances::set_inventory(&mut tx, instance(1).id, &summary, None).await.expect("stored");
     commit(tx).await.expect("committed");
-    let counts = fleet::counts(&mut a.read().await.expect("reads"), at(5)).await.expect("read");
+    let counts = fleet::counts(&mut a.read().await.expect("reads"), at(5), &Scope::Everywhere, &Scope::Everywhere).await;
+    let counts = counts.expect("read");
     assert_eq!((counts.online, counts.offline, counts.never_seen), (1, 1, 1));
     assert_eq!((counts.updates, counts.security_updates, counts.with_updates, counts.with_security_updates), (3, 2, 1, 1));
     assert_eq!((counts.reboot_required, counts.with_findings, counts.jobs_running), (1, 1, 1));

@@ -8,6 +8,7 @@
 //!
 //! Absent on purpose: sign-in, where policies, compartments and groups are stored, and audit records.
 
+pub mod approval;
 pub mod builtin;
 pub mod compartment;
 pub mod compile;
@@ -26,6 +27,7 @@ mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
+pub mod user;
 pub mod variable;
 
 #[cfg(test)]

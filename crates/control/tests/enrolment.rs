@@ -5,12 +5,16 @@ mod common;
 
 use common::*;
 use drydock_control::records::{InstanceQuery, PageQuery};
-use drydock_control::{EnrolAsk, ErrorKind, InstanceEdit, Secret};
+use drydock_control::{EnrolAsk, ErrorKind, InstanceEdit, Secret, TokenAsk};
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::instance::{InstanceState, Labels, PendingReason, Reachability};
 use drydock_domain::inventory::fingerprint;
 use jiff::Timestamp;
+
+fn token(name: &str, role: Role, expires_at: Option<Timestamp>) -> TokenAsk {
+    TokenAsk { name: name.to_owned(), role: Some(role), expires_at, ..TokenAsk::default() }
+}
 
 fn profile(json: &str) -> ProfileSpec {
     serde_json::from_str(json).expect("a profile")
@@ -253,19 +257,19 @@ async fn last_seen_is_written_in_batches_and_shown_at_once() {
 async fn an_access_token_counts_until_it_is_revoked_or_expires() {
     let w = World::new().await;
     let admin = w.person(Role::Administrator).await;
-    let (record, secret) = w.control.create_access_token(&admin, "ci", Role::Operator, None).await.expect("made");
+    let (record, secret) = w.control.create_access_token(&admin, token("ci", Role::Operator, None)).await.expect("made");
     assert!(secret.expose().starts_with("ddt_") && secret.expose().len() == 47);
     let known = w.control.authenticate(secret.expose()).await.expect("known");
     let own = known.account().expect("an account");
     assert_eq!((own.name.as_str(), own.role, own.groups.join(" ")), ("ci", Some(Role::Operator), "Operators".to_owned()));
     w.settle().await;
-    let listed = w.control.list_access_tokens(&admin, &PageQuery::default()).await.expect("list").items;
+    let listed = w.control.list_access_tokens(&admin, None, &PageQuery::default()).await.expect("list").items;
     assert!(listed.iter().any(|t| t.id == record.id && t.last_used_at.is_some()));
     w.control.revoke_access_token(&admin, record.id).await.expect("revoked");
     let error = w.control.authenticate(secret.expose()).await.expect_err("revoked");
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     let soon = w.control.now() + jiff::SignedDuration::from_secs(60);
-    let (_, short) = w.control.create_access_token(&admin, "short", Role::Viewer, Some(soon)).await.expect("made");
+    let (_, short) = w.control.create_access_token(&admin, token("short", Role::Viewer, Some(soon))).await.expect("made");
     w.control.authenticate(short.expose()).await.expect("in time");
     w.pass(60);
     assert!(w.control.authenticate(short.expose()).await.is_err());
@@ -273,7 +277,7 @@ async fn an_access_token_counts_until_it_is_revoked_or_expires() {
         assert_eq!(w.control.authenticate(nobody).await.expect_err("unknown").kind(), ErrorKind::Unauthenticated);
     }
     let operator = w.person(Role::Operator).await;
-    let denied = w.control.create_access_token(&operator, "x", Role::Administrator, None).await.expect_err("denied");
+    let denied = w.control.create_access_token(&operator, token("x", Role::Administrator, None)).await.expect_err("denied");
     assert_eq!(denied.kind(), ErrorKind::Forbidden);
     let audit = w.audit().await;
     assert!(audit.iter().any(|a| a.operation == "access-token.revoke" && a.outcome == "allowed" && a.who == "administrator"));
@@ -290,7 +294,10 @@ async fn the_database_is_copied_while_it_is_used() {
     let store =
         drydock_control::store::Store::open(&drydock_control::store::Location::Sqlite(copy.clone())).await.expect("opens");
     let mut c = store.read().await.expect("a connection");
-    let page = drydock_control::store::instances::list(&mut c, &InstanceQuery::default()).await.expect("list");
+    let page =
+        drydock_control::store::instances::list(&mut c, &InstanceQuery::default(), &drydock_domain::access::Scope::Everywhere)
+            .await
+            .expect("list");
     assert_eq!(page.items.len(), 2);
     assert!(w.control.backup_to(&copy).await.is_err(), "a copy overwrites nothing");
     w.control.ready().await.expect("ready");

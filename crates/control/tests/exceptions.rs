@@ -52,6 +52,7 @@ fn spec(w: &World, scope: ScopeSpec, days: i64) -> ExceptionSpec {
         scope,
         owner: String::new(),
         reason: "no shell for anybody".into(),
+        compartment: None,
         until: w.control.now() + SignedDuration::from_secs(days * DAY),
     }
 }
@@ -261,7 +262,10 @@ async fn an_exception_is_edited_and_the_audit_has_what_it_was() {
 async fn scopes_follow_who_is_in_them() {
     let (w, hosts) = world().await;
     w.control
-        .create_group(&w.server(), GroupSpec { name: "lab".into(), description: String::new(), environment: None })
+        .create_group(
+            &w.server(),
+            GroupSpec { name: "lab".into(), description: String::new(), environment: None, compartment: None },
+        )
         .await
         .expect("made");
     w.control.add_members(&w.server(), "lab", &[hosts[0].name.clone()]).await.expect("joined");

@@ -187,7 +187,7 @@ async fn a_group_is_filled_with_what_matches_and_fits() {
     let w = World::new().await;
     fleet(&w).await;
     for name in ["web", "db"] {
-        let spec = GroupSpec { name: name.into(), description: String::new(), environment: None };
+        let spec = GroupSpec { name: name.into(), description: String::new(), environment: None, compartment: None };
         w.control.create_group(&w.server(), spec).await.expect("a group");
     }
     let mixed = add(&w, "web", "inventory", false).await.expect_err("three kinds").to_string();

@@ -14,7 +14,7 @@ use drydock_domain::patch::task::TaskState;
 use drydock_domain::source::host::HostSources;
 
 fn named(name: &str) -> GroupSpec {
-    GroupSpec { name: name.to_owned(), description: String::new(), environment: None }
+    GroupSpec { name: name.to_owned(), description: String::new(), environment: None, compartment: None }
 }
 
 fn words(names: &[&str]) -> Vec<String> {

@@ -21,6 +21,10 @@ pub struct GroupSpec {
     /// Name of the lifecycle environment its members look through, unless they have one of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// Path of its compartment, for example `/A/web`; members lie in it or below. Absent when made: the one in which the
+    /// caller may make groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 impl GroupSpec {
@@ -114,7 +118,8 @@ mod tests {
 
     #[test]
     fn names_and_texts_are_bounded() {
-        let spec = |name: &str, description: String| GroupSpec { name: name.into(), description, environment: None };
+        let spec =
+            |name: &str, description: String| GroupSpec { name: name.into(), description, environment: None, compartment: None };
         assert!(spec("web", String::new()).validate().is_ok());
         assert!(spec("Web", String::new()).validate().is_err());
         assert!(spec("web", "x".repeat(DESCRIPTION_MAX_BYTES + 1)).validate().is_err());

@@ -80,6 +80,8 @@ pub struct ExceptionRecord {
     pub expires_at: Option<Timestamp>,
     /// Grows with every edit.
     pub version: i64,
+    /// Path of its compartment: it reaches hosts there and below.
+    pub compartment: String,
 }
 
 /// A setting that operators change while the server runs.

@@ -1,6 +1,7 @@
 //! Instances as filters see them: the row, the names of group and environment, and which inventory bodies hold the rest.
 //! Absent on purpose: the bodies (many hosts share one; `inventory` reads each once) and what matches.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::instance::{InstanceState, Labels};
 use drydock_domain::inventory::OsFacts;
@@ -25,6 +26,8 @@ pub struct Candidate {
     pub zone: String,
     /// Its labels.
     pub labels: Labels,
+    /// Path of its compartment.
+    pub compartment: String,
     /// Name of the group it is in.
     pub group: Option<String>,
     /// Name of the environment it looks through, its own or its group's.
@@ -60,6 +63,8 @@ pub struct CandidateQuery {
     pub zone: Option<String>,
     /// With all these labels.
     pub labels: Vec<(String, String)>,
+    /// In the compartments of this scope; `None`: in any.
+    pub within: Option<Scope>,
     /// With this text in the name, whatever the case.
     pub name_contains: String,
     /// With a name after this one.
@@ -71,7 +76,7 @@ pub struct CandidateQuery {
 /// Instances by name: some 600 bytes each.
 pub async fn list(c: &mut AnyConnection, query: &CandidateQuery) -> StoreResult<Vec<Candidate>> {
     let mut sql = Sql::new(
-        "SELECT i.id, i.name, i.state, i.zone, i.labels, i.os, i.last_seen, i.packages, i.updates, i.security_updates, \
+        "SELECT i.id, i.name, i.state, i.zone, i.labels, i.compartment, i.os, i.last_seen, i.packages, i.updates, i.security_updates, \
          i.held_updates, i.reboot_required, i.inventory_changed_at, g.name AS group_name, e.name AS environment_name, \
          p.fingerprint AS packages_fingerprint, u.fingerprint AS updates_fingerprint FROM instances i \
          LEFT JOIN instance_groups g ON g.id = i.group_id \
@@ -79,6 +84,9 @@ pub async fn list(c: &mut AnyConnection, query: &CandidateQuery) -> StoreResult<
          LEFT JOIN instance_sections p ON p.instance_id = i.id AND p.kind = 'packages' \
          LEFT JOIN instance_sections u ON u.instance_id = i.id AND u.kind = 'updates' WHERE 1 = 1",
     );
+    if let Some(scope) = &query.within {
+        sql.within("i.compartment", scope);
+    }
     if let Some(after) = &query.after {
         sql.push(" AND i.name > ").bind(after.clone());
     }
@@ -107,6 +115,7 @@ fn read(row: &AnyRow) -> StoreResult<Candidate> {
         state: parsed(row, "state", InstanceState::parse)?,
         zone: text(row, "zone")?,
         labels: json(row, "labels")?,
+        compartment: text(row, "compartment")?,
         group: opt_text(row, "group_name")?,
         environment: opt_text(row, "environment_name")?,
         os: opt_json(row, "os")?,

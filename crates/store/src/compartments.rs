@@ -276,6 +276,18 @@ pub async fn instances_within(c: &mut AnyConnection, scope: &Scope) -> StoreResu
     sql.fetch(c, "read which instances lie in some compartments").await?.iter().map(|row| id(row, "id")).collect()
 }
 
+/// Names of the things of a kind in the compartments of `scope`.
+pub async fn names_within(c: &mut AnyConnection, kind: Kind, scope: &Scope) -> StoreResult<Vec<String>> {
+    let mut sql = Sql::new(match kind {
+        Kind::Source => "SELECT name FROM sources WHERE 1 = 1",
+        Kind::Environment => "SELECT name FROM environments WHERE 1 = 1",
+        Kind::Group => "SELECT name FROM instance_groups WHERE 1 = 1",
+        _ => "SELECT name FROM instances WHERE 1 = 1",
+    });
+    sql.within("compartment", scope);
+    sql.fetch(c, "read what lies in some compartments").await?.iter().map(|row| text(row, "name")).collect()
+}
+
 /// The number that grows with every change of what decides.
 pub async fn access_version(c: &mut AnyConnection) -> StoreResult<i64> {
     let rows = Sql::new("SELECT version FROM access_version WHERE id = 1").fetch(c, "read the version of access").await?;

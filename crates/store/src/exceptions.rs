@@ -1,5 +1,6 @@
 //! Exceptions: vulnerabilities that are accepted for a while, with who answers for it.
 
+use drydock_domain::access::Scope;
 use drydock_domain::advisory::exception::HostFacts;
 use drydock_domain::ids::{ExceptionId, GroupId, InstanceId};
 use drydock_domain::instance::Labels;
@@ -11,14 +12,14 @@ use crate::error::{StoreError, StoreResult};
 use crate::row::{id, int, json, micros, opt_id, opt_micros, opt_time, storable, text, time};
 use crate::sql::Sql;
 
-const COLUMNS: &str =
-    "SELECT id, cve, scope, owner, reason, created_by, created_at, expires_at, version FROM vulnerability_exceptions";
+const COLUMNS: &str = "SELECT id, cve, scope, owner, reason, created_by, created_at, expires_at, version, compartment \
+     FROM vulnerability_exceptions";
 
 /// Adds an exception.
 pub async fn insert(c: &mut AnyConnection, exception: &ExceptionRecord) -> StoreResult<()> {
     sqlx::query(
-        "INSERT INTO vulnerability_exceptions (id, cve, scope, owner, reason, created_by, created_at, expires_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO vulnerability_exceptions (id, cve, scope, owner, reason, created_by, created_at, expires_at, version, \
+         compartment) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(exception.id.to_string())
     .bind(storable(&exception.cve))
@@ -29,6 +30,7 @@ pub async fn insert(c: &mut AnyConnection, exception: &ExceptionRecord) -> Store
     .bind(micros(exception.created_at))
     .bind(opt_micros(exception.expires_at))
     .bind(exception.version)
+    .bind(storable(&exception.compartment))
     .execute(c)
     .await
     .map(drop)
@@ -55,8 +57,13 @@ pub async fn update(c: &mut AnyConnection, exception: &ExceptionRecord) -> Store
 
 /// All of them, newest first: some hundred.
 pub async fn list(c: &mut AnyConnection) -> StoreResult<Vec<ExceptionRecord>> {
+    within(c, &Scope::Everywhere).await
+}
+
+/// Those in `scope`, newest first.
+pub async fn within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<ExceptionRecord>> {
     let mut sql = Sql::new(COLUMNS);
-    sql.push(" ORDER BY id DESC");
+    sql.push(" WHERE 1 = 1").within("compartment", scope).push(" ORDER BY id DESC");
     sql.fetch(c, "list exceptions").await?.iter().map(read).collect()
 }
 
@@ -86,6 +93,8 @@ pub struct ScopedHost {
     pub group: Option<GroupId>,
     /// Its labels.
     pub labels: Labels,
+    /// Path of its compartment.
+    pub compartment: String,
 }
 
 impl ScopedHost {
@@ -97,9 +106,11 @@ impl ScopedHost {
 
 /// What scopes look at, of every ACTIVE host: some 200 bytes each.
 pub async fn hosts(c: &mut AnyConnection) -> StoreResult<Vec<ScopedHost>> {
-    let sql = Sql::new("SELECT id, group_id, labels FROM instances WHERE state = 'ACTIVE'");
-    let read =
-        |row: &AnyRow| Ok(ScopedHost { instance: id(row, "id")?, group: opt_id(row, "group_id")?, labels: json(row, "labels")? });
+    let sql = Sql::new("SELECT id, group_id, labels, compartment FROM instances WHERE state = 'ACTIVE'");
+    let read = |row: &AnyRow| {
+        let (instance, group) = (id(row, "id")?, opt_id(row, "group_id")?);
+        Ok(ScopedHost { instance, group, labels: json(row, "labels")?, compartment: text(row, "compartment")? })
+    };
     sql.fetch(c, "read which hosts exceptions are about").await?.iter().map(read).collect()
 }
 
@@ -114,5 +125,6 @@ fn read(row: &AnyRow) -> StoreResult<ExceptionRecord> {
         created_at: time(row, "created_at")?,
         expires_at: opt_time(row, "expires_at")?,
         version: int(row, "version")?,
+        compartment: text(row, "compartment")?,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use drydock_domain::access::Scope;
 use drydock_domain::group::OsFamily;
 use drydock_domain::ids::{EnvironmentId, GroupId, InstanceId};
 use drydock_domain::instance::InstanceState;
@@ -13,17 +14,17 @@ use crate::error::{StoreError, StoreResult};
 use crate::records::{PageQuery, Paged};
 use crate::row::{big_count, id, int, micros, opt_id, opt_json, opt_text, parsed, storable, text, time};
 use crate::source_records::{GroupMemberRecord, GroupRecord};
-use crate::sql::Sql;
+use crate::sql::{Sql, like_escaped};
 
 const COLUMNS: &str = "SELECT id, name, description, environment_id, os_id, os_release, architecture, created_by, created_at, \
-                       version FROM instance_groups";
+                       version, compartment FROM instance_groups";
 
 /// Adds a group. A duplicate (see [`StoreError::is_duplicate`]) means its name was taken meanwhile; an environment that
 /// is gone is an error, too: see [`StoreError::is_referenced`].
 pub async fn insert(c: &mut AnyConnection, group: &GroupRecord) -> StoreResult<()> {
     sqlx::query(
-        "INSERT INTO instance_groups (id, name, description, environment_id, created_by, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO instance_groups (id, name, description, environment_id, created_by, created_at, version, compartment) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(group.id.to_string())
     .bind(group.name.clone())
@@ -32,6 +33,7 @@ pub async fn insert(c: &mut AnyConnection, group: &GroupRecord) -> StoreResult<(
     .bind(storable(&group.created_by))
     .bind(micros(group.created_at))
     .bind(group.version)
+    .bind(storable(&group.compartment))
     .execute(c)
     .await
     .map(drop)
@@ -54,8 +56,13 @@ pub async fn find_by_name(c: &mut AnyConnection, name: &str) -> StoreResult<Opti
 
 /// All of them by name: some hundred.
 pub async fn list(c: &mut AnyConnection) -> StoreResult<Vec<GroupRecord>> {
+    within(c, &Scope::Everywhere).await
+}
+
+/// Those in `scope` by name.
+pub async fn within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<GroupRecord>> {
     let mut sql = Sql::new(COLUMNS);
-    sql.push(" ORDER BY name");
+    sql.push(" WHERE 1 = 1").within("compartment", scope).push(" ORDER BY name");
     sql.fetch(c, "list groups").await?.iter().map(read).collect()
 }
 
@@ -104,16 +111,50 @@ pub async fn set_family(c: &mut AnyConnection, group: GroupId, family: Option<&O
         .map_err(StoreError::query("store what the members of a group are"))
 }
 
-/// Puts an instance into a group; the caller holds the group. `false`: the instance is in one, or not in `state`.
-pub async fn join(c: &mut AnyConnection, group: GroupId, instance: InstanceId, state: InstanceState) -> StoreResult<bool> {
-    sqlx::query("UPDATE instances SET group_id = $2, version = version + 1 WHERE id = $1 AND group_id IS NULL AND state = $3")
-        .bind(instance.to_string())
+/// Puts an instance into a group; the caller holds the group. `false`: the instance is in one, or no longer in `state` and
+/// `compartment`.
+pub async fn join(
+    c: &mut AnyConnection,
+    group: GroupId,
+    instance: InstanceId,
+    state: InstanceState,
+    compartment: &str,
+) -> StoreResult<bool> {
+    sqlx::query(
+        "UPDATE instances SET group_id = $2, version = version + 1 \
+         WHERE id = $1 AND group_id IS NULL AND state = $3 AND compartment = $4",
+    )
+    .bind(instance.to_string())
+    .bind(group.to_string())
+    .bind(state.as_str())
+    .bind(storable(compartment))
+    .execute(c)
+    .await
+    .map(|r| r.rows_affected() == 1)
+    .map_err(StoreError::query("put an instance into a group"))
+}
+
+/// Puts a group into another compartment; the caller holds the group.
+pub async fn set_compartment(c: &mut AnyConnection, group: GroupId, path: &str) -> StoreResult<()> {
+    sqlx::query("UPDATE instance_groups SET compartment = $2 WHERE id = $1")
         .bind(group.to_string())
-        .bind(state.as_str())
+        .bind(storable(path))
         .execute(c)
         .await
-        .map(|r| r.rows_affected() == 1)
-        .map_err(StoreError::query("put an instance into a group"))
+        .map(drop)
+        .map_err(StoreError::query("move a group"))
+}
+
+/// A member of a group that does not lie in the compartment `path` or below, if there is one; the caller holds the group.
+pub async fn member_outside(c: &mut AnyConnection, group: GroupId, path: &str) -> StoreResult<Option<String>> {
+    if path == "/" {
+        return Ok(None);
+    }
+    let mut sql = Sql::new("SELECT name FROM instances WHERE group_id = ");
+    sql.bind(group.to_string()).push(" AND compartment <> ").bind(storable(path));
+    sql.push(" AND compartment NOT LIKE ").bind(format!("{}/%", like_escaped(path))).push(" ESCAPE '\\' ORDER BY name LIMIT 1");
+    let rows = sql.fetch(c, "look for members of a group outside a compartment").await?;
+    rows.first().map(|r| text(r, "name")).transpose()
 }
 
 /// Takes an instance out of a group; the caller holds the group. `false`: it is not in it.
@@ -148,17 +189,23 @@ pub async fn delete(c: &mut AnyConnection, group: GroupId) -> StoreResult<bool> 
     Ok(true)
 }
 
-/// Members of each group that has some, whatever their state.
-pub async fn member_counts(c: &mut AnyConnection) -> StoreResult<BTreeMap<GroupId, u64>> {
-    let sql = Sql::new("SELECT group_id, count(*) AS n FROM instances WHERE group_id IS NOT NULL GROUP BY group_id");
+/// Members of each group that has some in `scope`, whatever their state.
+pub async fn member_counts(c: &mut AnyConnection, scope: &Scope) -> StoreResult<BTreeMap<GroupId, u64>> {
+    let mut sql = Sql::new("SELECT group_id, count(*) AS n FROM instances WHERE group_id IS NOT NULL");
+    sql.within("compartment", scope).push(" GROUP BY group_id");
     let rows = sql.fetch(c, "count the members of groups").await?;
     rows.iter().map(|r| Ok((id(r, "group_id")?, big_count(r, "n")?))).collect()
 }
 
-/// Members of a group by name, whatever their state.
-pub async fn members(c: &mut AnyConnection, group: GroupId, page: &PageQuery) -> StoreResult<Paged<GroupMemberRecord>> {
+/// Members of a group in `scope` by name, whatever their state.
+pub async fn members(
+    c: &mut AnyConnection,
+    group: GroupId,
+    page: &PageQuery,
+    scope: &Scope,
+) -> StoreResult<Paged<GroupMemberRecord>> {
     let mut sql = Sql::new("SELECT id, name, state, os FROM instances WHERE group_id = ");
-    sql.bind(group.to_string());
+    sql.bind(group.to_string()).within("compartment", scope);
     if let Some([last]) = cursor::keys::<1>(page)? {
         sql.push(" AND name > ").bind(last);
     }
@@ -182,6 +229,7 @@ fn read(row: &AnyRow) -> StoreResult<GroupRecord> {
         name: text(row, "name")?,
         description: text(row, "description")?,
         environment: opt_id(row, "environment_id")?,
+        compartment: text(row, "compartment")?,
         family,
         created_by: text(row, "created_by")?,
         created_at: time(row, "created_at")?,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::inventory::SectionKind;
 use drydock_domain::inventory_history::{ClassId, Damaged, Timeline};
@@ -45,10 +46,11 @@ pub async fn of_hosts(c: &mut AnyConnection, instances: &[InstanceId]) -> StoreR
     Ok(out)
 }
 
-/// The history of every host, with its name: by name.
-pub async fn all(c: &mut AnyConnection) -> StoreResult<Vec<(String, Timeline)>> {
-    let sql =
-        Sql::new("SELECT i.name, t.spans FROM history_timelines t JOIN instances i ON i.id = t.instance_id ORDER BY i.name");
+/// The history of every host in `scope`, with its name: by name.
+pub async fn all(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<(String, Timeline)>> {
+    let mut sql =
+        Sql::new("SELECT i.name, t.spans FROM history_timelines t JOIN instances i ON i.id = t.instance_id WHERE 1 = 1");
+    sql.within("i.compartment", scope).push(" ORDER BY i.name");
     let rows = sql.fetch(c, "read the inventory history of the fleet").await?;
     rows.iter().map(|r| Ok((text(r, "name")?, read(r)?))).collect()
 }

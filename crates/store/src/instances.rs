@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::instance::{InstanceState, Labels, PendingReason};
 use drydock_domain::inventory::OsFacts;
@@ -106,10 +107,10 @@ pub async fn names_like(c: &mut AnyConnection, base: &str) -> StoreResult<Vec<St
     sql.fetch(c, "look up instance names").await?.iter().map(|r| text(r, "name")).collect()
 }
 
-/// Instances by name.
-pub async fn list(c: &mut AnyConnection, query: &InstanceQuery) -> StoreResult<Paged<InstanceRecord>> {
+/// Instances by name, of those in `scope`.
+pub async fn list(c: &mut AnyConnection, query: &InstanceQuery, scope: &Scope) -> StoreResult<Paged<InstanceRecord>> {
     let mut sql = Sql::new(COLUMNS);
-    sql.push(" WHERE 1 = 1");
+    sql.push(" WHERE 1 = 1").within("compartment", scope);
     if let Some([last]) = cursor::keys::<1>(&query.page)? {
         sql.push(" AND name > ").bind(last);
     }
@@ -164,19 +165,21 @@ pub struct Target {
     pub labels: Labels,
     /// Name of the group it is in.
     pub group: Option<String>,
+    /// Path of its compartment.
+    pub compartment: String,
 }
 
 /// Every instance in this state, by name, with what filters look at. The whole fleet: some 10 MB for 50,000 hosts.
 pub async fn targets(c: &mut AnyConnection, state: InstanceState) -> StoreResult<Vec<Target>> {
     let mut sql = Sql::new(
-        "SELECT id, name, zone, labels, (SELECT g.name FROM instance_groups g WHERE g.id = instances.group_id) AS group_name \
-         FROM instances WHERE state = ",
+        "SELECT id, name, zone, labels, compartment, (SELECT g.name FROM instance_groups g WHERE g.id = instances.group_id) \
+         AS group_name FROM instances WHERE state = ",
     );
     sql.bind(state.as_str()).push(" ORDER BY name");
     let rows = sql.fetch(c, "read the targets of a patch job").await?;
     let read = |r: &AnyRow| {
-        let (id, name, zone) = (id(r, "id")?, text(r, "name")?, text(r, "zone")?);
-        Ok(Target { id, name, zone, labels: json(r, "labels")?, group: opt_text(r, "group_name")? })
+        let (id, name, zone, compartment) = (id(r, "id")?, text(r, "name")?, text(r, "zone")?, text(r, "compartment")?);
+        Ok(Target { id, name, zone, labels: json(r, "labels")?, group: opt_text(r, "group_name")?, compartment })
     };
     rows.iter().map(read).collect()
 }
@@ -219,6 +222,18 @@ pub async fn edit(c: &mut AnyConnection, instance: InstanceId, edit: Edit<'_>, v
         .map_err(StoreError::query("replace the labels of an instance"))?;
     put_labels(c, instance, edit.labels).await?;
     Ok(true)
+}
+
+/// Puts an instance into another compartment, if the version is still the one read.
+pub async fn set_compartment(c: &mut AnyConnection, instance: InstanceId, path: &str, version: i64) -> StoreResult<bool> {
+    sqlx::query("UPDATE instances SET compartment = $2, version = version + 1 WHERE id = $1 AND version = $3")
+        .bind(instance.to_string())
+        .bind(storable(path))
+        .bind(version)
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1)
+        .map_err(StoreError::query("move an instance"))
 }
 
 /// Moves an instance to a state, if the version is still the one read. The pending reason goes.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::SectionKind;
@@ -90,9 +91,17 @@ pub async fn list(c: &mut AnyConnection, job: JobId, query: &TaskQuery) -> Store
 }
 
 /// Tasks of an instance, newest first.
-pub async fn of_instance(c: &mut AnyConnection, instance: InstanceId, page: &PageQuery) -> StoreResult<Paged<TaskRecord>> {
+pub async fn of_instance(
+    c: &mut AnyConnection,
+    instance: InstanceId,
+    page: &PageQuery,
+    scope: &Scope,
+) -> StoreResult<Paged<TaskRecord>> {
     let mut sql = Sql::new(COLUMNS);
     sql.push(FROM).push(" WHERE t.instance_id = ").bind(instance.to_string());
+    if *scope != Scope::Everywhere {
+        sql.push(" AND t.job_id IN (SELECT j.id FROM patch_jobs j WHERE 1 = 1").within("j.compartment", scope).push(")");
+    }
     if let Some([last]) = cursor::keys::<1>(page)? {
         sql.push(" AND t.id < ").bind(last);
     }
@@ -125,6 +134,8 @@ pub struct OpenTask {
     pub task: TaskRecord,
     /// State of its instance; absent = the instance was deleted.
     pub instance_state: Option<InstanceState>,
+    /// Path of the compartment of its instance.
+    pub instance_compartment: Option<String>,
     /// When the instance was last heard of, as stored.
     pub last_seen: Option<Timestamp>,
     /// A task of the same host in another job that is older, or at work.
@@ -135,7 +146,7 @@ pub struct OpenTask {
 pub async fn open(c: &mut AnyConnection, job: JobId) -> StoreResult<Vec<OpenTask>> {
     let mut sql = Sql::new(COLUMNS);
     sql.push(
-        ", i.state AS instance_state, i.last_seen, (SELECT min(o.id) FROM patch_tasks o WHERE o.instance_id = t.instance_id \
+        ", i.state AS instance_state, i.compartment AS instance_compartment, i.last_seen, (SELECT min(o.id) FROM patch_tasks o WHERE o.instance_id = t.instance_id \
          AND o.done = 0 AND o.job_id <> t.job_id AND (o.id < t.id OR o.state <> 'PENDING')) AS other_task",
     );
     sql.push(FROM).push(" LEFT JOIN instances i ON i.id = t.instance_id WHERE t.job_id = ").bind(job.to_string());
@@ -145,6 +156,7 @@ pub async fn open(c: &mut AnyConnection, job: JobId) -> StoreResult<Vec<OpenTask
         Ok(OpenTask {
             task: read(r)?,
             instance_state: opt_parsed(r, "instance_state", InstanceState::parse)?,
+            instance_compartment: opt_text(r, "instance_compartment")?,
             last_seen: opt_time(r, "last_seen")?,
             other_task: opt_id(r, "other_task")?,
         })

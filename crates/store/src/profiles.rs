@@ -1,5 +1,7 @@
 //! Enrolment profiles: found by the SHA-256 of their token, which is never stored itself.
 
+use drydock_domain::access::Scope;
+use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::ids::ProfileId;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -7,16 +9,16 @@ use sqlx::any::AnyRow;
 use crate::cursor;
 use crate::error::{StoreError, StoreResult};
 use crate::records::{PageQuery, Paged, ProfileRecord};
-use crate::row::{count, flag, id, json, micros, text, time, to_json};
+use crate::row::{count, flag, id, json, micros, storable, text, time, to_json};
 use crate::sql::Sql;
 
-const COLUMNS: &str = "SELECT id, spec, uses, revoked, created_by, created_at FROM profiles";
+const COLUMNS: &str = "SELECT id, spec, uses, revoked, created_by, created_at, compartment FROM profiles";
 
 /// Adds a profile.
 pub async fn insert(c: &mut AnyConnection, profile: &ProfileRecord, token_sha256: &str) -> StoreResult<()> {
     sqlx::query(
-        "INSERT INTO profiles (id, token_sha256, spec, uses, revoked, created_by, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO profiles (id, token_sha256, spec, uses, revoked, created_by, created_at, compartment) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(profile.id.to_string())
     .bind(token_sha256.to_owned())
@@ -25,6 +27,7 @@ pub async fn insert(c: &mut AnyConnection, profile: &ProfileRecord, token_sha256
     .bind(i64::from(profile.revoked))
     .bind(profile.created_by.clone())
     .bind(micros(profile.created_at))
+    .bind(storable(&profile.spec.compartment))
     .execute(c)
     .await
     .map(drop)
@@ -45,11 +48,12 @@ pub async fn find(c: &mut AnyConnection, profile: ProfileId) -> StoreResult<Opti
     sql.fetch(c, "read an enrolment profile").await?.first().map(read).transpose()
 }
 
-/// Profiles, newest first.
-pub async fn list(c: &mut AnyConnection, page: &PageQuery) -> StoreResult<Paged<ProfileRecord>> {
+/// Profiles in `scope`, newest first.
+pub async fn list(c: &mut AnyConnection, page: &PageQuery, scope: &Scope) -> StoreResult<Paged<ProfileRecord>> {
     let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE 1 = 1").within("compartment", scope);
     if let Some([last]) = cursor::keys::<1>(page)? {
-        sql.push(" WHERE id < ").bind(last);
+        sql.push(" AND id < ").bind(last);
     }
     sql.push(" ORDER BY id DESC LIMIT ").bind(cursor::fetch_limit(page));
     let rows = sql.fetch(c, "list enrolment profiles").await?;
@@ -80,9 +84,11 @@ pub async fn revoke(c: &mut AnyConnection, profile: ProfileId) -> StoreResult<bo
 }
 
 fn read(row: &AnyRow) -> StoreResult<ProfileRecord> {
+    // The column follows moves and renames of compartments; what was said when the profile was made does not.
+    let spec: ProfileSpec = json(row, "spec")?;
     Ok(ProfileRecord {
         id: id(row, "id")?,
-        spec: json(row, "spec")?,
+        spec: ProfileSpec { compartment: text(row, "compartment")?, ..spec },
         uses: count(row, "uses")?,
         revoked: flag(row, "revoked")?,
         created_by: text(row, "created_by")?,

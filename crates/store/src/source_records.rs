@@ -161,6 +161,8 @@ pub struct GroupRecord {
     pub description: String,
     /// Where its members look through that have no environment of their own.
     pub environment: Option<EnvironmentId>,
+    /// Path of its compartment; members lie in it or below.
+    pub compartment: String,
     /// What the first member was and all others are.
     pub family: Option<OsFamily>,
     /// Who made it.

@@ -174,6 +174,7 @@ async fn exceptions_and_settings_change_by_version(a: Store, b: Store) {
         created_at: at(0),
         expires_at: (n == 1).then(|| at(9)),
         version: 1,
+        compartment: "/".into(),
     };
     let mut tx = a.begin().await.expect("begins");
     exceptions::insert(&mut tx, &exception(1)).await.expect("stored");

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use common::rows::{at, id, instance, page};
 use common::sources::*;
 use common::suite::Case;
+use drydock_domain::access::Scope;
 use drydock_domain::group::OsFamily;
 use drydock_domain::ids::GroupId;
 use drydock_domain::instance::InstanceState;
@@ -46,6 +47,7 @@ fn group(n: u128, environment: Option<u128>) -> GroupRecord {
         name: format!("g{n}"),
         description: "d".into(),
         environment: environment.map(environment_id),
+        compartment: "/".into(),
         family: None,
         created_by: "me".into(),
         created_at: at(0),
@@ -62,7 +64,7 @@ async fn insert(store: &Store, group: &GroupRecord) {
 async fn join(store: &Store, group: u128, host: u128) -> bool {
     let mut tx = store.begin().await.expect("begins");
     groups::hold(&mut tx, group_id(group)).await.expect("held").expect("there");
-    let joined = groups::join(&mut tx, group_id(group), instance(host).id, ACTIVE).await.expect("asked");
+    let joined = groups::join(&mut tx, group_id(group), instance(host).id, ACTIVE, "/").await.expect("asked");
     commit(tx).await.expect("committed");
     joined
 }
@@ -115,10 +117,10 @@ async fn an_instance_is_in_one_group_at_most(a: Store, b: Store) {
     let mut c = b.read().await.expect("reads");
     let host = instances::find(&mut c, instance(1).id).await.expect("read").expect("there");
     assert_eq!((host.group, host.version), (Some(group_id(1)), 2));
-    assert_eq!(groups::member_counts(&mut c).await.expect("read"), BTreeMap::from([(group_id(1), 2)]));
-    let first = groups::members(&mut c, group_id(1), &page(1, None)).await.expect("read");
+    assert_eq!(groups::member_counts(&mut c, &Scope::Everywhere).await.expect("read"), BTreeMap::from([(group_id(1), 2)]));
+    let first = groups::members(&mut c, group_id(1), &page(1, None), &Scope::Everywhere).await.expect("read");
     assert_eq!(first.items.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["h1"]);
-    let rest = groups::members(&mut c, group_id(1), &page(1, first.next_cursor)).await.expect("read");
+    let rest = groups::members(&mut c, group_id(1), &page(1, first.next_cursor), &Scope::Everywhere).await.expect("read");
     assert_eq!((rest.items[0].name.as_str(), rest.next_cursor), ("h3", None));
     assert_eq!(rest.items[0].os, instance(3).os);
     let targets = instances::targets(&mut c, ACTIVE).await.expect("read");
@@ -208,7 +210,7 @@ async fn nobody_ends_in_a_deleted_group(a: Store, b: Store) {
             if groups::hold(&mut tx, group_id(round)).await.expect("asked").is_none() {
                 return false;
             }
-            let joined = groups::join(&mut tx, group_id(round), instance(round).id, ACTIVE).await.expect("asked");
+            let joined = groups::join(&mut tx, group_id(round), instance(round).id, ACTIVE, "/").await.expect("asked");
             commit(tx).await.expect("committed");
             joined
         };

@@ -181,7 +181,7 @@ async fn the_fleet_is_read_now_and_as_of_a_time(a: Store, b: Store) {
     assert_eq!(then(&mut c, -1).await, []);
     assert_eq!(then(&mut c, 20).await, [(instance(1).id, old)]);
     assert_eq!(then(&mut c, 100).await, [(instance(1).id, new), (instance(2).id, old)]);
-    let lines = history_timelines::all(&mut c).await.expect("read");
+    let lines = history_timelines::all(&mut c, &drydock_domain::access::Scope::Everywhere).await.expect("read");
     assert_eq!(lines[0], ("h1".to_owned(), changed.clone()));
     assert_eq!(history_classes::of_host(&mut c, instance(1).id).await.expect("read"), Some(new));
     assert_eq!(history_classes::of_host(&mut c, instance(3).id).await.expect("read"), None);

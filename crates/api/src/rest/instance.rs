@@ -97,6 +97,15 @@ pub struct RejectInstance {
     pub reason: String,
 }
 
+/// Where something goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MoveTo {
+    /// Path of the compartment, for example `/A/web`; `/` is the tenancy.
+    pub compartment: String,
+}
+
 /// Installed packages of an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -175,6 +184,9 @@ pub struct HistoryEntry {
 pub struct MatchInstances {
     /// As in a patch job.
     pub instance_filter: InstanceFilter,
+    /// Path of the compartment the job would be in; absent: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 /// The active instances that a filter reaches now.
@@ -186,6 +198,9 @@ pub struct MatchedInstances {
     pub total: u64,
     /// The first 1000 by name.
     pub instances: Vec<NamedInstance>,
+    /// Instances that match besides, and that the caller may see and not patch, count.
+    #[serde(default)]
+    pub not_patchable: u64,
 }
 
 /// An instance by id and name.

@@ -234,6 +234,9 @@ pub struct ExceptArgs {
     /// When it ends: a day such as 2027-03-01 (its beginning, UTC) or a time; at most a year ahead
     #[arg(long, value_name = "DATE", value_parser = day)]
     pub until: jiff::Timestamp,
+    /// Compartment it counts in, with those below; without it, the one in which you may accept vulnerabilities
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
     /// Why it is accepted
     #[arg(long, value_name = "TEXT")]
     pub reason: String,

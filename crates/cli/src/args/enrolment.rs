@@ -14,6 +14,8 @@ pub enum EnrolmentCommand {
     List(ListArgs),
     /// Show one enrolment profile
     Show(ProfileOutput),
+    /// Put a profile into another compartment; hosts that enrol from then on land there
+    Move(MoveProfileArgs),
     /// Stop a profile's token; hosts that it let in stay
     Revoke(ProfileArgs),
 }
@@ -62,6 +64,17 @@ pub struct ProfileArgs {
     /// Id of the enrolment profile
     #[arg(value_name = "PROFILE")]
     pub profile: drydock_domain::ids::ProfileId,
+}
+
+/// Arguments of `enrolment move`.
+#[derive(Debug, Args)]
+pub struct MoveProfileArgs {
+    /// Id of the enrolment profile
+    #[arg(value_name = "PROFILE")]
+    pub profile: drydock_domain::ids::ProfileId,
+    /// Path of the compartment, such as /A/web; / is the tenancy
+    #[arg(long, value_name = "PATH")]
+    pub to: String,
 }
 
 /// One profile, and a format.

@@ -33,6 +33,8 @@ pub enum GroupCommand {
     Attach(GroupSourcesArgs),
     /// Detach sources from every host of a group
     Detach(GroupSourcesArgs),
+    /// Put a group into another compartment; its hosts have to lie there or below
+    Move(MoveGroupArgs),
     /// Remove a group that no host is in
     Delete(GroupArgs),
 }
@@ -49,6 +51,20 @@ pub struct CreateGroupArgs {
     /// Environment its hosts look through, unless they have their own
     #[arg(long, value_name = "ENVIRONMENT")]
     pub environment: Option<String>,
+    /// Compartment it lies in: it takes hosts there and below; without it, the one in which you may make groups
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
+}
+
+/// Arguments of `group move`.
+#[derive(Debug, Args)]
+pub struct MoveGroupArgs {
+    /// Name of the group
+    #[arg(value_name = "GROUP")]
+    pub group: String,
+    /// Path of the compartment, such as /A/web; / is the tenancy
+    #[arg(long, value_name = "PATH")]
+    pub to: String,
 }
 
 /// One group.

@@ -51,6 +51,8 @@ pub enum InstanceCommand {
     Reject(RejectArgs),
     /// End an instance's access at once; its agent must enrol again
     Revoke(HostsArgs),
+    /// Put instances into another compartment, where other statements hold
+    Move(MoveArgs),
     /// Forget an instance and its history
     Delete(HostsArgs),
 }
@@ -70,6 +72,9 @@ pub struct InstanceListArgs {
     /// Only this zone
     #[arg(long)]
     pub zone: Option<String>,
+    /// Only in this compartment and below, such as /A
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
     /// Only instances that match this filter, such as 'package openssl < 3.0.14 and label env=prod' (docs/filters.md)
     #[arg(long, value_name = "FILTER")]
     pub filter: Option<String>,
@@ -118,6 +123,17 @@ pub struct HostsArgs {
     /// Names or ids of the instances
     #[arg(required = true, value_name = "HOST")]
     pub hosts: Vec<String>,
+}
+
+/// Arguments of `instance move`.
+#[derive(Debug, Args)]
+pub struct MoveArgs {
+    /// Names or ids of the instances
+    #[arg(required = true, value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Path of the compartment, such as /A/web; / is the tenancy
+    #[arg(long, value_name = "PATH")]
+    pub to: String,
 }
 
 /// Arguments of `instance packages`.

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{CreatedProfile, EnrolmentProfile};
+use drydock_api::rest::{CreatedProfile, EnrolmentProfile, MoveTo};
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::source::host::SourcesMode;
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +33,11 @@ pub async fn run(command: EnrolmentCommand, client: &Client, world: &mut World) 
                 world.out.write_all(view::enrolment::profile(&profile, now).as_bytes())?;
             }
             Ok(())
+        }
+        EnrolmentCommand::Move(args) => {
+            let to = MoveTo { compartment: args.to.clone() };
+            client.act("enrolment-profiles", &args.profile.to_string(), "move", &to).await?;
+            Ok(writeln!(world.out, "Hosts that enrol with profile {} land in {} now.", args.profile, clean(&args.to))?)
         }
         EnrolmentCommand::Revoke(args) => {
             client.act("enrolment-profiles", &args.profile.to_string(), "revoke", &json!({})).await?;

@@ -27,8 +27,8 @@ pub async fn except(args: ExceptArgs, client: &Client, world: &mut World) -> Res
         (_, _, Some((key, value))) => ScopeSpec::Label { key, value },
         _ => ScopeSpec::All {},
     };
-    let spec =
-        ExceptionSpec { cve: args.cve, scope, owner: args.owner.unwrap_or_default(), reason: args.reason, until: args.until };
+    let (owner, compartment) = (args.owner.unwrap_or_default(), args.compartment);
+    let spec = ExceptionSpec { cve: args.cve, scope, owner, reason: args.reason, until: args.until, compartment };
     let made: Exception = client.send(Method::POST, &[PATH], &spec, &[]).await?;
     if !document(&made, args.output, world)? {
         world.out.write_all(view::exception(&made).as_bytes())?;

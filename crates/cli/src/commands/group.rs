@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use drydock_api::rest::{AddMatching, AddedMembers, EditAttachments, EditGroup, EditMembers, Group, GroupMember, Page};
+use drydock_api::rest::{AddMatching, AddedMembers, EditAttachments, EditGroup, EditMembers, Group, GroupMember, MoveTo, Page};
 use drydock_domain::group::GroupSpec;
 use reqwest::Method;
 
@@ -19,7 +19,12 @@ use crate::world::World;
 pub async fn run(command: GroupCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
     match command {
         GroupCommand::Create(args) => {
-            let spec = GroupSpec { name: args.name, description: args.description, environment: args.environment };
+            let spec = GroupSpec {
+                name: args.name,
+                description: args.description,
+                environment: args.environment,
+                compartment: args.compartment,
+            };
             let made: Group = client.send(Method::POST, &["groups"], &spec, &[]).await?;
             let name = clean(&made.spec.name);
             Ok(writeln!(world.out, "Group {name} is made. Put hosts into it: drydock group add {name} HOST")?)
@@ -50,6 +55,10 @@ pub async fn run(command: GroupCommand, client: &Client, world: &mut World) -> R
         }
         GroupCommand::Attach(args) => attachments(args, true, client, world).await,
         GroupCommand::Detach(args) => attachments(args, false, client, world).await,
+        GroupCommand::Move(args) => {
+            client.act("groups", &args.group, "move", &MoveTo { compartment: args.to.clone() }).await?;
+            Ok(writeln!(world.out, "Group {} lies in {} now.", clean(&args.group), clean(&args.to))?)
+        }
         GroupCommand::Delete(args) => {
             client.delete(&["groups", &args.group], &[]).await?;
             Ok(writeln!(world.out, "Group {} is deleted.", clean(&args.group))?)

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use drydock_api::rest::{
-    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceRules, InstanceSources, ModuleList, PackageList,
+    EditInstance, EditInstanceSources, HistoryEntry, Instance, InstanceRules, InstanceSources, ModuleList, MoveTo, PackageList,
     RejectInstance, UpdateList,
 };
 use drydock_domain::host_rules::HostRules;
@@ -43,6 +43,15 @@ pub async fn run(command: InstanceCommand, client: &Client, world: &mut World) -
         InstanceCommand::Accept(args) => each(&args.hosts, "accept", "active", client, world).await,
         InstanceCommand::Reject(args) => reject(args, client, world).await,
         InstanceCommand::Revoke(args) => each(&args.hosts, "revoke", "revoked", client, world).await,
+        InstanceCommand::Move(args) => {
+            for host in &args.hosts {
+                let found = find(host, client).await?;
+                let to = MoveTo { compartment: args.to.clone() };
+                client.act("instances", &found.id.to_string(), "move", &to).await?;
+                writeln!(world.out, "{} lies in {} now.", clean(&found.name), clean(&args.to))?;
+            }
+            Ok(())
+        }
         InstanceCommand::Delete(args) => {
             for host in &args.hosts {
                 let found = find(host, client).await?;
@@ -76,6 +85,7 @@ async fn list_all(args: InstanceListArgs, client: &Client, world: &mut World) ->
     query.extend(args.name.map(|v| ("q", v)));
     query.extend(args.labels.into_iter().map(|(k, v)| ("label", format!("{k}={v}"))));
     query.extend(args.zone.map(|v| ("zone", v)));
+    query.extend(args.compartment.map(|v| ("compartment", v)));
     query.extend(args.filter.map(|v| ("filter", v)));
     let rows = client.list::<Instance>(&["instances"], &query, args.list.limit).await?;
     list(&rows, "instances", args.list.output, world, |items| view::instance::instances(items, now))

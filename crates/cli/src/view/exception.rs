@@ -46,6 +46,7 @@ pub fn exception(e: &Exception) -> String {
     let mut text = format!("{} is accepted on {} until {}.\n", clean(&e.cve), scope(&e.scope), day(e.until));
     text += &facts(&[
         ("exception", Some(e.id.to_string())),
+        ("compartment", (e.compartment != "/").then(|| clean(&e.compartment))),
         ("owner", Some(clean(&e.owner))),
         ("reason", Some(clean(&e.reason))),
         ("hosts", Some(format!("{} on which it is open now", e.hosts))),

@@ -29,6 +29,7 @@ pub fn group(found: &Group, now: Timestamp) -> String {
     let family = found.family.as_ref().map(|f| clean(&f.to_string()));
     text += &facts(&[
         ("description", some(&found.spec.description)),
+        ("compartment", found.spec.compartment.as_deref().and_then(some)),
         ("system", Some(family.unwrap_or_else(|| "that of its first host".to_owned()))),
         ("environment", Some(found.spec.environment.as_deref().map_or_else(|| "none: newest snapshots".to_owned(), clean))),
         ("hosts", Some(found.instances.to_string())),

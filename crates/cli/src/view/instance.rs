@@ -31,11 +31,17 @@ fn updates_of(instance: &Instance) -> String {
 
 /// The list. The states of an instance and of its connection share a column: only ACTIVE ones have a connection.
 pub fn instances(items: &[Instance], now: Timestamp) -> Table {
-    let mut rows = table(&["NAME", "STATE", "SEEN", "OS", "UPDATES", "REBOOT", "ZONE", "LABELS"]);
+    let mut header = vec!["NAME", "STATE", "SEEN", "OS", "UPDATES", "REBOOT", "ZONE", "LABELS"];
+    // Where there are no compartments nobody needs the column.
+    let is_split = items.iter().any(|instance| instance.compartment != "/");
+    if is_split {
+        header.push("COMPARTMENT");
+    }
+    let mut rows = table(&header);
     for instance in items {
         let state = if instance.state == InstanceState::Active { reachability(instance) } else { instance.state.as_str() };
         let reboot = instance.inventory.as_ref().is_some_and(|sum| sum.reboot_required);
-        rows.add_row([
+        let mut cells = vec![
             clean(&instance.name).into(),
             state_cell(state),
             ago_or(instance.last_seen, now, "never").into(),
@@ -44,7 +50,11 @@ pub fn instances(items: &[Instance], now: Timestamp) -> Table {
             if reboot { "needed" } else { "-" }.into(),
             or_dash(&instance.zone).into(),
             labels(&instance.labels).into(),
-        ]);
+        ];
+        if is_split {
+            cells.push(clean(&instance.compartment).into());
+        }
+        rows.add_row(cells);
     }
     rows
 }

@@ -8,6 +8,7 @@ pub(crate) mod hosts;
 pub(crate) mod page;
 pub(crate) mod roots;
 mod severity;
+pub(crate) mod sight;
 pub(crate) mod since;
 pub(crate) mod standing;
 pub(crate) mod state;

@@ -9,6 +9,8 @@ use drydock_store::advisory_records::OpenCves;
 use drydock_store::open_cves::Seen;
 use jiff::Timestamp;
 
+use super::sight::Sight;
+
 /// (number of the CVE, seconds since 1970), by number.
 type List = Arc<[(u32, i64)]>;
 
@@ -53,11 +55,11 @@ impl Since {
         Timestamp::from_second(at.1).ok()
     }
 
-    /// Since when each CVE is open on the host that had it first: one pass over all hosts.
-    pub(crate) fn oldest(&self) -> Oldest<'_> {
+    /// Since when each CVE is open on the host of `sight` that had it first: one pass over all hosts.
+    pub(crate) fn oldest(&self, sight: &Sight) -> Oldest<'_> {
         let mut first = vec![i64::MAX; self.names.len()];
         let mut looked_at = HashSet::new();
-        for list in self.hosts.values().filter(|list| looked_at.insert(Arc::as_ptr(list))) {
+        for list in self.seen(sight).filter(|list| looked_at.insert(Arc::as_ptr(list))) {
             for (number, at) in list.iter() {
                 if let Some(known) = first.get_mut(*number as usize) {
                     *known = (*known).min(*at);
@@ -67,12 +69,16 @@ impl Since {
         Oldest { numbers: &self.numbers, first }
     }
 
-    /// On how many hosts each CVE was first seen at its second since 1970 or before; `cut` says which second, `None`: it does
-    /// not matter. One pass over all hosts.
-    pub(crate) fn late(&self, cut: impl Fn(&str) -> Option<i64>) -> Late<'_> {
+    fn seen(&self, sight: &Sight) -> impl Iterator<Item = &List> {
+        self.hosts.iter().filter(|(host, _)| sight.sees(**host)).map(|(_, list)| list)
+    }
+
+    /// On how many hosts of `sight` each CVE was first seen at its second since 1970 or before; `cut` says which second,
+    /// `None`: it does not matter. One pass over all hosts.
+    pub(crate) fn late(&self, sight: &Sight, cut: impl Fn(&str) -> Option<i64>) -> Late<'_> {
         let cuts: Vec<i64> = self.names.iter().map(|cve| cut(cve).unwrap_or(i64::MIN)).collect();
         let mut lists: HashMap<*const (u32, i64), (&List, u32)> = HashMap::new();
-        for list in self.hosts.values() {
+        for list in self.seen(sight) {
             lists.entry(list.as_ptr()).or_insert((list, 0)).1 += 1;
         }
         let mut hosts = vec![0u32; self.names.len()];
@@ -156,12 +162,16 @@ mod tests {
         assert_eq!(since.of_host(host, "CVE-1"), None);
         let other = InstanceId(uuid::Uuid::from_u128(2));
         since.note(other, ["CVE-2"].into_iter(), at(50)).expect("changed");
-        assert_eq!((since.oldest().of("CVE-2"), since.oldest().of("CVE-1")), (Some(at(40)), None));
+        let all = Sight::default();
+        assert_eq!((since.oldest(&all).of("CVE-2"), since.oldest(&all).of("CVE-1")), (Some(at(40)), None));
+        let one = Sight { hosts: Some(HashSet::from([other])), ..Sight::default() };
+        assert_eq!(since.oldest(&one).of("CVE-2"), Some(at(50)), "hosts that may not be seen say nothing");
+        assert_eq!(since.late(&one, |_| Some(49)).of("CVE-2"), 0);
 
-        let late = |cve: &str, cut: i64| since.late(|c| (c == cve).then_some(cut)).of(cve);
+        let late = |cve: &str, cut: i64| since.late(&all, |c| (c == cve).then_some(cut)).of(cve);
         assert_eq!([39, 40, 49, 50].map(|cut| late("CVE-2", cut)), [0, 1, 1, 2], "each host by its own time");
         assert_eq!(late("CVE-1", 1000), 0, "it is closed");
-        assert_eq!(since.late(|_| None).of("CVE-2"), 0, "no clock");
+        assert_eq!(since.late(&all, |_| None).of("CVE-2"), 0, "no clock");
 
         let sets = [("d".to_owned(), first)].into();
         let again = Since::of(Seen { hosts: [(host, "d".to_owned())].into(), sets });

@@ -3,17 +3,21 @@
 
 use std::collections::{HashMap, HashSet};
 
+use drydock_domain::access::scope::is_below;
 use drydock_domain::advisory::exception::{ExceptionMark, Scope, in_force};
 use drydock_domain::advisory::sla::{Clock, Sla, overdue};
 use drydock_domain::applicability::OpenState;
 use drydock_domain::ids::InstanceId;
 use drydock_store::advisory_records::ExceptionRecord;
+use drydock_store::exceptions::ScopedHost;
 use drydock_store::{exceptions, settings};
 use jiff::Timestamp;
 
 use super::Model;
+use super::sight::Sight;
 use super::since::{Late, Oldest};
 use crate::Control;
+use crate::access_part::ROOT;
 use crate::error::{Error, Result};
 
 /// Name of the setting: days per severity.
@@ -76,24 +80,26 @@ impl Control {
         let mut all = exceptions::list(&mut c).await?;
         all.retain(|e| e.expires_at.is_some_and(|until| in_force(until, now)));
         all.sort_by_key(|e| std::cmp::Reverse((e.expires_at, e.id)));
-        let mut scopes: HashMap<Scope, usize> = HashMap::new();
+        // By what it says and where it lies: it reaches no further.
+        let mut scopes: HashMap<(Scope, String), usize> = HashMap::new();
         for record in all {
             let next = scopes.len();
-            let n = *scopes.entry(scope_of(&record)?).or_insert(next);
+            let n = *scopes.entry((scope_of(&record)?, record.compartment.clone())).or_insert(next);
             standing.exceptions.entry(record.cve.clone()).or_default().push((record, n));
         }
         // The hosts are read only when a scope asks for what they are.
-        let hosts = match scopes.keys().any(Scope::needs_facts) {
+        let hosts = match scopes.keys().any(|(scope, compartment)| scope.needs_facts() || compartment != ROOT) {
             true => exceptions::hosts(&mut c).await?,
             false => Vec::new(),
         };
         let mut covered: Vec<(usize, Covered)> = Vec::with_capacity(scopes.len());
-        for (scope, n) in scopes {
+        for ((scope, compartment), n) in scopes {
             let found = match &scope {
-                Scope::All {} => Covered::All,
-                Scope::Instance(id) => Covered::Hosts(HashSet::from([*id])),
-                Scope::Group(_) | Scope::Label { .. } => {
-                    Covered::Hosts(hosts.iter().filter(|h| scope.covers(h.facts())).map(|h| h.instance).collect())
+                Scope::All {} if compartment == ROOT => Covered::All,
+                Scope::Instance(id) if compartment == ROOT => Covered::Hosts(HashSet::from([*id])),
+                _ => {
+                    let covers = |h: &&ScopedHost| is_below(&h.compartment, &compartment) && scope.covers(h.facts());
+                    Covered::Hosts(hosts.iter().filter(covers).map(|h| h.instance).collect())
                 }
             };
             covered.push((n, found));
@@ -153,8 +159,9 @@ impl Standing {
         late && self.accepting(host, cve).is_none()
     }
 
-    /// Over the fleet. `oldest` and `late` count every host, so only CVEs that somebody accepted are looked at host by host.
-    pub(crate) fn over_fleet(&self, model: &Model, cve: &Row<'_>, oldest: &Oldest<'_>, late: &Late<'_>) -> Stand {
+    /// Over the hosts of `sight`. `oldest` and `late` count all of those, so only CVEs that somebody accepted are looked at
+    /// host by host.
+    pub(crate) fn over_fleet(&self, model: &Model, cve: &Row<'_>, oldest: &Oldest<'_>, late: &Late<'_>, sight: &Sight) -> Stand {
         if !self.exceptions.contains_key(cve.id) {
             let since = oldest.of(cve.id);
             let due = self.due(cve.clock, since);
@@ -162,7 +169,7 @@ impl Standing {
             return Stand { hosts: cve.open, installable: cve.installable, overdue, excepted: 0, since, due };
         }
         let mut stand = Stand::default();
-        for (host, state) in model.engine.hosts_of_vulnerability(cve.id) {
+        for (host, state) in model.engine.hosts_of_vulnerability(cve.id).into_iter().filter(|(host, _)| sight.sees(*host)) {
             if self.accepting(host, cve.id).is_some() {
                 stand.excepted += 1;
                 continue;

@@ -1,11 +1,11 @@
 //! Advisories as people look for them: which there are, which hosts need them, where their packages are to be had.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use drydock_content::facts::snapshot_advisory;
 use drydock_content::feeds::read_updateinfo;
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::advisory::report::{
     AdvisedInstance, AdvisedPackage, AdvisoryDetail, AdvisorySummary, FixPlace, InstanceAdvisory,
 };
@@ -13,6 +13,7 @@ use drydock_domain::advisory::{Advisory, AdvisoryKind, Product, Severity};
 use drydock_domain::applicability::HostAdvisory;
 use drydock_domain::ids::InstanceId;
 use drydock_store::advisories;
+use drydock_store::compartments::{self, Kind};
 use drydock_store::records::{PageQuery, Paged};
 use jiff::Timestamp;
 
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::fleet::Model;
 use crate::fleet::catalogue::{Entry, Voice, Words};
 use crate::fleet::page::page;
+use crate::fleet::sight::Sight;
 
 /// Hosts looked at to say where an advisory's packages are, count: they tell by what they could install.
 const PLACES_FROM_HOSTS_MAX: usize = 200;
@@ -50,26 +52,45 @@ pub struct AdvisoryQuery {
 }
 
 impl Control {
+    /// What the caller may see of the picture in answer to an operation about hosts; whoever may do that nowhere is refused.
+    /// The words of advisories and of feeds are public knowledge: for them it is enough to be allowed somewhere.
+    pub(super) async fn sight(&self, ctx: &OpCtx, operation: &'static str, permission: Permission) -> Result<Sight> {
+        let hosts = self.scope_of_hosts(ctx, operation, permission).await?;
+        let hosts = self.host_mask(&hosts).await?;
+        let sources = self.scope_of(&ctx.who, "source.list", Some(Permission::SourceRead), ctx.now).await?;
+        let environments = self.scope_of(&ctx.who, "environment.list", Some(Permission::SourceRead), ctx.now).await?;
+        let (sources, environments) =
+            (self.named_within(Kind::Source, &sources).await?, self.named_within(Kind::Environment, &environments).await?);
+        Ok(Sight { hosts, sources, environments })
+    }
+
+    async fn named_within(&self, kind: Kind, scope: &Scope) -> Result<Option<HashSet<String>>> {
+        match scope {
+            Scope::Everywhere => Ok(None),
+            some => Ok(Some(compartments::names_within(&mut *self.read().await?, kind, some).await?.into_iter().collect())),
+        }
+    }
+
     /// Advisories, newest first.
     pub async fn list_advisories(&self, ctx: &OpCtx, query: &AdvisoryQuery, at: &PageQuery) -> Result<Paged<AdvisorySummary>> {
-        self.may_read(ctx, "advisory.list", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "advisory.list", Permission::AdvisoryRead).await?;
         if query.text.as_ref().is_some_and(|t| t.len() > TEXT_MAX_BYTES) {
             return Err(Error::invalid("q", format!("has more than {TEXT_MAX_BYTES} bytes")));
         }
         let model = self.fleet_model().await?;
-        page(listed(&model, query), at, |a| a.id.clone())
+        page(listed(&model, query, &sight), at, |a| a.id.clone())
     }
 
     /// The same, all of them: for exports.
     pub async fn export_advisories(&self, ctx: &OpCtx, query: &AdvisoryQuery) -> Result<Vec<AdvisorySummary>> {
-        self.may_read(ctx, "advisory.export", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "advisory.export", Permission::AdvisoryRead).await?;
         let model = self.fleet_model().await?;
-        Ok(listed(&model, query))
+        Ok(listed(&model, query, &sight))
     }
 
     /// One advisory with everything that is said of it.
     pub async fn get_advisory(&self, ctx: &OpCtx, id: &str) -> Result<AdvisoryDetail> {
-        self.may_read(ctx, "advisory.show", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "advisory.show", Permission::AdvisoryRead).await?;
         let (roots, origins, applicable, installable, places) = {
             let model = self.fleet_model().await?;
             let entry = model.catalogue.get(id).ok_or_else(|| no_advisory(id))?;
@@ -80,10 +101,11 @@ impl Control {
                     Voice::Feed(_) => None,
                 })
                 .collect();
-            let hosts = model.engine.hosts_of_advisory(id);
+            let mut hosts = model.engine.hosts_of_advisory(id);
+            hosts.retain(|(host, _)| sight.sees(*host));
             let installable = hosts.iter().filter(|(_, installable)| *installable).count();
-            let places = places(&model, id, &roots, &hosts);
-            (roots, origins(&model, entry), count(hosts.len()), count(installable), places)
+            let places = places(&model, id, &roots, &hosts, &sight);
+            (roots, origins(&model, entry, &sight), count(hosts.len()), count(installable), places)
         };
         let mut said: Vec<Advisory> =
             advisories::find(&mut *self.read().await?, id).await?.into_iter().map(|(_, advisory)| advisory).collect();
@@ -115,11 +137,11 @@ impl Control {
 
     /// Hosts that need an advisory, by name.
     pub async fn advisory_instances(&self, ctx: &OpCtx, id: &str, at: &PageQuery) -> Result<Paged<AdvisedInstance>> {
-        self.may_read(ctx, "advisory.instances", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "advisory.instances", Permission::AdvisoryRead).await?;
         let model = self.fleet_model().await?;
         model.catalogue.get(id).ok_or_else(|| no_advisory(id))?;
-        let mut hosts: Vec<(String, InstanceId)> =
-            model.engine.hosts_of_advisory(id).into_iter().map(|(host, _)| (model.host_name(host), host)).collect();
+        let seen = model.engine.hosts_of_advisory(id).into_iter().filter(|(host, _)| sight.sees(*host));
+        let mut hosts: Vec<(String, InstanceId)> = seen.map(|(host, _)| (model.host_name(host), host)).collect();
         hosts.sort_unstable();
         let hosts = page(hosts, at, |(name, _)| name.clone())?;
         Ok(hosts.map(|(name, host)| {
@@ -132,8 +154,7 @@ impl Control {
 
     /// Advisories that a host needs, worst first.
     pub async fn instance_advisories(&self, ctx: &OpCtx, id_or_name: &str) -> Result<Vec<InstanceAdvisory>> {
-        self.may_read(ctx, "instance.advisories", Permission::AdvisoryRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.advisories", id_or_name).await?;
         let model = self.fleet_model().await?;
         let report = model.engine.host(record.id);
         let report = report.ok_or_else(|| Error::NotFound(format!("inventory of {} yet", record.name)))?;
@@ -169,9 +190,9 @@ fn packages(advisory: HostAdvisory) -> Vec<AdvisedPackage> {
     advisory.packages.into_iter().map(one).collect()
 }
 
-fn listed(model: &Model, query: &AdvisoryQuery) -> Vec<AdvisorySummary> {
-    let totals: HashMap<String, (u32, u32)> =
-        model.engine.advisory_totals().into_iter().map(|t| (t.id, (t.applicable, t.installable))).collect();
+fn listed(model: &Model, query: &AdvisoryQuery, sight: &Sight) -> Vec<AdvisorySummary> {
+    let totals = model.engine.advisory_totals_among(sight.hosts.as_ref()).into_iter();
+    let totals: HashMap<String, (u32, u32)> = totals.map(|t| (t.id, (t.applicable, t.installable))).collect();
     let text = query.text.as_ref().map(|t| t.to_ascii_lowercase());
     let mut rows: Vec<AdvisorySummary> = Vec::new();
     for (id, entry) in model.catalogue.iter() {
@@ -189,7 +210,7 @@ fn listed(model: &Model, query: &AdvisoryQuery) -> Vec<AdvisorySummary> {
             updated: words.updated,
             withdrawn: words.withdrawn,
             cves: entry.cves().into_iter().map(str::to_owned).collect(),
-            origins: origins(model, entry),
+            origins: origins(model, entry, sight),
             applicable,
             installable,
         });
@@ -209,13 +230,18 @@ fn wanted(query: &AdvisoryQuery, text: Option<&str>, id: &str, words: &Words, en
         && text_ok()
 }
 
-fn origins(model: &Model, entry: &Entry) -> Vec<String> {
-    let names: BTreeSet<String> = entry.voices().map(|voice| model.voice(voice)).collect();
+/// Who says it: feeds, and sources that may be seen.
+fn origins(model: &Model, entry: &Entry, sight: &Sight) -> Vec<String> {
+    let seen = |voice: &&Voice| match voice {
+        Voice::Feed(_) => true,
+        Voice::Root(root) => model.roots.get(root).is_some_and(|root| sight.sees_source(&root.source)) || sight.sources.is_none(),
+    };
+    let names: BTreeSet<String> = entry.voices().filter(seen).map(|voice| model.voice(voice)).collect();
     names.into_iter().collect()
 }
 
 /// Where an advisory's packages are: the snapshots that bring it, and those from which its hosts could install.
-fn places(model: &Model, id: &str, roots: &[String], hosts: &[(InstanceId, bool)]) -> Vec<FixPlace> {
+fn places(model: &Model, id: &str, roots: &[String], hosts: &[(InstanceId, bool)], sight: &Sight) -> Vec<FixPlace> {
     let mut found: BTreeMap<(String, String), String> = BTreeMap::new();
     for (host, _) in hosts.iter().filter(|(_, installable)| *installable).take(PLACES_FROM_HOSTS_MAX) {
         let Some(report) = model.engine.host(*host) else { continue };
@@ -224,25 +250,25 @@ fn places(model: &Model, id: &str, roots: &[String], hosts: &[(InstanceId, bool)
         }
     }
     let mut places: Vec<FixPlace> =
-        found.into_iter().filter_map(|((root, package), version)| place(model, &root, package, version)).collect();
+        found.into_iter().filter_map(|((root, package), version)| place(model, sight, &root, package, version)).collect();
     for root in roots {
         if places.iter().all(|p| model.roots.get(root).is_some_and(|r| (&r.source, r.number) != (&p.source, p.snapshot))) {
-            places.extend(place(model, root, String::new(), String::new()));
+            places.extend(place(model, sight, root, String::new(), String::new()));
         }
     }
     places.sort_unstable();
     places
 }
 
-/// A snapshot in the words of people.
-pub(super) fn place(model: &Model, root: &str, package: String, version: String) -> Option<FixPlace> {
-    let seen = model.roots.get(root)?;
+/// A snapshot in the words of people; `None`: its source may not be seen.
+pub(super) fn place(model: &Model, sight: &Sight, root: &str, package: String, version: String) -> Option<FixPlace> {
+    let seen = model.roots.get(root).filter(|seen| sight.sees_source(&seen.source))?;
     Some(FixPlace {
         package,
         version,
         source: seen.source.clone(),
         snapshot: seen.number,
-        environments: seen.environments.clone(),
+        environments: sight.environments_of(&seen.environments),
     })
 }
 

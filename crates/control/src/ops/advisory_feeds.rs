@@ -322,14 +322,15 @@ impl Control {
 
     /// Feeds by name.
     pub async fn list_feeds(&self, ctx: &OpCtx) -> Result<Vec<Feed>> {
-        self.may_read(ctx, "advisory-feed.list", Permission::AdvisoryRead).await?;
+        // Feeds are the tenancy's, and what they say is public knowledge.
+        self.scope(ctx, "advisory-feed.list", Permission::AdvisoryRead).await?;
         let records = advisory_feeds::list(&mut *self.read().await?).await?;
         Ok(records.into_iter().map(feed_view).collect())
     }
 
     /// One feed with what was wrong with its last import.
     pub async fn get_feed(&self, ctx: &OpCtx, name: &str) -> Result<FeedDetail> {
-        self.may_read(ctx, "advisory-feed.show", Permission::AdvisoryRead).await?;
+        self.scope(ctx, "advisory-feed.show", Permission::AdvisoryRead).await?;
         let mut c = self.read().await?;
         let record = advisory_feeds::find_by_name(&mut c, name).await?.ok_or_else(|| no_feed(name))?;
         let findings = advisory_feeds::findings(&mut c, record.id).await?;

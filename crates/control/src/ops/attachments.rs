@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use drydock_domain::access::Permission;
 use drydock_domain::ids::{InstanceId, SourceId};
 use drydock_domain::source::resolve::AttachedTo;
+use drydock_store::compartments::Kind;
 use drydock_store::records::InstanceRecord;
 use drydock_store::source_records::AttachmentRecord;
 use drydock_store::{Tx, attachments, commit, environments, groups, instances};
 
 use super::RACE_RETRIES;
+use super::act::cut;
 use super::describe::{Names, environment_named, group_named, no_environment, no_source};
 use super::host_sources::targets;
 use crate::Control;
@@ -39,19 +40,28 @@ impl Control {
         attach: &[String],
         detach: &[String],
     ) -> Result<()> {
-        let (resource, operation, permission) = match target {
-            AttachTarget::Instance(name) => (format!("instance {name}"), "instance.sources", Permission::InstanceManage),
-            AttachTarget::Group(name) => (format!("group {name}"), "group.sources", Permission::InstanceManage),
-            AttachTarget::Environment(name) => (format!("environment {name}"), "environment.sources", Permission::InstanceManage),
+        let (act, found, resource) = match target {
+            AttachTarget::Instance(name) => {
+                let (act, record) = self.instance(ctx, "instance.sources", name).await?;
+                (act, Some(record), format!("instance {name}"))
+            }
+            AttachTarget::Group(name) => {
+                let act = self.act_on(ctx, "group.sources", self.about(Kind::Group, name).await?).await?;
+                (act, None, format!("group {name}"))
+            }
+            AttachTarget::Environment(name) => {
+                let act = self.act_on(ctx, "environment.sources", self.about(Kind::Environment, name).await?).await?;
+                (act, None, format!("environment {name}"))
+            }
         };
-        let act = self.act(ctx, operation, resource.clone(), permission).await?;
         let changed = async {
+            self.check_sources(ctx, attach, detach).await?;
             let mut c = self.read().await?;
             let names = Names::read(&mut c).await?;
             let (targets, instance) = match target {
                 AttachTarget::Instance(name) => {
                     drop(c);
-                    let record = self.resolve(name).await?;
+                    let record = found.ok_or_else(|| Error::NotFound(format!("instance {}", cut(name, 255))))?;
                     (targets(record.id, record.group, record.place()), Some(record))
                 }
                 AttachTarget::Group(name) => {
@@ -82,8 +92,7 @@ impl Control {
 
     /// What an instance sees and should see of its sources.
     pub async fn instance_sources(&self, ctx: &OpCtx, id_or_name: &str) -> Result<InstanceSourcesView> {
-        self.may_read(ctx, "instance.sources-show", Permission::InstanceRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.sources-show", id_or_name).await?;
         self.instance_sources_view(record).await
     }
 
@@ -95,24 +104,36 @@ impl Control {
         wanted: &SourcesChange,
     ) -> Result<InstanceSourcesView> {
         let resource = format!("instance {id_or_name}");
-        let act = self.act(ctx, "instance.sources", resource.clone(), Permission::InstanceManage).await?;
-        let changed = self.try_change(ctx, id_or_name, wanted, &resource, &act).await;
+        let (act, found) = self.instance(ctx, "instance.sources", id_or_name).await?;
+        let changed = self.try_change(ctx, &found, wanted, &resource, &act).await;
         let record = act.settle(changed).await?;
         self.host_changed(record.id).await;
         let record = self.resolve(&record.id.to_string()).await?;
         self.instance_sources_view(record).await
     }
 
+    /// Refuses sources that the caller may not see as if they were not there.
+    async fn check_sources(&self, ctx: &OpCtx, attach: &[String], detach: &[String]) -> Result<()> {
+        for name in attach.iter().chain(detach) {
+            self.known(ctx, "source.show", Kind::Source, name).await?;
+        }
+        Ok(())
+    }
+
     async fn try_change(
         &self,
         ctx: &OpCtx,
-        id_or_name: &str,
+        found: &InstanceRecord,
         wanted: &SourcesChange,
         resource: &str,
         act: &super::act::Act<'_>,
     ) -> Result<InstanceRecord> {
+        self.check_sources(ctx, &wanted.attach, &wanted.detach).await?;
+        if let Some(name) = wanted.environment.as_deref().filter(|name| !name.is_empty()) {
+            self.known(ctx, "environment.show", Kind::Environment, name).await?;
+        }
         for _ in 0..RACE_RETRIES {
-            let record = self.resolve(id_or_name).await?;
+            let record = self.still_there(found, &found.name).await?;
             let names = Names::read(&mut *self.read().await?).await?;
             let environment = match wanted.environment.as_deref() {
                 None => record.environment,

@@ -1,6 +1,5 @@
 //! Bills of materials of hosts, and how vulnerabilities stand there, as CycloneDX.
 
-use drydock_domain::access::Permission;
 use drydock_domain::bom::{self, Host};
 use drydock_domain::inventory::{PackageSet, SectionKind};
 use drydock_store::inventory;
@@ -19,8 +18,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 impl Control {
     /// What is installed on a host.
     pub async fn instance_sbom(&self, ctx: &OpCtx, id_or_name: &str) -> Result<Value> {
-        self.may_read(ctx, "instance.sbom", Permission::InstanceRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.sbom", id_or_name).await?;
         let (packages, changed_at) = self.installed(&record).await?;
         let os = record.os.clone().unwrap_or_default();
         let host = Host::new(record.id, &record.name, &os, &packages, changed_at);
@@ -29,8 +27,7 @@ impl Control {
 
     /// How vulnerabilities stand on a host.
     pub async fn instance_vex(&self, ctx: &OpCtx, id_or_name: &str) -> Result<Value> {
-        self.may_read(ctx, "instance.vex", Permission::AdvisoryRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.vex", id_or_name).await?;
         let (packages, changed_at) = self.installed(&record).await?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;

@@ -6,6 +6,7 @@ use drydock_domain::ids::{InstanceId, ProfileId};
 use drydock_domain::instance::{InstanceState, PendingReason};
 use drydock_domain::inventory::{SectionKind, check_body};
 use drydock_domain::validate::{Invalid, Problems};
+use drydock_store::compartments::{self, Kind};
 use drydock_store::records::{HistoryRecord, InstanceRecord, PageQuery, Paged, ProfileRecord};
 use drydock_store::{Tx, commit, environments, history, instances, profiles};
 use jiff::Timestamp;
@@ -27,15 +28,14 @@ const HOSTNAME_MAX_BYTES: usize = 253;
 
 impl Control {
     /// Makes an enrolment profile; its token is returned once.
-    pub async fn create_profile(&self, ctx: &OpCtx, spec: ProfileSpec) -> Result<(ProfileRecord, Secret)> {
+    pub async fn create_profile(&self, ctx: &OpCtx, mut spec: ProfileSpec) -> Result<(ProfileRecord, Secret)> {
         let resource = format!("enrolment-profile {}", spec.display_name);
-        let act = self.act(ctx, "enrolment-profile.create", resource, Permission::EnrolmentManage).await?;
+        let (act, compartment) = self.act_in(ctx, "enrolment-profile.create", Some(&spec.compartment), resource).await?;
+        spec.compartment = compartment;
         let made = async {
             spec.validate(ctx.now)?;
-            if let Some(name) = &spec.environment
-                && environments::find_by_name(&mut *self.read().await?, name).await?.is_none()
-            {
-                return Err(Error::invalid("environment", format!("there is no lifecycle environment {name}; make it first")));
+            if let Some(name) = &spec.environment {
+                self.check_environment(ctx, "environment", name).await?;
             }
             let token = self.new_secret(TOKEN_PREFIX)?;
             let record = ProfileRecord {
@@ -58,20 +58,20 @@ impl Control {
 
     /// Enrolment profiles, newest first.
     pub async fn list_profiles(&self, ctx: &OpCtx, page: &PageQuery) -> Result<Paged<ProfileRecord>> {
-        self.may_read(ctx, "enrolment-profile.list", Permission::EnrolmentRead).await?;
-        Ok(profiles::list(&mut *self.read().await?, page).await?)
+        let scope = self.scope(ctx, "enrolment-profile.list", Permission::EnrolmentRead).await?;
+        Ok(profiles::list(&mut *self.read().await?, page, &scope).await?)
     }
 
     /// One enrolment profile.
     pub async fn get_profile(&self, ctx: &OpCtx, id: ProfileId) -> Result<ProfileRecord> {
-        self.may_read(ctx, "enrolment-profile.show", Permission::EnrolmentRead).await?;
+        self.may_see(ctx, "enrolment-profile.show", self.about(Kind::Profile, &id.to_string()).await?).await?;
         profiles::find(&mut *self.read().await?, id).await?.ok_or_else(|| no_profile(id))
     }
 
     /// Revokes an enrolment profile: its token lets no further host in. Hosts that are in stay.
     pub async fn revoke_profile(&self, ctx: &OpCtx, id: ProfileId) -> Result<ProfileRecord> {
-        let resource = format!("enrolment-profile {id}");
-        let act = self.act(ctx, "enrolment-profile.revoke", resource, Permission::EnrolmentManage).await?;
+        let about = self.about(Kind::Profile, &id.to_string()).await?;
+        let act = self.act_on(ctx, "enrolment-profile.revoke", about).await?;
         let revoked = async {
             let mut tx = self.begin().await?;
             profiles::revoke(&mut tx, id).await?;
@@ -82,6 +82,34 @@ impl Control {
         }
         .await;
         act.settle(revoked).await
+    }
+
+    /// Puts an enrolment profile into another compartment: hosts that enrol from now on land there.
+    pub async fn move_profile(&self, ctx: &OpCtx, id: ProfileId, compartment: &str) -> Result<ProfileRecord> {
+        let about = self.about(Kind::Profile, &id.to_string()).await?;
+        let from = about.compartment.clone();
+        let act = self.act_on(ctx, "enrolment-profile.move", about).await?;
+        let moved = async {
+            let to = self.destination(ctx, "enrolment-profile.move", compartment).await?;
+            let mut tx = self.begin().await?;
+            if !compartments::put(&mut tx, Kind::Profile, &id.to_string(), &to).await? {
+                return Err(no_profile(id));
+            }
+            let record = profiles::find(&mut tx, id).await?.ok_or_else(|| no_profile(id))?;
+            act.allowed_on(&mut tx, &format!("enrolment-profile {id}, from {from} to {to}")).await?;
+            commit(tx).await?;
+            Ok(record)
+        }
+        .await;
+        act.settle(moved).await
+    }
+
+    /// Refuses an environment that is not there, or that the caller may not see: both alike.
+    pub(super) async fn check_environment(&self, ctx: &OpCtx, field: &str, name: &str) -> Result<()> {
+        match self.known(ctx, "environment.show", Kind::Environment, name).await {
+            Err(Error::NotFound(what)) => Err(Error::invalid(field, format!("there is no {what}; make it first"))),
+            other => other,
+        }
     }
 
     /// A host asks to become a managed instance. The same key again gets the same answer and takes no further use.
@@ -175,6 +203,12 @@ impl Control {
                 Error::Forbidden(format!("the enrolment profile names the lifecycle environment {name}, which does not exist"))
             })?),
         };
+        if self.access().await?.id_of(&profile.spec.compartment).is_none() {
+            return Err(Error::Forbidden(format!(
+                "the enrolment profile puts hosts into the compartment {}, which does not exist; ask for another profile",
+                profile.spec.compartment
+            )));
+        }
         let base = base_name(&ask.hostname);
         let record = InstanceRecord {
             id: InstanceId(self.mint(now)),

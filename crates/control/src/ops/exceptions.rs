@@ -4,11 +4,14 @@
 use std::collections::HashMap;
 
 use drydock_domain::access::Permission;
+use drydock_domain::access::scope::is_below;
 use drydock_domain::advisory::exception::{Exception, ExceptionEdit, ExceptionSpec, Scope, ScopeSpec, in_force};
 use drydock_domain::advisory::sla::Sla;
 use drydock_domain::advisory::vulnerability_id;
 use drydock_domain::ids::{ExceptionId, GroupId, InstanceId};
 use drydock_store::advisory_records::ExceptionRecord;
+use drydock_store::compartments::Kind;
+use drydock_store::exceptions::ScopedHost;
 use drydock_store::{commit, exceptions, groups, instances, settings};
 use jiff::Timestamp;
 
@@ -26,19 +29,15 @@ impl Control {
     pub async fn create_exception(&self, ctx: &OpCtx, mut spec: ExceptionSpec) -> Result<Exception> {
         spec.cve = vulnerability_id(&spec.cve);
         let cve = super::act::cut(&spec.cve, 128).to_owned();
-        let act = self.act(ctx, "exception.create", format!("exception of {cve}"), Permission::AdvisoryManage).await?;
+        let asked = spec.compartment.as_deref();
+        let (act, compartment) = self.act_in(ctx, "exception.create", asked, format!("exception of {cve}")).await?;
         let made = async {
             spec.validate(ctx.now)?;
             let there = exceptions::list(&mut *self.read().await?).await?.len();
             if there >= EXCEPTIONS_MAX {
                 return Err(Error::conflict(format!("there are {EXCEPTIONS_MAX} exceptions already; delete some")));
             }
-            let scope = match &spec.scope {
-                ScopeSpec::All {} => Scope::All {},
-                ScopeSpec::Instance(name) => Scope::Instance(self.resolve(name).await?.id),
-                ScopeSpec::Group(name) => Scope::Group(group_named(&mut *self.read().await?, name).await?.id),
-                ScopeSpec::Label { key, value } => Scope::Label { key: key.clone(), value: value.clone() },
-            };
+            let scope = self.scope_named(ctx, &spec.scope, &compartment).await?;
             let text = serde_json::to_string(&scope)
                 .map_err(|e| Error::Internal { doing: "write the scope of an exception", source: Box::new(e) })?;
             let record = ExceptionRecord {
@@ -51,6 +50,7 @@ impl Control {
                 created_at: ctx.now,
                 expires_at: Some(spec.until),
                 version: 1,
+                compartment,
             };
             let mut tx = self.begin().await?;
             exceptions::insert(&mut tx, &record).await?;
@@ -60,28 +60,49 @@ impl Control {
         }
         .await;
         let record = act.settle(made).await?;
-        self.exception_view(record, ctx.now).await
+        self.exception_view(ctx, record).await
+    }
+
+    /// The hosts that an exception is about; one or a group that it names has to be seen, and to lie where it reaches.
+    async fn scope_named(&self, ctx: &OpCtx, named: &ScopeSpec, compartment: &str) -> Result<Scope> {
+        let (scope, lies_in, what) = match named {
+            ScopeSpec::All {} => return Ok(Scope::All {}),
+            ScopeSpec::Label { key, value } => return Ok(Scope::Label { key: key.clone(), value: value.clone() }),
+            ScopeSpec::Instance(name) => {
+                self.known(ctx, "instance.list", Kind::Instance, name).await?;
+                let host = self.resolve(name).await?;
+                (Scope::Instance(host.id), host.compartment, format!("instance {}", host.name))
+            }
+            ScopeSpec::Group(name) => {
+                self.known(ctx, "group.list", Kind::Group, name).await?;
+                let group = group_named(&mut *self.read().await?, name).await?;
+                (Scope::Group(group.id), group.compartment, format!("group {name}"))
+            }
+        };
+        if is_below(&lies_in, compartment) {
+            return Ok(scope);
+        }
+        Err(Error::invalid("scope", format!("names the {what}, which lies in {lies_in} and not in {compartment} or below")))
     }
 
     /// Exceptions, newest first; ended ones too.
     pub async fn list_exceptions(&self, ctx: &OpCtx) -> Result<Vec<Exception>> {
-        self.may_read(ctx, "exception.list", Permission::AdvisoryRead).await?;
-        let records = exceptions::list(&mut *self.read().await?).await?;
-        self.exception_views(records, ctx.now).await
+        let scope = self.scope(ctx, "exception.list", Permission::AdvisoryRead).await?;
+        let records = exceptions::within(&mut *self.read().await?, &scope).await?;
+        self.exception_views(ctx, records).await
     }
 
     /// One exception.
     pub async fn get_exception(&self, ctx: &OpCtx, id: &str) -> Result<Exception> {
-        self.may_read(ctx, "exception.show", Permission::AdvisoryRead).await?;
+        self.may_see(ctx, "exception.show", self.about(Kind::Exception, id).await?).await?;
         let wanted = exception_id(id)?;
         let record = exceptions::find(&mut *self.read().await?, wanted).await?.ok_or_else(|| no_exception(id))?;
-        self.exception_view(record, ctx.now).await
+        self.exception_view(ctx, record).await
     }
 
     /// Changes who answers for an exception, why, or until when. The audit says what it was before.
     pub async fn edit_exception(&self, ctx: &OpCtx, id: &str, edit: ExceptionEdit) -> Result<Exception> {
-        let resource = format!("exception {}", super::act::cut(id, 128));
-        let act = self.act(ctx, "exception.edit", resource, Permission::AdvisoryManage).await?;
+        let act = self.act_on(ctx, "exception.edit", self.about(Kind::Exception, id).await?).await?;
         let edited = async {
             edit.validate(ctx.now)?;
             let wanted = exception_id(id)?;
@@ -102,13 +123,12 @@ impl Control {
         }
         .await;
         let record = act.settle(edited).await?;
-        self.exception_view(record, ctx.now).await
+        self.exception_view(ctx, record).await
     }
 
     /// Takes an exception back: what it covered counts again at once.
     pub async fn delete_exception(&self, ctx: &OpCtx, id: &str) -> Result<()> {
-        let resource = format!("exception {}", super::act::cut(id, 128));
-        let act = self.act(ctx, "exception.delete", resource, Permission::AdvisoryManage).await?;
+        let act = self.act_on(ctx, "exception.delete", self.about(Kind::Exception, id).await?).await?;
         let deleted = async {
             let wanted = exception_id(id)?;
             let mut tx = self.begin().await?;
@@ -125,7 +145,8 @@ impl Control {
 
     /// Days that vulnerabilities have to be closed in.
     pub async fn vulnerability_sla(&self, ctx: &OpCtx) -> Result<Sla> {
-        self.may_read(ctx, "sla.show", Permission::AdvisoryRead).await?;
+        // Everybody's clocks are the same: whoever may read vulnerabilities somewhere may know them.
+        self.scope(ctx, "sla.show", Permission::AdvisoryRead).await?;
         stored_sla(&mut *self.read().await?).await
     }
 
@@ -146,35 +167,38 @@ impl Control {
         act.settle(set).await
     }
 
-    async fn exception_view(&self, record: ExceptionRecord, now: Timestamp) -> Result<Exception> {
+    async fn exception_view(&self, ctx: &OpCtx, record: ExceptionRecord) -> Result<Exception> {
         let id = record.id;
-        let made = self.exception_views(vec![record], now).await?;
+        let made = self.exception_views(ctx, vec![record]).await?;
         made.into_iter().next().ok_or_else(|| no_exception(&id.to_string()))
     }
 
-    async fn exception_views(&self, records: Vec<ExceptionRecord>, now: Timestamp) -> Result<Vec<Exception>> {
+    async fn exception_views(&self, ctx: &OpCtx, records: Vec<ExceptionRecord>) -> Result<Vec<Exception>> {
+        let seen = self.host_scope(ctx).await?;
         let mut c = self.read().await?;
         let groups: HashMap<GroupId, String> = groups::list(&mut c).await?.into_iter().map(|g| (g.id, g.name)).collect();
-        let hosts = exceptions::hosts(&mut c).await?;
+        let mut hosts = exceptions::hosts(&mut c).await?;
+        hosts.retain(|h| seen.holds_in(&h.compartment));
         let mut views = Vec::with_capacity(records.len());
         // Counted while there is a picture of the fleet; in a server's first seconds there is none.
         for record in records {
             let scope = scope_of(&record)?;
             let until = record.expires_at.unwrap_or(Timestamp::MAX);
-            let expired = !in_force(until, now);
+            let expired = !in_force(until, ctx.now);
             let covered = match self.fleet_model().await {
                 Ok(model) if !expired => {
                     let open = model.engine.hosts_of_vulnerability(&record.cve);
                     let open: std::collections::HashSet<InstanceId> = open.into_iter().map(|(host, _)| host).collect();
-                    hosts.iter().filter(|h| open.contains(&h.instance) && scope.covers(h.facts())).count()
+                    let reached = |h: &&ScopedHost| is_below(&h.compartment, &record.compartment) && scope.covers(h.facts());
+                    hosts.iter().filter(|h| open.contains(&h.instance)).filter(reached).count()
                 }
                 _ => 0,
             };
             let named = match scope {
                 Scope::All {} => ScopeSpec::All {},
                 Scope::Instance(id) => {
-                    let name = instances::find(&mut c, id).await?.map_or_else(|| id.to_string(), |i| i.name);
-                    ScopeSpec::Instance(name)
+                    let host = instances::find(&mut c, id).await?.filter(|host| seen.holds_in(&host.compartment));
+                    ScopeSpec::Instance(host.map_or_else(|| id.to_string(), |host| host.name))
                 }
                 Scope::Group(id) => ScopeSpec::Group(groups.get(&id).cloned().unwrap_or_else(|| id.to_string())),
                 Scope::Label { key, value } => ScopeSpec::Label { key, value },
@@ -183,6 +207,7 @@ impl Control {
                 id: record.id,
                 cve: record.cve,
                 scope: named,
+                compartment: record.compartment,
                 owner: record.owner,
                 reason: record.reason,
                 until,

@@ -1,12 +1,14 @@
 //! Managed instance groups: made, edited, filled with hosts of one kind, deleted when empty. What is attached to them is in
 //! [`super::attachments`].
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::scope::is_below;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::group::{GroupSpec, OsFamily};
 use drydock_domain::ids::{EnvironmentId, GroupId, InstanceId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::source::resolve::AttachedTo;
 use drydock_domain::validate::Problems;
+use drydock_store::compartments::Kind;
 use drydock_store::records::{InstanceRecord, PageQuery, Paged};
 use drydock_store::source_records::{GroupMemberRecord, GroupRecord};
 use drydock_store::{Connection, Tx, attachments, commit, groups, instances};
@@ -30,9 +32,13 @@ impl Control {
     /// Makes a group. It is empty; its first member says what the others have to be.
     pub async fn create_group(&self, ctx: &OpCtx, spec: GroupSpec) -> Result<GroupView> {
         let resource = format!("group {}", spec.name);
-        let act = self.act(ctx, "group.create", resource, Permission::InstanceManage).await?;
+        let asked = spec.compartment.as_deref();
+        let (act, compartment) = self.act_in(ctx, "group.create", asked, resource).await?;
         let made = async {
             spec.validate()?;
+            if let Some(name) = &spec.environment {
+                self.known(ctx, "environment.show", Kind::Environment, name).await?;
+            }
             let mut c = self.read().await?;
             let there = groups::list(&mut c).await?;
             if there.len() >= GROUPS_MAX {
@@ -49,6 +55,7 @@ impl Control {
                 name: spec.name.clone(),
                 description: spec.description.clone(),
                 environment,
+                compartment,
                 family: None,
                 created_by: ctx.who.name(),
                 created_at: ctx.now,
@@ -62,7 +69,7 @@ impl Control {
             }
             act.allowed(&mut tx).await?;
             commit(tx).await?;
-            self.group_view(record).await
+            self.group_view(ctx, record).await
         }
         .await;
         act.settle(made).await
@@ -70,38 +77,43 @@ impl Control {
 
     /// Groups by name.
     pub async fn list_groups(&self, ctx: &OpCtx) -> Result<Vec<GroupView>> {
-        self.may_read(ctx, "group.list", Permission::InstanceRead).await?;
+        let scope = self.scope(ctx, "group.list", Permission::InstanceRead).await?;
+        let hosts = self.host_scope(ctx).await?;
         let mut c = self.read().await?;
-        let records = groups::list(&mut c).await?;
-        views(&mut c, records).await
+        let records = groups::within(&mut c, &scope).await?;
+        views(&mut c, records, &hosts).await
     }
 
     /// One group.
     pub async fn get_group(&self, ctx: &OpCtx, name: &str) -> Result<GroupView> {
-        self.may_read(ctx, "group.show", Permission::InstanceRead).await?;
+        self.may_see(ctx, "group.show", self.about(Kind::Group, name).await?).await?;
         let record = group_named(&mut *self.read().await?, name).await?;
-        self.group_view(record).await
+        self.group_view(ctx, record).await
     }
 
     /// Members of a group by name.
     pub async fn group_members(&self, ctx: &OpCtx, name: &str, page: &PageQuery) -> Result<Paged<GroupMemberView>> {
-        self.may_read(ctx, "group.members", Permission::InstanceRead).await?;
+        self.may_see(ctx, "group.members", self.about(Kind::Group, name).await?).await?;
+        let hosts = self.host_scope(ctx).await?;
         let mut c = self.read().await?;
         let group = group_named(&mut c, name).await?;
-        let members = groups::members(&mut c, group.id, page).await?;
+        let members = groups::members(&mut c, group.id, page, &hosts).await?;
         Ok(members.map(|member| member_view(member, group.family.as_ref())))
     }
 
     /// Edits description and environment; what is absent stays.
     pub async fn edit_group(&self, ctx: &OpCtx, name: &str, edit: &GroupEdit) -> Result<GroupView> {
-        let act = self.act(ctx, "group.edit", format!("group {name}"), Permission::InstanceManage).await?;
-        let edited = self.try_edit_group(name, edit, &act).await;
+        let act = self.act_on(ctx, "group.edit", self.about(Kind::Group, name).await?).await?;
+        let edited = self.try_edit_group(ctx, name, edit, &act).await;
         let view = act.settle(edited).await?;
         self.sources_moved();
         Ok(view)
     }
 
-    async fn try_edit_group(&self, name: &str, edit: &GroupEdit, act: &Act<'_>) -> Result<GroupView> {
+    async fn try_edit_group(&self, ctx: &OpCtx, name: &str, edit: &GroupEdit, act: &Act<'_>) -> Result<GroupView> {
+        if let Some(wanted) = edit.environment.as_deref().filter(|wanted| !wanted.is_empty()) {
+            self.known(ctx, "environment.show", Kind::Environment, wanted).await?;
+        }
         for _ in 0..RACE_RETRIES {
             let mut c = self.read().await?;
             let group = group_named(&mut c, name).await?;
@@ -128,14 +140,14 @@ impl Control {
                 Some(wanted) => act.allowed_on(&mut tx, &format!("group {name}, environment {wanted}")).await?,
             }
             commit(tx).await?;
-            return self.group_view(GroupRecord { description, environment, ..group }).await;
+            return self.group_view(ctx, GroupRecord { description, environment, ..group }).await;
         }
         Err(busy(name))
     }
 
     /// Deletes an empty group with what is attached to it.
     pub async fn delete_group(&self, ctx: &OpCtx, name: &str) -> Result<()> {
-        let act = self.act(ctx, "group.delete", format!("group {name}"), Permission::InstanceManage).await?;
+        let act = self.act_on(ctx, "group.delete", self.about(Kind::Group, name).await?).await?;
         let deleted = async {
             let group = group_named(&mut *self.read().await?, name).await?;
             let full = || {
@@ -169,8 +181,9 @@ impl Control {
 
     /// Takes instances out of a group and puts others in, all or nothing.
     pub async fn change_members(&self, ctx: &OpCtx, name: &str, add: &[String], remove: &[String]) -> Result<GroupView> {
-        let act = self.act(ctx, "group.members", format!("group {name}"), Permission::InstanceManage).await?;
-        let changed = self.try_members(name, add, remove, &act).await;
+        let about = self.about(Kind::Group, name).await?;
+        let act = self.begin_act(ctx, "group.members", Some(Permission::InstanceManage), about).await?;
+        let changed = self.try_members(ctx, name, add, remove, &act).await;
         let changed = act.settle(changed).await?;
         if changed.len() <= DOCUMENTS_AT_ONCE_MAX {
             for instance in changed {
@@ -180,18 +193,25 @@ impl Control {
             self.sources_moved();
         }
         let record = group_named(&mut *self.read().await?, name).await?;
-        self.group_view(record).await
+        self.group_view(ctx, record).await
     }
 
-    async fn try_members(&self, name: &str, add: &[String], remove: &[String], act: &Act<'_>) -> Result<Vec<InstanceId>> {
+    async fn try_members(
+        &self,
+        ctx: &OpCtx,
+        name: &str,
+        add: &[String],
+        remove: &[String],
+        act: &Act<'_>,
+    ) -> Result<Vec<InstanceId>> {
         let count = add.len() + remove.len();
         if count == 0 || count > MEMBERS_AT_ONCE_MAX {
             return Err(Error::invalid("add", format!("names {count} instances; 1 to {MEMBERS_AT_ONCE_MAX} at once")));
         }
         for _ in 0..RACE_RETRIES {
             let found = group_named(&mut *self.read().await?, name).await?;
-            let leaving = self.resolve_all(remove).await?;
-            let joining = self.resolve_all(add).await?;
+            let leaving = self.resolve_all(ctx, remove).await?;
+            let joining = self.resolve_all(ctx, add).await?;
             let mut tx = self.begin().await?;
             let Some(group) = groups::hold(&mut tx, found.id).await? else { return Err(no_group(name)) };
             for host in &leaving {
@@ -216,10 +236,11 @@ impl Control {
         Err(busy(name))
     }
 
-    async fn resolve_all(&self, hosts: &[String]) -> Result<Vec<InstanceRecord>> {
+    /// Hosts that somebody puts into a group or takes out of it: it has to be theirs to edit.
+    async fn resolve_all(&self, ctx: &OpCtx, hosts: &[String]) -> Result<Vec<InstanceRecord>> {
         let mut found: Vec<InstanceRecord> = Vec::with_capacity(hosts.len());
         for host in hosts {
-            let record = self.resolve(host).await?;
+            let (_, record) = self.instance(ctx, "instance.edit", host).await?;
             if !found.iter().any(|f| f.id == record.id) {
                 found.push(record);
             }
@@ -227,16 +248,44 @@ impl Control {
         Ok(found)
     }
 
-    pub(super) async fn group_view(&self, record: GroupRecord) -> Result<GroupView> {
+    /// Puts a group into another compartment. Refused while it has members that do not lie there or below.
+    pub async fn move_group(&self, ctx: &OpCtx, name: &str, compartment: &str) -> Result<GroupView> {
+        let act = self.act_on(ctx, "group.move", self.about(Kind::Group, name).await?).await?;
+        let moved = async {
+            let to = self.destination(ctx, "group.move", compartment).await?;
+            let found = group_named(&mut *self.read().await?, name).await?;
+            let mut tx = self.begin().await?;
+            let Some(group) = groups::hold(&mut tx, found.id).await? else { return Err(no_group(name)) };
+            if group.compartment != found.compartment {
+                return Err(busy(name));
+            }
+            if let Some(member) = groups::member_outside(&mut tx, group.id, &to).await? {
+                return Err(Error::conflict(format!(
+                    "members of the group {name} do not lie in {to} or below, {member} for one: move them first \
+                     (drydock instance move), or take them out"
+                )));
+            }
+            groups::set_compartment(&mut tx, group.id, &to).await?;
+            act.allowed_on(&mut tx, &format!("group {name}, from {} to {to}", group.compartment)).await?;
+            commit(tx).await?;
+            self.group_view(ctx, GroupRecord { compartment: to, ..group }).await
+        }
+        .await;
+        act.settle(moved).await
+    }
+
+    pub(super) async fn group_view(&self, ctx: &OpCtx, record: GroupRecord) -> Result<GroupView> {
         let name = record.name.clone();
-        let made = views(&mut *self.read().await?, vec![record]).await?;
+        let hosts = self.host_scope(ctx).await?;
+        let made = views(&mut *self.read().await?, vec![record], &hosts).await?;
         made.into_iter().next().ok_or_else(|| no_group(&name))
     }
 }
 
 /// Puts hosts into a group that the transaction holds. `false`: one of them was changed meanwhile; try again.
 async fn join(tx: &mut Tx, group: &GroupRecord, joining: &[InstanceRecord]) -> Result<bool> {
-    let first = groups::members(tx, group.id, &PageQuery { cursor: None, limit: Some(1) }).await?.items.pop();
+    let one = PageQuery { cursor: None, limit: Some(1) };
+    let first = groups::members(tx, group.id, &one, &Scope::Everywhere).await?.items.pop();
     // An empty group forgets what it was.
     let mut family = group.family.clone().filter(|_| first.is_some());
     let mut there = first.map(|m| m.name);
@@ -261,7 +310,7 @@ async fn join(tx: &mut Tx, group: &GroupRecord, joining: &[InstanceRecord]) -> R
             }
             _ => (family, there) = (Some(own), Some(host.name.clone())),
         }
-        if !groups::join(tx, group.id, host.id, InstanceState::Active).await? {
+        if !groups::join(tx, group.id, host.id, InstanceState::Active, &host.compartment).await? {
             return Ok(false);
         }
     }
@@ -279,6 +328,12 @@ async fn admissible(tx: &mut Tx, group: &GroupRecord, host: &InstanceRecord) -> 
         return Err(Error::conflict(format!(
             "instance {name} is in the group {other} already, and an instance is in one at most; \
              take it out first (drydock group remove {other} {name})"
+        )));
+    }
+    if !is_below(&host.compartment, &group.compartment) {
+        return Err(Error::conflict(format!(
+            "instance {name} lies in {}, and the group {} takes hosts in {} and below",
+            host.compartment, group.name, group.compartment
         )));
     }
     if host.state != InstanceState::Active {
@@ -308,9 +363,10 @@ async fn place(c: &mut Connection, name: Option<&str>) -> Result<Option<Environm
     Ok(Some(environment_named(c, name).await?.id))
 }
 
-async fn views(c: &mut Connection, records: Vec<GroupRecord>) -> Result<Vec<GroupView>> {
+/// Groups as people see them; of their members those in `hosts` are counted.
+async fn views(c: &mut Connection, records: Vec<GroupRecord>, hosts: &Scope) -> Result<Vec<GroupView>> {
     let names = Names::read(c).await?;
-    let counts = groups::member_counts(c).await?;
+    let counts = groups::member_counts(c, hosts).await?;
     let targets: Vec<AttachedTo> = records.iter().map(|r| AttachedTo::Group(r.id)).collect();
     let attached = attachments::of_targets(c, &targets).await?;
     let view = |record: GroupRecord| {
@@ -321,7 +377,12 @@ async fn views(c: &mut Connection, records: Vec<GroupRecord>) -> Result<Vec<Grou
         let instances = counts.get(&record.id).copied().unwrap_or_default();
         GroupView {
             id: record.id,
-            spec: GroupSpec { name: record.name, description: record.description, environment },
+            spec: GroupSpec {
+                name: record.name,
+                description: record.description,
+                environment,
+                compartment: Some(record.compartment),
+            },
             family: record.family.filter(|_| instances > 0),
             attached,
             instances,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use drydock_domain::access::Permission;
 use drydock_domain::host_rules::HostRules;
 use drydock_domain::ids::{EnvironmentId, GroupId};
 use drydock_domain::inventory::SectionKind;
@@ -24,8 +23,7 @@ pub(super) struct Places {
 impl Control {
     /// Holds, locks, excludes, pins and module streams of a host, as its agent read them.
     pub async fn instance_rules(&self, ctx: &OpCtx, id_or_name: &str) -> Result<RulesView> {
-        self.may_read(ctx, "instance.rules", Permission::InstanceRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.rules", id_or_name).await?;
         let section = inventory::section(&mut *self.read().await?, record.id, SectionKind::Rules).await?;
         let section = section.ok_or_else(|| {
             Error::NotFound(format!(

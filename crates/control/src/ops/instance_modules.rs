@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use drydock_content::facts::snapshot_streams;
-use drydock_domain::access::Permission;
 use drydock_domain::host_rules::HostRules;
 use drydock_domain::inventory::{ManagerKind, SectionKind};
 use drydock_domain::patch::modules::{HostModule, ModuleState, ModuleStatus, ModuleStream};
@@ -28,8 +27,7 @@ impl Control {
     /// What the managed sources of a dnf 4 host offer, and which streams are enabled or disabled there. Repositories that
     /// are not managed by this server are not seen.
     pub async fn instance_modules(&self, ctx: &OpCtx, id_or_name: &str) -> Result<ModulesView> {
-        self.may_read(ctx, "instance.modules", Permission::InstanceRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.modules", id_or_name).await?;
         let section = inventory::section(&mut *self.read().await?, record.id, SectionKind::Rules).await?;
         let changed_at = section.as_ref().map(|s| s.changed_at);
         let rules: HostRules = match section {

@@ -3,7 +3,7 @@
 //! Reads only; what is written is written by [`super::intake`]. Times count to the second.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use drydock_domain::access::Permission;
 use drydock_domain::ids::InstanceId;
@@ -90,8 +90,7 @@ impl Control {
         name_contains: &str,
         at: Timestamp,
     ) -> Result<PackagesView> {
-        self.may_read(ctx, "instance.packages", Permission::InstanceRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.packages", id_or_name).await?;
         let mut c = self.read().await?;
         let line = history_of(&mut c, &record).await?;
         let (set, since) = self.set_at(&mut c, &record, &line, at).await?;
@@ -108,11 +107,10 @@ impl Control {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<PackagesDiffView> {
-        self.may_read(ctx, "instance.packages", Permission::InstanceRead).await?;
+        let record = self.seen_instance(ctx, "instance.packages", id_or_name).await?;
         if to < from {
             return Err(Error::invalid("to", format!("is {to}, which is before {from}")));
         }
-        let record = self.resolve(id_or_name).await?;
         let mut c = self.read().await?;
         let line = history_of(&mut c, &record).await?;
         let (old, _) = self.set_at(&mut c, &record, &line, from).await?;
@@ -129,8 +127,9 @@ impl Control {
         at: Option<Timestamp>,
         page: &PageQuery,
     ) -> Result<Paged<InstalledView>> {
-        self.may_read(ctx, "package.list", Permission::InstanceRead).await?;
-        let fleet = self.fleet_packages(at).await?;
+        let scope = self.scope_of_hosts(ctx, "package.list", Permission::InstanceRead).await?;
+        let mask = self.host_mask(&scope).await?;
+        let fleet = self.packages_of(at, mask.as_ref()).await?;
         let mut hosts_of: HashMap<ClassId, u32> = HashMap::new();
         for (_, class) in &fleet.hosts {
             *hosts_of.entry(*class).or_default() += 1;
@@ -162,18 +161,25 @@ impl Control {
 
     /// The package sets of the fleet: of its active hosts now, or of every host there still is at a time.
     pub async fn fleet_packages(&self, at: Option<Timestamp>) -> Result<Fleet> {
+        self.packages_of(at, None).await
+    }
+
+    async fn packages_of(&self, at: Option<Timestamp>, mask: Option<&HashSet<InstanceId>>) -> Result<Fleet> {
         let mut c = self.read().await?;
-        let hosts: Vec<(InstanceId, ClassId)> = match at {
+        let mut hosts: Vec<(InstanceId, ClassId)> = match at {
             Some(at) => self.history().fleet_at(&mut c, at).await?,
             None => history_classes::hosts(&mut c).await?,
         };
+        if let Some(mask) = mask {
+            hosts.retain(|(host, _)| mask.contains(host));
+        }
         let wanted: BTreeSet<ClassId> = hosts.iter().map(|(_, class)| *class).collect();
         Ok(Fleet { classes: self.history().decode(&mut c, &wanted).await?, hosts })
     }
 
     /// Which hosts had a package when, by host, time and version.
     pub async fn who_had(&self, ctx: &OpCtx, name: &str, query: &HoldingQuery) -> Result<Paged<HoldingView>> {
-        self.may_read(ctx, "package.who-had", Permission::InstanceRead).await?;
+        let scope = self.scope_of_hosts(ctx, "package.who-had", Permission::InstanceRead).await?;
         let mut problems = Problems::default();
         problems.text("name", name, PACKAGE_FIELD_MAX_BYTES);
         problems.text("version", &query.version, BOUNDS_MAX * PACKAGE_FIELD_MAX_BYTES);
@@ -191,7 +197,7 @@ impl Control {
         if ids.is_empty() {
             return Ok(Paged { items: Vec::new(), next_cursor: None });
         }
-        let lines = history_timelines::all(&mut c).await?;
+        let lines = history_timelines::all(&mut c, &scope).await?;
         let classes: BTreeSet<ClassId> = lines.iter().flat_map(|(_, line)| line.spans().map(|span| span.class)).collect();
         let held = history_classes::holding(&mut c, &classes, &ids).await?;
         drop(c);

@@ -10,13 +10,16 @@ use drydock_domain::limits::{LABELS_MAX, PAGE_DEFAULT, PAGE_MAX};
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::validate::Problems;
 use drydock_store::candidates::{Candidate, CandidateQuery};
+use drydock_store::compartments::Kind;
 use drydock_store::instances;
 use drydock_store::records::{InstanceQuery, Paged};
 
+use super::act::cut;
 use super::describe::group_named;
 use super::groups::MEMBERS_AT_ONCE_MAX;
 use super::instances::NAME_PART_MAX_BYTES;
 use crate::Control;
+use crate::access_part::ROOT;
 use crate::content_views::GroupView;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -43,6 +46,8 @@ pub struct MatchView {
     pub total: u64,
     /// The first of them by name.
     pub hosts: Vec<NamedHost>,
+    /// Hosts that match besides, and that the caller may see and not patch, count.
+    pub not_patchable: u64,
 }
 
 /// A host that matches and does not fit into the group.
@@ -74,13 +79,15 @@ pub struct AddedView {
 impl Control {
     /// Instances by name that match a filter as well.
     pub async fn search_instances(&self, ctx: &OpCtx, query: &InstanceQuery, filter: &str) -> Result<Paged<InstanceView>> {
-        self.may_read(ctx, "instance.list", Permission::InstanceRead).await?;
+        let scope = self.scope(ctx, "instance.list", Permission::InstanceRead).await?;
         let mut problems = Problems::default();
         problems.count("label", query.labels.len(), LABELS_MAX);
         problems.text("q", &query.name_contains, NAME_PART_MAX_BYTES);
         problems.finish()?;
         let parsed = self.read_query("filter", filter)?;
+        let scope = self.narrowed(scope, query.compartment.as_deref()).await?;
         let within = CandidateQuery {
+            within: Some(scope),
             state: query.state,
             zone: query.zone.clone(),
             labels: query.labels.clone(),
@@ -98,24 +105,41 @@ impl Control {
         Ok(instances::page_of(&query.page, records).map(|record| self.view(record, &places, ctx.now)))
     }
 
-    /// The active instances that a patch job with this filter would reach if it began now; for those who may start one.
-    pub async fn match_instances(&self, ctx: &OpCtx, filter: &InstanceFilter) -> Result<MatchView> {
-        self.may_read(ctx, "instance.match", Permission::PatchManage).await?;
+    /// The active instances that a patch job of the caller's with this filter would reach if it began now, in `compartment`
+    /// and below (absent: anywhere); for those who may start one.
+    pub async fn match_instances(&self, ctx: &OpCtx, filter: &InstanceFilter, compartment: Option<&str>) -> Result<MatchView> {
         filter.validate("instanceFilter")?;
-        self.check_filter("instanceFilter", filter).await?;
-        let found = self.targets_of(filter, ctx.now).await?;
-        let total = count(found.len());
-        let hosts = found.into_iter().take(NAMED_MAX).map(|t| NamedHost { id: t.id, name: t.name }).collect();
-        Ok(MatchView { total, hosts })
+        let asked = compartment.unwrap_or(ROOT);
+        let compartment = self.compartment_path(asked).await?;
+        let reach = self.reach(&ctx.who, "instance.match", &compartment, ctx.now).await?;
+        if !reach.is_conditional() {
+            let scope = self.scope(ctx, "instance.match", Permission::PatchManage).await?;
+            if scope.below(&compartment, self.access().await?.paths()).is_nowhere() {
+                return Err(Error::NotFound(format!("compartment {}", cut(asked, 255))));
+            }
+        }
+        self.check_filter(ctx, "instanceFilter", filter).await?;
+        let found = self.reached(&reach, filter, ctx.now).await?;
+        self.check_named("instanceFilter", filter, &reach, &found.targets).await?;
+        let total = count(found.targets.len());
+        let hosts = found.targets.into_iter().take(NAMED_MAX).map(|t| NamedHost { id: t.id, name: t.name }).collect();
+        Ok(MatchView { total, hosts, not_patchable: found.seen_only })
     }
 
     /// Puts every active instance that matches and fits into a group; says which do not fit and why. With `dry_run`
     /// nothing changes.
     pub async fn add_matching(&self, ctx: &OpCtx, name: &str, filter: &str, dry_run: bool) -> Result<AddedView> {
-        self.may_read(ctx, "group.members", Permission::InstanceManage).await?;
+        let about = self.about(Kind::Group, name).await?;
+        let compartment = about.compartment.clone();
+        self.begin_act(ctx, "group.members", Some(Permission::InstanceManage), about).await?;
         let query = self.read_query("filter", filter)?;
-        let group = self.get_group(ctx, name).await?;
-        let within = CandidateQuery { state: Some(InstanceState::Active), ..CandidateQuery::default() };
+        let group = group_named(&mut *self.read().await?, name).await?;
+        let group = self.group_view(ctx, group).await?;
+        // Hosts that the caller may edit, where the group reaches.
+        let editable = self.scope_of(&ctx.who, "instance.edit", Some(Permission::InstanceManage), ctx.now).await?;
+        let scope = editable.and(self.host_scope(ctx).await?).below(&compartment, self.access().await?.paths());
+        let state = Some(InstanceState::Active);
+        let within = CandidateQuery { state, within: Some(scope), ..CandidateQuery::default() };
         let found = self.find_matching(&query, within, usize::MAX, ctx.now).await?;
         if found.is_empty() {
             return Err(Error::invalid("filter", "matches no active instance; look with `drydock instance list --filter`"));
@@ -129,7 +153,7 @@ impl Control {
         }
         let group = group_named(&mut *self.read().await?, name).await?;
         Ok(AddedView {
-            group: self.group_view(group).await?,
+            group: self.group_view(ctx, group).await?,
             added_total: count(sorted.fitting.len()),
             added: sorted.fitting.into_iter().take(NAMED_MAX).collect(),
             there: sorted.there,

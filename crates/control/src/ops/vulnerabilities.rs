@@ -16,12 +16,13 @@ use drydock_store::advisory_records::FeedPart;
 use drydock_store::feed_chunks;
 use drydock_store::records::{PageQuery, Paged};
 
-use super::advisories::{count, place};
+use super::advisories::place;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
 use crate::fleet::Model;
 use crate::fleet::page::page;
+use crate::fleet::sight::Sight;
 use crate::fleet::since::{Late, Oldest};
 use crate::fleet::standing::{Row, Standing};
 
@@ -55,20 +56,20 @@ impl Control {
         query: &VulnerabilityQuery,
         at: &PageQuery,
     ) -> Result<Paged<VulnerabilitySummary>> {
-        self.may_read(ctx, "vulnerability.list", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "vulnerability.list", Permission::AdvisoryRead).await?;
         check(query)?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        page(listed(&model, &standing, query), at, |v| v.id.clone())
+        page(listed(&model, &standing, query, &sight), at, |v| v.id.clone())
     }
 
     /// The same, all of them: for exports.
     pub async fn export_vulnerabilities(&self, ctx: &OpCtx, query: &VulnerabilityQuery) -> Result<Vec<VulnerabilitySummary>> {
-        self.may_read(ctx, "vulnerability.export", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "vulnerability.export", Permission::AdvisoryRead).await?;
         check(query)?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        Ok(listed(&model, &standing, query))
+        Ok(listed(&model, &standing, query, &sight))
     }
 
     /// Does a feed speak of this vulnerability, beside advisories?
@@ -85,7 +86,7 @@ impl Control {
 
     /// One vulnerability with everything that is said of it, open somewhere or not.
     pub async fn get_vulnerability(&self, ctx: &OpCtx, id: &str) -> Result<VulnerabilityDetail> {
-        self.may_read(ctx, "vulnerability.show", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "vulnerability.show", Permission::AdvisoryRead).await?;
         let id = vulnerability_id(id);
         let id = id.as_str();
         let bucket = feed_chunks::bucket(id);
@@ -108,13 +109,14 @@ impl Control {
         if said.is_none() && statements.is_empty() && advisories.is_empty() {
             return Err(no_vulnerability(id));
         }
-        let totals = model.engine.vulnerability_totals().into_iter().find(|t| t.id == id);
+        let totals = model.engine.vulnerability_totals_among(sight.hosts.as_ref()).into_iter().find(|t| t.id == id);
         let none = VulnerabilityTotal { id: id.to_owned(), severity: Severity::Unknown, open: 0, installable: 0 };
         let total = totals.unwrap_or(none);
         let clock = model.clock(id);
-        let late = model.since.late(|cve| standing.cut(clock).filter(|_| cve == id));
-        let summary = summary(&model, &standing, &model.since.oldest(), &late, &total);
-        let places = fixes(&model, id);
+        let late = model.since.late(&sight, |cve| standing.cut(clock).filter(|_| cve == id));
+        let oldest = model.since.oldest(&sight);
+        let summary = summary(&model, &standing, &Over { oldest: &oldest, late: &late, sight: &sight }, &total);
+        let places = fixes(&model, id, &sight);
         let vulnerability = said.unwrap_or_else(|| Vulnerability { id: id.to_owned(), ..Vulnerability::default() });
         Ok(VulnerabilityDetail { summary, vulnerability, advisories, statements, places })
     }
@@ -127,13 +129,13 @@ impl Control {
         excepted: bool,
         at: &PageQuery,
     ) -> Result<Paged<AffectedInstance>> {
-        self.may_read(ctx, "vulnerability.instances", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "vulnerability.instances", Permission::AdvisoryRead).await?;
         let id = vulnerability_id(id);
         let id = id.as_str();
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
         let clock = model.clock(id);
-        let open = model.engine.hosts_of_vulnerability(id).into_iter();
+        let open = model.engine.hosts_of_vulnerability(id).into_iter().filter(|(host, _)| sight.sees(*host));
         let wanted = open.filter(|(host, _)| excepted || standing.exception(*host, id).is_none());
         let mut hosts: Vec<(String, InstanceId)> = wanted.map(|(host, _)| (model.host_name(host), host)).collect();
         hosts.sort_unstable();
@@ -159,8 +161,7 @@ impl Control {
         id_or_name: &str,
         excepted: bool,
     ) -> Result<Vec<InstanceVulnerability>> {
-        self.may_read(ctx, "instance.vulnerabilities", Permission::AdvisoryRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "instance.vulnerabilities", id_or_name).await?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
         let found = open_on(&model, &standing, record.id);
@@ -171,23 +172,24 @@ impl Control {
 
     /// The fleet in numbers.
     pub async fn fleet_security(&self, ctx: &OpCtx) -> Result<FleetSecurity> {
-        self.may_read(ctx, "fleet.security", Permission::AdvisoryRead).await?;
+        let sight = self.sight(ctx, "fleet.security", Permission::AdvisoryRead).await?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
-        let mut numbers = FleetSecurity { hosts: count(model.hosts.len()), ..FleetSecurity::default() };
-        for (id, host) in &model.hosts {
+        let mut numbers = FleetSecurity::default();
+        for (id, host) in model.hosts.iter().filter(|(id, _)| sight.sees(**id)) {
+            numbers.hosts += 1;
             numbers.served += u32::from(!host.views.is_empty());
             let counts = model.engine.counts(*id);
             numbers.with_security_updates += u32::from(counts.is_some_and(|c| c.security_updates > 0));
         }
-        for total in model.engine.advisory_totals() {
+        for total in model.engine.advisory_totals_among(sight.hosts.as_ref()) {
             *numbers.advisories.entry(total.severity).or_default() += 1;
             if total.installable == total.applicable {
                 *numbers.installable_advisories.entry(total.severity).or_default() += 1;
             }
         }
         let every = VulnerabilityQuery { excepted: true, ..VulnerabilityQuery::default() };
-        for row in listed(&model, &standing, &every) {
+        for row in listed(&model, &standing, &every, &sight) {
             if row.hosts == 0 {
                 numbers.excepted += 1;
                 continue;
@@ -222,17 +224,18 @@ fn packages(vulnerability: HostVulnerability) -> Vec<AffectedPackage> {
     vulnerability.packages.into_iter().map(one).collect()
 }
 
-fn summary(
-    model: &Model,
-    standing: &Standing,
-    oldest: &Oldest<'_>,
-    late: &Late<'_>,
-    total: &VulnerabilityTotal,
-) -> VulnerabilitySummary {
+/// The hosts that a summary is over, with what one pass over them told.
+struct Over<'a> {
+    oldest: &'a Oldest<'a>,
+    late: &'a Late<'a>,
+    sight: &'a Sight,
+}
+
+fn summary(model: &Model, standing: &Standing, over: &Over<'_>, total: &VulnerabilityTotal) -> VulnerabilitySummary {
     let known = model.vulnerabilities.get(&total.id);
     let clock = model.clock(&total.id);
     let row = Row { id: &total.id, clock, open: total.open, installable: total.installable };
-    let stand = standing.over_fleet(model, &row, oldest, late);
+    let stand = standing.over_fleet(model, &row, over.oldest, over.late, over.sight);
     VulnerabilitySummary {
         id: total.id.clone(),
         severity: clock.severity,
@@ -249,17 +252,18 @@ fn summary(
     }
 }
 
-fn listed(model: &Model, standing: &Standing, query: &VulnerabilityQuery) -> Vec<VulnerabilitySummary> {
+fn listed(model: &Model, standing: &Standing, query: &VulnerabilityQuery, sight: &Sight) -> Vec<VulnerabilitySummary> {
     let text = query.text.as_ref().map(|t| t.to_ascii_lowercase());
     let severities = model.severities();
-    let late = model.since.late(|cve| severities.contains_key(cve).then(|| standing.cut(model.clock(cve)))?);
-    let oldest = model.since.oldest();
+    let late = model.since.late(sight, |cve| severities.contains_key(cve).then(|| standing.cut(model.clock(cve)))?);
+    let oldest = model.since.oldest(sight);
+    let over = Over { oldest: &oldest, late: &late, sight };
     let mut rows: Vec<VulnerabilitySummary> = Vec::new();
-    for total in &model.engine.vulnerability_totals() {
+    for total in &model.engine.vulnerability_totals_among(sight.hosts.as_ref()) {
         if text.as_ref().is_some_and(|t| !total.id.to_ascii_lowercase().contains(t)) {
             continue;
         }
-        let row = summary(model, standing, &oldest, &late, total);
+        let row = summary(model, standing, &over, total);
         let left_out = query.severity.is_some_and(|least| row.severity < least)
             || (query.exploited && row.kev.is_none())
             || (query.installable && row.installable == 0)
@@ -309,9 +313,10 @@ pub(super) fn open_on(model: &Model, standing: &Standing, host: InstanceId) -> O
 }
 
 /// Which snapshots in use hold a version that closes a CVE, for the packages it is open in somewhere.
-fn fixes(model: &Model, id: &str) -> Vec<FixPlace> {
+fn fixes(model: &Model, id: &str, sight: &Sight) -> Vec<FixPlace> {
     let mut names: BTreeMap<(String, bool), ()> = BTreeMap::new();
-    for (host, _) in model.engine.hosts_of_vulnerability(id).into_iter().take(HOSTS_FOR_NAMES_MAX) {
+    let hosts = model.engine.hosts_of_vulnerability(id).into_iter().filter(|(host, _)| sight.sees(*host));
+    for (host, _) in hosts.take(HOSTS_FOR_NAMES_MAX) {
         let Some(report) = model.engine.host(host) else { continue };
         let own = report.vulnerabilities.into_iter().find(|v| v.id == id);
         for package in own.into_iter().flat_map(|v| v.packages) {
@@ -323,7 +328,7 @@ fn fixes(model: &Model, id: &str) -> Vec<FixPlace> {
     for (name, deb) in names.into_keys() {
         let scheme = if deb { Scheme::Deb } else { Scheme::Rpm };
         for (root, version) in model.engine.closing(id, &name, scheme) {
-            places.extend(place(model, &root, name.clone(), version));
+            places.extend(place(model, sight, &root, name.clone(), version));
         }
     }
     places.into_iter().collect()

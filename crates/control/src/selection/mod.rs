@@ -81,7 +81,14 @@ impl Control {
         let query = self.read_query("instanceFilter.query", text)?;
         let within = CandidateQuery { state: Some(InstanceState::Active), ..CandidateQuery::default() };
         let found = self.find_matching(&query, within, usize::MAX, now).await?;
-        let target = |row: Candidate| Target { id: row.id, name: row.name, zone: row.zone, labels: row.labels, group: row.group };
+        let target = |row: Candidate| Target {
+            id: row.id,
+            name: row.name,
+            zone: row.zone,
+            labels: row.labels,
+            group: row.group,
+            compartment: row.compartment,
+        };
         Ok(found.into_iter().map(target).filter(|t| reaches(filter, t)).collect())
     }
 
@@ -92,6 +99,7 @@ impl Control {
             zone: &row.zone,
             group: row.group.as_deref().unwrap_or_default(),
             environment: row.environment.as_deref().unwrap_or_default(),
+            compartment: &row.compartment,
             labels: &row.labels,
             os: row.os.as_ref(),
             last_seen: self.last_seen(row.id, row.last_seen),

@@ -54,6 +54,9 @@ pub struct ExceptionSpec {
     pub reason: String,
     /// When it ends by itself, at most a year ahead.
     pub until: Timestamp,
+    /// Path of its compartment: it counts on hosts there and below. Absent: the one in which the caller may make exceptions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 /// What is changed of an exception; what is absent stays. On which hosts it counts stays: make another one for others.
@@ -203,6 +206,9 @@ pub struct Exception {
     pub cve: String,
     /// On which hosts; an instance or group that is gone is named by its id.
     pub scope: ScopeSpec,
+    /// Path of its compartment: of those hosts it counts on the ones there and below.
+    #[serde(default = "root_compartment")]
+    pub compartment: String,
     /// Who answers for it.
     pub owner: String,
     /// Why.
@@ -217,6 +223,11 @@ pub struct Exception {
     pub created_by: String,
     /// When.
     pub created_at: Timestamp,
+}
+
+/// The tenancy.
+fn root_compartment() -> String {
+    "/".to_owned()
 }
 
 /// That something is accepted, beside what it is said of.

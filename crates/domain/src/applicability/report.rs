@@ -1,6 +1,6 @@
 //! Results of a fleet, in words: of one host, and which hosts an advisory, a vulnerability or a package concerns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::advisories::{AdvisoryId, VulnId};
 use super::class::{Class, HostCounts, find, known, unpack};
@@ -343,7 +343,12 @@ impl Fleet {
 
     /// Every advisory that applies to a host, by id.
     pub fn advisory_totals(&self) -> Vec<AdvisoryTotal> {
-        let sums = self.sums(self.tables.advisories.records.len(), |class| &class.outcome.advisories);
+        self.advisory_totals_among(None)
+    }
+
+    /// The same over these hosts; `None`: over all.
+    pub fn advisory_totals_among(&self, among: Option<&HashSet<InstanceId>>) -> Vec<AdvisoryTotal> {
+        let sums = self.sums(self.tables.advisories.records.len(), among, |class| &class.outcome.advisories);
         let total = |(id, (applicable, installable)): (u32, (u32, u32))| {
             let (kind, severity) = self.tables.advisories.weight(id, |_| true);
             AdvisoryTotal { id: self.advisory_id(id), kind, severity, applicable, installable }
@@ -355,8 +360,13 @@ impl Fleet {
 
     /// Every vulnerability that is open on a host, by id.
     pub fn vulnerability_totals(&self) -> Vec<VulnerabilityTotal> {
+        self.vulnerability_totals_among(None)
+    }
+
+    /// The same over these hosts; `None`: over all.
+    pub fn vulnerability_totals_among(&self, among: Option<&HashSet<InstanceId>>) -> Vec<VulnerabilityTotal> {
         let vulns = &self.tables.advisories.vulns;
-        let sums = self.sums(vulns.len(), |class| &class.outcome.open);
+        let sums = self.sums(vulns.len(), among, |class| &class.outcome.open);
         let total = |(id, (open, installable)): (u32, (u32, u32))| VulnerabilityTotal {
             id: self.vuln_id(id),
             severity: vulns[id as usize].severity,
@@ -369,10 +379,22 @@ impl Fleet {
     }
 
     /// Hosts by id: all, and those that can do something about it.
-    fn sums<'a>(&'a self, ids: usize, list: impl Fn(&'a Class) -> &'a [u32]) -> impl Iterator<Item = (u32, (u32, u32))> {
+    fn sums<'a>(
+        &'a self,
+        ids: usize,
+        among: Option<&HashSet<InstanceId>>,
+        list: impl Fn(&'a Class) -> &'a [u32],
+    ) -> impl Iterator<Item = (u32, (u32, u32))> {
         let mut sums = vec![(0, 0); ids];
         for class in self.classes.iter().flatten() {
-            let hosts = super::intern::small(class.hosts.len());
+            let hosts = match among {
+                None => class.hosts.len(),
+                Some(some) => class.hosts.iter().filter(|host| some.contains(host)).count(),
+            };
+            if hosts == 0 {
+                continue;
+            }
+            let hosts = super::intern::small(hosts);
             for packed in list(class) {
                 let (id, state) = unpack(*packed);
                 let sum: &mut (u32, u32) = &mut sums[id as usize];

@@ -24,6 +24,8 @@ pub struct HostFacts<'a> {
     pub group: &'a str,
     /// Name of the environment it looks through; empty when there is none.
     pub environment: &'a str,
+    /// Path of its compartment.
+    pub compartment: &'a str,
     /// Its labels.
     pub labels: &'a Labels,
     /// Its operating system.
@@ -64,6 +66,7 @@ impl HostFacts<'_> {
             TextField::Zone => self.zone,
             TextField::Group => self.group,
             TextField::Environment => self.environment,
+            TextField::Compartment => self.compartment,
             TextField::OsId => self.os.map_or("", |os| &os.short_name),
             TextField::OsArch => self.os.map_or("", |os| &os.architecture),
             // Several: asked one by one.

@@ -11,6 +11,8 @@ pub enum TextField {
     Group,
     /// Name of the lifecycle environment it looks through, its own or its group's; empty when there is none.
     Environment,
+    /// Path of its compartment.
+    Compartment,
     /// `ID` of os-release(5).
     OsId,
     /// Architecture.
@@ -67,7 +69,7 @@ pub(super) enum Field {
 }
 
 /// Every field with its word.
-pub(super) const FIELDS: [(&str, Field); 22] = [
+pub(super) const FIELDS: [(&str, Field); 23] = [
     ("package", Field::Package),
     ("update", Field::Update),
     ("advisory", Field::Advisory),
@@ -77,6 +79,7 @@ pub(super) const FIELDS: [(&str, Field); 22] = [
     ("group", Field::Text(TextField::Group)),
     ("environment", Field::Text(TextField::Environment)),
     ("zone", Field::Text(TextField::Zone)),
+    ("compartment", Field::Text(TextField::Compartment)),
     ("state", Field::State),
     ("lastSeen", Field::LastSeen),
     ("os.id", Field::Text(TextField::OsId)),

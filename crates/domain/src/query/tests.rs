@@ -65,6 +65,7 @@ fn matches(query: &Query) -> bool {
         zone: "eu-1",
         group: "",
         environment: "prod",
+        compartment: "/A/web",
         labels: &labels,
         os: Some(&os),
         last_seen: Some(at(NOW - 3600)),
@@ -135,6 +136,8 @@ const FILTERS: &[(&str, bool)] = &[
     ("group = \"\"", true),
     ("group != web", true),
     ("environment = prod and zone = eu-*", true),
+    ("compartment = /A/web and compartment = \"/A*\" and compartment != /A", true),
+    ("compartment = /A", false),
     ("name = web-*", true),
     ("name = WEB-1", false),
     ("state = active", true),
@@ -173,6 +176,7 @@ fn a_host_without_facts_matches_only_what_needs_none() {
         zone: "",
         group: "",
         environment: "",
+        compartment: "/",
         labels: &labels,
         os: None,
         last_seen: None,
@@ -333,6 +337,7 @@ fn a_row_that_decides_asks_for_no_section() {
         zone: "",
         group: "",
         environment: "",
+        compartment: "/",
         labels: &labels,
         os: Some(&os),
         last_seen: None,
@@ -438,7 +443,7 @@ proptest! {
         let labels = Labels::from([("a".into(), "b".into())]);
         let os = os();
         let host = HostFacts {
-            name: "a", state: InstanceState::Active, zone: "a", group: "", environment: "", labels: &labels, os: Some(&os),
+            name: "a", state: InstanceState::Active, zone: "a", group: "", environment: "", compartment: "/", labels: &labels, os: Some(&os),
             last_seen: Some(at(NOW - 4000)), inventory: true, packages: 3, updates: 2, security_updates: 1, held_updates: 0,
             reboot: false,
         };

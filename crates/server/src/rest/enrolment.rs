@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{ApiError, CreatedProfile, EnrolmentProfile, Page};
+use drydock_api::rest::{ApiError, CreatedProfile, EnrolmentProfile, MoveTo, Page};
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::ids::ProfileId;
 use http::{HeaderMap, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, no_idempotency_key};
+use super::extract::{Caller, Params, StrictJson, no_idempotency_key, parse_json};
 use super::{encode, no_body, split_verb};
 use crate::state::AppState;
 
@@ -74,9 +74,24 @@ pub async fn verb(
 ) -> Result<Json<EnrolmentProfile>> {
     params.finish()?;
     let (id, verb) = split_verb(&target)?;
-    if verb != "revoke" {
-        return Err(Failure::not_found(format!("enrolment profiles have no {verb:?}; there is :revoke")));
-    }
-    no_body(&body)?;
-    Ok(Json(encode::profile(state.control.revoke_profile(&caller.ctx, id.parse::<ProfileId>()?).await?)))
+    let id = id.parse::<ProfileId>()?;
+    let profile = match verb {
+        "revoke" => {
+            no_body(&body)?;
+            state.control.revoke_profile(&caller.ctx, id).await?
+        }
+        "move" => {
+            let ask: MoveTo = parse_json(&body)?;
+            state.control.move_profile(&caller.ctx, id, &ask.compartment).await?
+        }
+        _ => return Err(Failure::not_found(format!("enrolment profiles have no {verb:?}; there are :revoke and :move"))),
+    };
+    Ok(Json(encode::profile(profile)))
 }
+
+/// Puts an enrolment profile into another compartment: hosts that enrol from now on land there.
+#[utoipa::path(post, path = "/api/v1/enrolment-profiles/{id}:move", tag = "enrolment",
+    operation_id = "moveEnrolmentProfile", params(("id" = ProfileId, Path)), request_body = MoveTo,
+    responses((status = 200, body = EnrolmentProfile), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn move_to() {}

@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{AddMatching, AddedMembers, ApiError, EditAttachments, EditGroup, EditMembers, Group, GroupMember, Page};
+use drydock_api::rest::{AddMatching, AddedMembers, ApiError, EditAttachments, EditGroup, EditMembers, Group, GroupMember, MoveTo, Page};
 use drydock_control::{AttachTarget, GroupEdit};
 use drydock_domain::group::GroupSpec;
 use http::{HeaderValue, StatusCode};
 
 use super::encode_content as encode;
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson};
+use super::extract::{Caller, Params, StrictJson, parse_json};
 use super::split_verb;
 use crate::state::AppState;
 
@@ -115,21 +115,38 @@ pub async fn edit_members(
     Ok(Json(encode::group(state.control.change_members(&caller.ctx, &name, &edit.add, &edit.remove).await?)))
 }
 
-/// `:add`.
+/// `:add` and `:move`.
 pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
     caller: Caller,
     params: Params,
-    StrictJson(ask): StrictJson<AddMatching>,
-) -> Result<Json<AddedMembers>> {
+    StrictJson(ask): StrictJson<serde_json::Value>,
+) -> Result<Response> {
     params.finish()?;
     let (name, verb) = split_verb(&target)?;
-    if verb != "add" {
-        return Err(Failure::not_found(format!("groups have no {verb:?}; there is :add")));
+    let ask = ask.to_string();
+    match verb {
+        "add" => {
+            let ask: AddMatching = parse_json(ask.as_bytes())?;
+            let added = state.control.add_matching(&caller.ctx, name, &ask.filter, ask.dry_run).await?;
+            Ok(Json(encode::added_members(added)).into_response())
+        }
+        "move" => {
+            let ask: MoveTo = parse_json(ask.as_bytes())?;
+            let moved = state.control.move_group(&caller.ctx, name, &ask.compartment).await?;
+            Ok(Json(encode::group(moved)).into_response())
+        }
+        _ => Err(Failure::not_found(format!("groups have no {verb:?}; there are :add and :move"))),
     }
-    Ok(Json(encode::added_members(state.control.add_matching(&caller.ctx, name, &ask.filter, ask.dry_run).await?)))
 }
+
+/// Puts a group into another compartment. Refused while members do not lie there or below.
+#[utoipa::path(post, path = "/api/v1/groups/{name}:move", tag = "groups", operation_id = "moveGroup",
+    params(("name" = String, Path)), request_body = MoveTo,
+    responses((status = 200, body = Group), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn move_to() {}
 
 /// Puts every active instance that matches a filter and fits into a group; the answer says which do not fit, and why.
 #[utoipa::path(post, path = "/api/v1/groups/{name}:add", tag = "groups", operation_id = "addMatchingToGroup",

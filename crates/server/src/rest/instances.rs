@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{
-    ApiError, EditInstance, HistoryEntry, Instance, InstanceRules, MatchInstances, MatchedInstances, PackageList, Page,
+    ApiError, EditInstance, HistoryEntry, Instance, InstanceRules, MatchInstances, MatchedInstances, MoveTo, PackageList, Page,
     RejectInstance, UpdateList,
 };
 use drydock_control::records::InstanceQuery;
@@ -28,6 +28,8 @@ fn answer(view: InstanceView) -> Response {
         ("q" = Option<String>, Query, description = "Only names that hold this text"),
         ("label" = Option<Vec<String>>, Query, description = "Only instances with this label, `key=value`; repeat for more"),
         ("zone" = Option<String>, Query, description = "Only this zone"),
+        ("compartment" = Option<String>, Query, description = "Only in the compartment with this path or below, for example \
+            `/A`"),
         ("filter" = Option<String>, Query, description = "Only instances that match this filter, for example \
             `package openssl < 3.0.14 and os.version = \"8*\"`; 4096 bytes at most"),
         ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
@@ -48,6 +50,7 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
         name_contains: params.one("q")?.unwrap_or_default(),
         labels,
         zone: params.one("zone")?,
+        compartment: params.one("compartment")?,
         page: params.page()?,
     };
     let filter = params.one("filter")?;
@@ -79,8 +82,9 @@ pub async fn matching(
     StrictJson(ask): StrictJson<MatchInstances>,
 ) -> Result<Json<MatchedInstances>> {
     params.finish()?;
-    let found = state.control.match_instances(&caller.ctx, &ask.instance_filter).await?;
-    Ok(Json(MatchedInstances { total: found.total, instances: found.hosts.into_iter().map(encode::named_instance).collect() }))
+    let found = state.control.match_instances(&caller.ctx, &ask.instance_filter, ask.compartment.as_deref()).await?;
+    let instances = found.hosts.into_iter().map(encode::named_instance).collect();
+    Ok(Json(MatchedInstances { total: found.total, instances, not_patchable: found.not_patchable }))
 }
 
 /// Edits labels and zone; absent fields stay.
@@ -113,7 +117,7 @@ pub async fn delete(State(state): State<AppState>, Path(id): Path<String>, calle
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `:accept`, `:reject` and `:revoke`.
+/// `:accept`, `:reject`, `:revoke` and `:move`.
 pub async fn verb(
     State(state): State<AppState>,
     Path(target): Path<String>,
@@ -137,8 +141,12 @@ pub async fn verb(
             no_body(&body)?;
             state.control.revoke_instance(&caller.ctx, id).await?
         }
+        "move" => {
+            let ask: MoveTo = parse_json(&body)?;
+            state.control.move_instance(&caller.ctx, id, &ask.compartment).await?
+        }
         _ => {
-            let text = format!("instances have no {verb:?}; there are :accept, :reject and :revoke");
+            let text = format!("instances have no {verb:?}; there are :accept, :reject, :revoke and :move");
             return Err(Failure::not_found(text));
         }
     };
@@ -165,6 +173,13 @@ async fn reject() {}
     responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
 #[allow(dead_code)]
 async fn revoke() {}
+
+/// Puts an instance into another compartment, where other statements hold.
+#[utoipa::path(post, path = "/api/v1/instances/{idOrName}:move", tag = "instances", operation_id = "moveInstance",
+    params(("idOrName" = String, Path)), request_body = MoveTo,
+    responses((status = 200, body = Instance), (status = "default", body = ApiError)))]
+#[allow(dead_code)]
+async fn move_to() {}
 
 /// Installed packages.
 #[utoipa::path(get, path = "/api/v1/instances/{idOrName}/packages", tag = "instances", operation_id = "listPackages",

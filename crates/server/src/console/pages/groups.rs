@@ -60,7 +60,8 @@ pub async fn list(who: Signed) -> Result<Html<impl Template>, Fail> {
 pub async fn create(form: SignedForm) -> Result<Response, Fail> {
     let (who, f) = (form.who, form.fields);
     let environment = Some(f.text("environment")).filter(|e| !e.is_empty());
-    let spec = GroupSpec { name: f.text("name"), description: f.text("description"), environment };
+    let compartment = Some(f.text("compartment")).filter(|path| !path.is_empty());
+    let spec = GroupSpec { name: f.text("name"), description: f.text("description"), environment, compartment };
     match who.control().create_group(&who.ctx, spec).await {
         Ok(made) => Ok(who.done(&path_of(&made.spec.name), "The group is made; add its first member.")),
         Err(e) => who.refused_name("/groups", e),

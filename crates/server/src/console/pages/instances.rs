@@ -114,6 +114,7 @@ impl Filter {
             name_contains: self.q.trim().to_owned(),
             labels,
             zone: Some(self.zone.trim().to_owned()).filter(|z| !z.is_empty()),
+            compartment: None,
             page: PageQuery { cursor: self.cursor.clone().filter(|c| !c.is_empty()), limit },
         }
     }

@@ -290,7 +290,8 @@ fn read_exception(cve: String, f: &Fields) -> Result<ExceptionSpec, Invalid> {
         _ => ScopeSpec::All {},
     };
     let until = read_day(&f.text("until")).ok_or_else(|| Invalid::one("until", "is no day; write 2027-03-01"))?;
-    Ok(ExceptionSpec { cve, scope, owner: f.text("owner"), reason: f.text("reason"), until })
+    let compartment = Some(f.text("compartment")).filter(|path| !path.is_empty());
+    Ok(ExceptionSpec { cve, scope, owner: f.text("owner"), reason: f.text("reason"), until, compartment })
 }
 
 /// `POST /vulnerabilities/{id}/except`

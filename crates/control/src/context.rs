@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use drydock_domain::access::permissions::RightSet;
 use drydock_domain::access::{self, Role};
-use drydock_domain::ids::{AccessTokenId, InstanceId};
+use drydock_domain::ids::{AccessTokenId, InstanceId, SessionId};
 use jiff::Timestamp;
+
+use crate::audit_part::CallNotes;
 
 /// What sort of account somebody uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub struct Account {
     pub name: String,
     /// The token that was shown, if it was one.
     pub token: Option<AccessTokenId>,
+    /// The session it is used in, if it is one.
+    pub session: Option<SessionId>,
+    /// A second factor was shown.
+    pub second_factor: bool,
     /// The strongest role among the groups; what old clients show. Decides nothing.
     pub role: Option<Role>,
     /// Names of the groups.
@@ -53,6 +59,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// Is it a member of the built-in group that may do everything?
+    pub fn administers(&self) -> bool {
+        let name = access::builtin::group_of(Role::Administrator);
+        self.groups.iter().any(|own| own == name.name())
+    }
+
     /// A token that stands for itself.
     pub fn of_token(id: AccessTokenId, name: &str, role: Role) -> Account {
         let group = access::builtin::group_of(role);
@@ -62,6 +74,8 @@ impl Account {
             id: id.to_string(),
             name: name.to_owned(),
             token: Some(id),
+            session: None,
+            second_factor: false,
             role: Some(role),
             groups: vec![group.name().to_owned()],
             narrowed: None,
@@ -138,6 +152,8 @@ pub struct OpCtx {
     pub now: Timestamp,
     /// Where from, when it came over the network.
     pub address: Option<IpAddr>,
+    /// For its audit records.
+    pub notes: CallNotes,
 }
 
 impl OpCtx {
@@ -145,6 +161,12 @@ impl OpCtx {
     #[must_use]
     pub fn from_address(self, address: IpAddr) -> OpCtx {
         OpCtx { address: Some(address), ..self }
+    }
+
+    /// The same, with notes of a request whose end is told.
+    #[must_use]
+    pub fn with_notes(self, notes: CallNotes) -> OpCtx {
+        OpCtx { notes, ..self }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use drydock_content::Content;
 use drydock_content::openpgp::RepositoryKeys;
-use drydock_domain::ids::{AccessTokenId, ContentJobId, InstanceId, JobId};
+use drydock_domain::ids::{AccessTokenId, ApiKeyId, ContentJobId, InstanceId, JobId};
 use drydock_domain::instance::{Reachability, reachability};
 use drydock_store::history_memo::Memo;
 use drydock_store::{Reader, Store, Tx};
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use uuid::{ContextV7, Uuid};
 
 use crate::access_part::AccessPart;
+use crate::audit_part::{AuditPart, CallNotes};
 use crate::calendar_part::CalendarPart;
 use crate::content_part::ContentPart;
 use crate::context::{Clock, OpCtx, Principal};
@@ -23,6 +24,7 @@ use crate::fleet::FleetPart;
 use crate::hub::{HintHub, JobWatch, JobWatches};
 use crate::key::WorkKey;
 use crate::ops::intake;
+use crate::password::Passwords;
 use crate::policy_part::PolicyPart;
 use crate::reconcile::GateAsks;
 use crate::selection::SectionCache;
@@ -66,7 +68,9 @@ struct Inner {
     gate_asks: GateAsks,
     calendars: CalendarPart,
     policies: PolicyPart,
+    audit: AuditPart,
     access: AccessPart,
+    passwords: Passwords,
     undone_halts: Mutex<HashSet<(JobId, Timestamp)>>,
 }
 
@@ -77,6 +81,8 @@ pub(crate) struct Contacts {
     pub(crate) instances: HashMap<InstanceId, Timestamp>,
     /// When a token was used.
     pub(crate) tokens: HashMap<AccessTokenId, Timestamp>,
+    /// When a request was signed with an API key.
+    pub(crate) api_keys: HashMap<ApiKeyId, Timestamp>,
 }
 
 impl Control {
@@ -102,7 +108,9 @@ impl Control {
             gate_asks: GateAsks::default(),
             calendars: CalendarPart::default(),
             policies: PolicyPart::default(),
+            audit: AuditPart::default(),
             access: AccessPart::default(),
+            passwords: Passwords::default(),
             undone_halts: Mutex::default(),
         }))
     }
@@ -132,7 +140,7 @@ impl Control {
 
     /// What an operation takes, for a request that comes in now.
     pub fn ctx(&self, who: Principal, request_id: impl Into<String>) -> OpCtx {
-        OpCtx { who, request_id: request_id.into(), now: self.now(), address: None }
+        OpCtx { who, request_id: request_id.into(), now: self.now(), address: None, notes: CallNotes::default() }
     }
 
     /// Open streams of agents.
@@ -209,9 +217,19 @@ impl Control {
         &self.0.access
     }
 
+    /// Hashes of passwords.
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
     /// What this process remembers of policies.
     pub(crate) fn policies(&self) -> &PolicyPart {
         &self.0.policies
+    }
+
+    /// What waits to be recorded, and the end of the audit's chain.
+    pub(crate) fn audit_part(&self) -> &AuditPart {
+        &self.0.audit
     }
 
     /// Halts whose wave has been looked at for an undo; lost at a restart, which costs another look.

@@ -9,7 +9,7 @@ use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, Reachability};
 use drydock_domain::inventory::{Finding, Health, ManagerKind, OsFacts, Package, Update};
 use drydock_domain::patch::job::StateCounts;
-use drydock_domain::patch::report::{PackageResult, TaskReport};
+use drydock_domain::patch::report::{PackageResult, SkippedUpdate, TaskReport};
 use drydock_domain::patch::undo::{UndoAction, UndoRefusal};
 use drydock_domain::rollout::health::HealthResult;
 use drydock_domain::rollout::{self, PlannedZone, RebootSlots, RolloutPlan, WaveStatus};
@@ -54,6 +54,8 @@ pub struct JobView {
     pub percent_complete: f64,
     /// How its rollout stands; not in lists, and not before the hosts are looked up.
     pub rollout: Option<RolloutView>,
+    /// Hosts that its filter chooses and that whoever started it may see and not patch; only in the answer to its start.
+    pub not_patchable: Option<u64>,
 }
 
 /// How a rollout stands.
@@ -116,6 +118,8 @@ pub struct HostOutcome {
     pub task: TaskRecord,
     /// Its packages with what became of them.
     pub packages: Vec<PackageResult>,
+    /// What its plans left out.
+    pub skipped: Vec<SkippedUpdate>,
     /// Its health checks.
     pub health: Vec<HealthResult>,
 }
@@ -173,6 +177,8 @@ pub struct DeploymentView {
     pub record: DeploymentRecord,
     /// The next few moments of its schedule, the next run first; empty when none is due any more.
     pub upcoming: Vec<Timestamp>,
+    /// Why its newest run failed, if it did.
+    pub failed: Option<String>,
 }
 
 impl DeploymentView {
@@ -244,10 +250,18 @@ pub struct InstanceEdit {
 /// Who the server takes the caller for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhoAmI {
-    /// Name of the access token.
+    /// Name of the user or the access token.
     pub name: String,
-    /// Its role.
-    pub role: Role,
+    /// `user`, `service-account`, `token` or `server`.
+    pub kind: &'static str,
+    /// The strongest role among the groups.
+    pub role: Option<Role>,
+    /// Names of the groups.
+    pub groups: Vec<String>,
+    /// A second factor was shown.
+    pub second_factor: bool,
+    /// The token that was shown is narrowed.
+    pub narrowed: bool,
 }
 
 /// What a host says when it asks to enrol.

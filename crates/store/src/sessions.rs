@@ -115,6 +115,16 @@ pub async fn touch(c: &mut AnyConnection, session: SessionId, at: Timestamp) -> 
         .map_err(StoreError::query("note the use of a session"))
 }
 
+/// Notes that a second factor was shown in it.
+pub async fn verified(c: &mut AnyConnection, session: SessionId) -> StoreResult<()> {
+    sqlx::query("UPDATE sessions SET second_factor = 1 WHERE id = $1")
+        .bind(session.to_string())
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("note a second factor"))
+}
+
 /// Ends a session. `false`: it is gone.
 pub async fn end(c: &mut AnyConnection, session: SessionId) -> StoreResult<bool> {
     sqlx::query("DELETE FROM sessions WHERE id = $1")

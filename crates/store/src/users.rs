@@ -238,6 +238,16 @@ pub async fn lock(c: &mut AnyConnection, user: UserId, until: Option<Timestamp>)
         .map_err(StoreError::query("lock a user out"))
 }
 
+/// The last failures count no more.
+pub async fn forgive(c: &mut AnyConnection, user: UserId) -> StoreResult<()> {
+    sqlx::query("UPDATE users SET failed_count = 0, locked_until = NULL WHERE id = $1")
+        .bind(user.to_string())
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("forget failed sign-ins"))
+}
+
 /// Notes a good sign-in.
 pub async fn signed_in(c: &mut AnyConnection, user: UserId, at: Timestamp) -> StoreResult<()> {
     sqlx::query("UPDATE users SET failed_count = 0, locked_until = NULL, last_sign_in_at = $2 WHERE id = $1")

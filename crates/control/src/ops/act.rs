@@ -1,5 +1,7 @@
 //! Authorisation and its trace: an [`Act`] exists only for a caller who may, and every end of it is recorded.
 
+use std::collections::BTreeMap;
+
 use drydock_domain::access::decide::{Decision, Why, decide};
 use drydock_domain::access::operations::{COARSE, asked};
 use drydock_domain::access::permissions::Right;
@@ -7,8 +9,9 @@ use drydock_domain::access::request::{Facts, Resource};
 use drydock_domain::access::scope::{maybe_somewhere, scope};
 use drydock_domain::access::{Permission, Scope};
 use drydock_domain::audit::{Outcome, Record};
-use drydock_domain::ids::InstanceId;
+use drydock_domain::ids::{ApprovalId, InstanceId};
 use drydock_store::Tx;
+use drydock_store::approvals;
 use drydock_store::compartments::{self, Kind, Lying};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -27,6 +30,8 @@ pub(super) struct Act<'a> {
     control: &'a Control,
     /// Its audit record, but for how it ends.
     draft: Record<'static>,
+    /// What approved it, where a rule asks for that; used up with the mutation.
+    approval: Option<ApprovalId>,
 }
 
 impl Act<'_> {
@@ -38,11 +43,21 @@ impl Act<'_> {
 
     /// Records, in the mutation's own transaction, that it was done.
     pub(super) async fn allowed(&self, tx: &mut Tx) -> Result<()> {
+        self.use_approval(tx).await?;
         self.control.audit_in(tx, self.ended(Outcome::Allowed)).await
+    }
+
+    async fn use_approval(&self, tx: &mut Tx) -> Result<()> {
+        let Some(approval) = self.approval else { return Ok(()) };
+        if approvals::take(tx, approval).await? {
+            return Ok(());
+        }
+        Err(Error::conflict(format!("approval {approval} was used for the same request a moment ago")))
     }
 
     /// The same, for an object that has its name only now.
     pub(super) async fn allowed_on(&self, tx: &mut Tx, resource: &str) -> Result<()> {
+        self.use_approval(tx).await?;
         let record = Record { resource: resource.to_owned().into(), ..self.ended(Outcome::Allowed) };
         self.control.audit_in(tx, record).await
     }
@@ -159,6 +174,11 @@ impl About {
         About { compartment: compartment.to_owned(), text, thing: Some(thing) }
     }
 
+    /// The labels of the thing, where they are known.
+    pub(crate) fn labels(&self) -> Option<BTreeMap<String, String>> {
+        self.thing.as_ref().map(|thing| thing.labels.iter().cloned().collect())
+    }
+
     /// As statements see it.
     pub(crate) fn resource(&self, loaded: &Loaded) -> Resource {
         let resource = Resource::in_compartment(loaded.id_of(&self.compartment).unwrap_or_default());
@@ -248,13 +268,29 @@ impl Control {
         resource: String,
         permission: Permission,
     ) -> Result<Act<'a>> {
-        self.begin_act(ctx, operation, Some(permission), About::tenancy(resource)).await
+        let about = About::tenancy(resource);
+        let act = self.begin_act(ctx, operation, Some(permission), about.clone()).await?;
+        self.approved(ctx, operation, &about, act).await
     }
 
     /// Lets a mutation of one thing, or in one compartment, begin, or records the denial. Whoever may not know that the thing
     /// is there is told that it is not.
     pub(super) async fn act_on<'a>(&'a self, ctx: &'a OpCtx, operation: &'static str, about: About) -> Result<Act<'a>> {
-        self.begin_act(ctx, operation, None, about).await
+        let act = self.begin_act(ctx, operation, None, about.clone()).await?;
+        self.approved(ctx, operation, &about, act).await
+    }
+
+    /// Lets it go on if no rule asks for an approval, or there is one.
+    async fn approved<'a>(&'a self, ctx: &OpCtx, operation: &str, about: &About, act: Act<'a>) -> Result<Act<'a>> {
+        match self.approval_of(ctx, operation, about).await {
+            Ok(approval) => Ok(Act { approval, ..act }),
+            Err(error) => act.settle(Err(error)).await,
+        }
+    }
+
+    /// Could the caller do this? Leaves no record.
+    pub(super) async fn could(&self, ctx: &OpCtx, operation: &'static str, about: &About) -> Result<bool> {
+        Ok(self.decide(ctx, operation, None, about).await?.allowed)
     }
 
     /// The same, for an operation whose name stands for reading and for changing.
@@ -275,6 +311,7 @@ impl Control {
                 reason: verdict.reason.clone().into(),
                 ..self.audit_of(ctx, operation)
             },
+            approval: None,
         };
         let missing = about.thing.as_ref().filter(|thing| !thing.is_there);
         if verdict.allowed && missing.is_none() {
@@ -292,14 +329,14 @@ impl Control {
 
     /// Lets a read of the tenancy itself happen, or records the denial.
     pub(super) async fn may_read(&self, ctx: &OpCtx, operation: &'static str, permission: Permission) -> Result<()> {
-        let act = self.act(ctx, operation, String::new(), permission).await?;
+        let act = self.begin_act(ctx, operation, Some(permission), About::tenancy("")).await?;
         self.audit_read(ctx, act.ended(Outcome::Allowed));
         Ok(())
     }
 
     /// Lets a read of one thing, or in one compartment, happen, or records the denial.
     pub(super) async fn may_see(&self, ctx: &OpCtx, operation: &'static str, about: About) -> Result<()> {
-        let act = self.act_on(ctx, operation, about).await?;
+        let act = self.begin_act(ctx, operation, None, about).await?;
         self.audit_read(ctx, act.ended(Outcome::Allowed));
         Ok(())
     }
@@ -406,8 +443,8 @@ impl Control {
         let inspect = own.unwrap_or(asked.inspect);
         let sees = || inspect.is_some_and(|inspect| holds(inspect).is_ok());
         let mut reason = String::new();
-        // What is asked about a thing with permissions of another type (the advisories of a host) is asked of who sees it.
-        let beside = inspect.filter(|_| inspect != asked.inspect);
+        // What is not to be seen is not there, whatever else somebody holds.
+        let beside = inspect.filter(|_| about.thing.is_some());
         for right in beside.iter().chain(&asked.rights) {
             match holds(*right) {
                 Ok(by) => reason = by,
@@ -421,7 +458,7 @@ impl Control {
     pub(super) fn own_act(&self, ctx: &OpCtx, operation: &'static str, resource: impl Into<String>) -> Act<'_> {
         let draft =
             Record { resource: resource.into().into(), reason: "their own account".into(), ..self.audit_of(ctx, operation) };
-        Act { control: self, draft }
+        Act { control: self, draft, approval: None }
     }
 
     /// A mutation by a host about itself; its right to it was settled by its certificate or token.
@@ -443,7 +480,7 @@ impl Control {
             reason: "its own certificate or token".into(),
             ..self.audit_draft(operation, now)
         };
-        Act { control: self, draft }
+        Act { control: self, draft, approval: None }
     }
 
     /// A new secret: 256 random bits behind a prefix that says what it is.

@@ -13,9 +13,11 @@ use drydock_store::users::UserRecord;
 use drydock_store::{Tx, commit, user_groups, users};
 
 use super::act::About;
+use super::sign_in::SignInFrom;
 use super::users::{UserView, insert_user, user_view};
 use crate::Control;
-use crate::context::{OpCtx, Principal};
+use crate::audit_part::SignInTry;
+use crate::context::{OpCtx, Principal, Secret};
 use crate::error::{Error, Result};
 
 /// Longest issuer, bytes.
@@ -38,12 +40,41 @@ pub struct Vouched {
     pub groups: Option<Vec<String>>,
     /// Make a user when there is none.
     pub may_create: bool,
+    /// The provider saw more than one factor.
+    pub second_factor: bool,
 }
 
 impl Control {
+    /// Starts a session of the user whom a provider vouches for; the answer is for their browser only.
+    pub async fn sign_in_vouched(&self, vouched: &Vouched, from: &SignInFrom) -> Result<Secret> {
+        let done = self.session_of_vouched(vouched, from).await;
+        let refused = done.as_ref().err().map(ToString::to_string);
+        self.audit_sign_in(SignInTry {
+            operation: "session.sign-in",
+            who: done.as_ref().ok().map(|(who, _)| who),
+            name: &format!("{} of {}", vouched.subject, vouched.issuer),
+            address: from.address,
+            request_id: &from.request_id,
+            way: "oidc",
+            refused: refused.as_deref(),
+        })
+        .await;
+        done.map(|(_, secret)| secret)
+    }
+
+    async fn session_of_vouched(&self, vouched: &Vouched, from: &SignInFrom) -> Result<(Principal, Secret)> {
+        let user = self.vouched_user(vouched, &from.request_id).await?;
+        let who = self.account_of_user(user, vouched.second_factor, None).await?;
+        let secret = self.start_session(user, "oidc", vouched.second_factor, from).await?;
+        let mut tx = self.begin().await?;
+        users::signed_in(&mut tx, user, self.now()).await?;
+        commit(tx).await?;
+        Ok((who, secret))
+    }
+
     /// The user whom a provider vouches for; made when that is wished, and put into the groups that the provider names, as far
     /// as there are such groups here. Groups that people put the user into stay. Nobody becomes an administrator this way.
-    pub async fn vouched_user(&self, vouched: &Vouched, request_id: &str) -> Result<UserId> {
+    async fn vouched_user(&self, vouched: &Vouched, request_id: &str) -> Result<UserId> {
         let ctx = self.ctx(Principal::Server, request_id);
         let found = users::find_by_oidc(&mut *self.read().await?, &vouched.issuer, &vouched.subject).await?;
         let user = match found {

@@ -12,7 +12,7 @@ use askama::Template;
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use drydock_control::{ErrorKind, SignedIn, Vouched};
+use drydock_control::{ErrorKind, SignInFrom, Vouched};
 
 use super::Console;
 use super::assets::{AssetUrls, urls};
@@ -24,8 +24,6 @@ use crate::rest::extract::address_of;
 
 /// What the browser keeps while it is at the provider. `__Host-`: no other host can plant it.
 const BEGUN_COOKIE: &str = "__Host-drydock-oidc";
-/// Longest name of a browser kept with a session, bytes.
-const USER_AGENT_MAX_BYTES: usize = 255;
 
 #[derive(Template)]
 #[template(path = "signed_in.html")]
@@ -70,13 +68,8 @@ pub async fn callback(State(console): State<Console>, request: Request) -> Respo
         }
     };
     let agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let how = SignedIn {
-        way: "oidc".to_owned(),
-        second_factor: identity.second_factor,
-        address: address.to_string(),
-        user_agent: agent.chars().take(USER_AGENT_MAX_BYTES).collect(),
-    };
-    session(&console, provider, identity, how, &request_id).await
+    let from = SignInFrom { address: Some(address), request_id, user_agent: agent.to_owned() };
+    session(&console, provider, identity, &from).await
 }
 
 fn not_here(request: &Request) -> Response {
@@ -92,8 +85,8 @@ fn too_many(console: &Console, address: IpAddr, next: &str) -> Option<Response> 
 }
 
 /// Starts the session and leads on.
-async fn session(console: &Console, provider: &Provider, identity: Identity, how: SignedIn, request_id: &str) -> Response {
-    let control = console.control();
+async fn session(console: &Console, provider: &Provider, identity: Identity, from: &SignInFrom) -> Response {
+    let request_id = from.request_id.as_str();
     let next = local_path(&identity.next).to_owned();
     let vouched = Vouched {
         issuer: identity.issuer,
@@ -102,11 +95,9 @@ async fn session(console: &Console, provider: &Provider, identity: Identity, how
         email: identity.email,
         groups: identity.groups,
         may_create: provider.settings().create_users,
+        second_factor: identity.second_factor,
     };
-    let started = match control.vouched_user(&vouched, request_id).await {
-        Ok(user) => control.start_session(user, how).await,
-        Err(error) => Err(error),
-    };
+    let started = console.control().sign_in_vouched(&vouched, from).await;
     match started {
         Ok(secret) => {
             let page = SignedInPage { assets: urls(), next };

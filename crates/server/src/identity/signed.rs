@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use drydock_control::{ErrorKind, HeldApiKey, Principal};
+use drydock_control::{ErrorKind, HeldApiKey, Principal, SignInTry};
 use futures::StreamExt;
 use ring::digest::{Context, SHA256};
 
@@ -18,6 +18,7 @@ use super::signature::Refused;
 use super::signature::check::{Asked, BodyRule, Head, head};
 use super::signature::header::{self, SignatureHeader};
 use crate::limits::REST_BODY_MAX_BYTES;
+use crate::request::RequestInfo;
 use crate::rest::error::{Failure, Result};
 use crate::rest::extract::address_of;
 use crate::state::AppState;
@@ -37,11 +38,23 @@ pub async fn authenticate(State(state): State<AppState>, request: Request, next:
         return next.run(request).await;
     }
     let address = address_of(request.extensions());
+    let name = header::read(request.headers()).map(|signed| signed.key_id.user).unwrap_or_default();
+    let request_id = request.extensions().get::<RequestInfo>().map_or_else(String::new, |info| info.id.clone());
     match verified(&state, address, request).await {
         Ok(request) => next.run(request).await,
         Err(failure) => {
             if failure.status() == http::StatusCode::UNAUTHORIZED {
                 state.failures.failed(address, Instant::now());
+                let refused = SignInTry {
+                    operation: "request.sign",
+                    who: None,
+                    name: &name,
+                    address: Some(address),
+                    request_id: &request_id,
+                    way: "signature",
+                    refused: Some(failure.message()),
+                };
+                state.control.audit_sign_in(refused).await;
             }
             failure.into_response()
         }

@@ -102,6 +102,8 @@ pub struct Identity {
     pub email: Option<String>,
     /// The groups; `None`: they are not taken from the provider.
     pub groups: Option<Vec<String>>,
+    /// The provider says that more than one factor was shown (`amr` with `mfa`, RFC 8176).
+    pub second_factor: bool,
     /// After sign-in.
     pub next: String,
 }
@@ -260,7 +262,10 @@ impl Provider {
             Some(claim) => Some(groups_of(claims.get(claim))?),
         };
         let is_verified = claims.get("email_verified").is_some_and(|v| *v == Value::Bool(true) || v == "true");
+        let ways = claims.get("amr").and_then(Value::as_array);
+        let second_factor = ways.is_some_and(|ways| ways.iter().any(|way| way == "mfa"));
         Ok(Identity {
+            second_factor,
             issuer: self.settings.issuer.clone(),
             subject: text("sub").ok_or(BadToken::Claim("sub"))?,
             name: text(&self.settings.name_claim),

@@ -76,7 +76,7 @@ async fn a_person_is_signed_in_with_every_kind_of_client_and_key() {
         theirs.set_secret_in_form(in_form);
         theirs.set_claims(json!({
             "sub": "248289761001", "preferred_username": "ann", "email": "ann@example.org", "email_verified": true,
-            "groups": ["TeamA", "all"], "nbf": 1.5,
+            "groups": ["TeamA", "all"], "nbf": 1.5, "amr": ["pwd", "mfa"],
         }));
         let (ours, _dir) = ours(&theirs, secret);
         for signing in [Signing::Rsa, Signing::Ecdsa] {
@@ -90,6 +90,7 @@ async fn a_person_is_signed_in_with_every_kind_of_client_and_key() {
                     name: Some("ann".into()),
                     email: Some("ann@example.org".into()),
                     groups: Some(vec!["TeamA".into(), "all".into()]),
+                    second_factor: true,
                     next: "/patch-jobs?state=PATCHING".into(),
                 }
             );
@@ -106,7 +107,8 @@ async fn claims_are_taken_as_they_are_meant() {
     let who = whole(&ours).await.expect("signed in");
     assert_eq!((who.name, who.email, who.groups), (None, None, Some(vec!["one".into()])), "not verified, not clean");
     theirs.set_claims(json!({"sub": "p"}));
-    assert_eq!(whole(&ours).await.expect("signed in").groups, Some(Vec::new()), "no claim: no groups");
+    let who = whole(&ours).await.expect("signed in");
+    assert_eq!((who.groups, who.second_factor), (Some(Vec::new()), false), "no claim: no groups, one factor");
     theirs.set_claims(json!({"sub": "p", "groups": {"a": 1}}));
     assert_eq!(token(whole(&ours).await), BadToken::Claim("groups"));
     theirs.set_claims(json!({"sub": "p", "aud": ["dry dock", "another"], "azp": "dry dock"}));

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::cursor;
 use crate::error::{StoreError, StoreResult};
 use crate::records::{AuditRecord, PageQuery, Paged};
-use crate::row::{big_count, micros, opt_int, parsed, storable, text, time};
+use crate::row::{big_count, int, micros, opt_int, parsed, storable, text};
 use crate::sql::{Sql, like_escaped};
 
 /// Rows stored with one statement, count: 16 parameters each stay below every database's limit. Statements of this size are
@@ -146,7 +146,7 @@ pub async fn first_seal_from(c: &mut AnyConnection, at: Timestamp) -> StoreResul
 
 /// The oldest seal.
 pub async fn first_seal(c: &mut AnyConnection) -> StoreResult<Option<Seal>> {
-    one_seal(c, Sql::new("SELECT * FROM audit_seals ORDER BY seq LIMIT 1")).await
+    one_seal(c, Sql::new("SELECT * FROM audit_seals WHERE seq > 0 ORDER BY seq LIMIT 1")).await
 }
 
 /// Seals of records after a number, up to another one.
@@ -162,7 +162,7 @@ async fn one_seal(c: &mut AnyConnection, sql: Sql) -> StoreResult<Option<Seal>> 
 
 /// Number of the oldest record that is kept.
 pub async fn first(c: &mut AnyConnection) -> StoreResult<Option<u64>> {
-    let rows = Sql::new("SELECT seq FROM audit_chain ORDER BY seq LIMIT 1").fetch(c, "read the beginning of the audit").await?;
+    let rows = Sql::new("SELECT seq FROM audit_chain WHERE seq > 0 ORDER BY seq LIMIT 1").fetch(c, "read the beginning of the audit").await?;
     rows.first().map(|r| big_count(r, "seq")).transpose()
 }
 
@@ -175,7 +175,7 @@ pub async fn after(c: &mut AnyConnection, seq: u64, limit: u32) -> StoreResult<V
 
 /// Records about what lies where somebody may see it, newest first.
 pub async fn list(c: &mut AnyConnection, scope: &Scope, query: &AuditQuery) -> StoreResult<Paged<AuditRecord>> {
-    let mut sql = Sql::new("SELECT * FROM audit_chain WHERE 1 = 1");
+    let mut sql = Sql::new("SELECT * FROM audit_chain WHERE seq > 0");
     if let Some(who) = &query.who {
         sql.push(" AND (who = ").bind(storable(who)).push(" OR who_id = ").bind(storable(who)).push(")");
     }
@@ -287,7 +287,7 @@ fn read(row: &AnyRow) -> StoreResult<Record<'static>> {
     let text = |column| text(row, column).map(Cow::Owned);
     let duration = opt_int(row, "duration_ms")?;
     Ok(Record {
-        at: time(row, "at")?,
+        at: moment(row)?,
         who_kind: text("who_kind")?,
         who_id: text("who_id")?,
         who: text("who")?,
@@ -306,16 +306,27 @@ fn read(row: &AnyRow) -> StoreResult<Record<'static>> {
 }
 
 fn chained(row: &AnyRow) -> StoreResult<AuditRecord> {
-    Ok(AuditRecord { seq: big_count(row, "seq")?, record: read(row)?, hash: parsed(row, "hash", unhex)? })
+    Ok(AuditRecord { seq: big_count(row, "seq")?, record: read(row)?, hash: hexadecimal(row, "hash")? })
+}
+
+/// A value that somebody damaged is read as nothing: it must not keep the rest from being exported, and the check of the
+/// export names the place.
+fn hexadecimal<const N: usize>(row: &AnyRow, column: &'static str) -> StoreResult<[u8; N]> {
+    Ok(unhex(&text(row, column)?).unwrap_or([0; N]))
+}
+
+/// The same for a time.
+fn moment(row: &AnyRow) -> StoreResult<Timestamp> {
+    Ok(Timestamp::from_microsecond(int(row, "at")?).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 fn seal(row: &AnyRow) -> StoreResult<Seal> {
     Ok(Seal {
         kind: SealKind::Interval { after: big_count(row, "after_seq")? },
         seq: big_count(row, "seq")?,
-        hash: parsed(row, "hash", unhex)?,
-        at: time(row, "at")?,
-        key: parsed(row, "public_key", unhex)?,
-        signature: parsed(row, "signature", unhex)?,
+        hash: hexadecimal(row, "hash")?,
+        at: moment(row)?,
+        key: hexadecimal(row, "public_key")?,
+        signature: hexadecimal(row, "signature")?,
     })
 }

@@ -98,6 +98,7 @@ struct WindowFile {
     instance_filter: Option<InstanceFilter>,
     schedule: Option<RecurringSchedule>,
     duration_secs: Option<u64>,
+    compartment: Option<String>,
 }
 
 /// The fields a file may have: [`FreezeCalendar`] with everything optional.
@@ -108,6 +109,7 @@ struct FreezeFile {
     description: String,
     instance_filter: Option<InstanceFilter>,
     periods: Option<Vec<FreezePeriod>>,
+    compartment: Option<String>,
 }
 
 /// The fields a file may have: [`RebootSlots`] with everything optional.
@@ -119,4 +121,5 @@ struct SlotsFile {
     instance_filter: Option<InstanceFilter>,
     slots: Option<u32>,
     expiry_secs: Option<u64>,
+    compartment: Option<String>,
 }

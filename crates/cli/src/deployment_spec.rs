@@ -128,6 +128,7 @@ struct DeploymentFile {
     recurring_schedule: Option<RecurringSchedule>,
     overlap: Overlap,
     catch_up_secs: Option<u64>,
+    compartment: Option<String>,
 }
 
 impl Default for DeploymentFile {
@@ -146,6 +147,7 @@ impl Default for DeploymentFile {
             recurring_schedule,
             overlap,
             catch_up_secs,
+            compartment,
         } = PatchDeploymentSpec::default();
         DeploymentFile {
             name,
@@ -160,6 +162,7 @@ impl Default for DeploymentFile {
             recurring_schedule,
             overlap,
             catch_up_secs,
+            compartment,
         }
     }
 }

@@ -47,6 +47,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("instanceFilter.groups", "--in-group"),
     ("instanceFilter.query", "--filter"),
     ("instanceFilter", "--all, --label, --group, --zone, --instance, --name-prefix, --in-group, --filter"),
+    ("compartment", "--compartment"),
     ("dryRun", "--dry-run"),
     ("schedule.timeZone", "--time-zone"),
     ("schedule.startTime", "--start"),
@@ -243,6 +244,7 @@ fn hosts(args: &HostArgs, set: &mut impl FnMut(&str, Option<Value>)) {
     set("instanceFilter.instanceNamePrefixes", list(&args.name_prefixes));
     set("instanceFilter.groups", list(&args.in_groups));
     set("instanceFilter.query", args.filter.as_ref().map(|v| json!(v)));
+    set("compartment", args.compartment.as_ref().map(|v| json!(v)));
 }
 
 fn rollout(args: &RolloutArgs, set: &mut impl FnMut(&str, Option<Value>)) {
@@ -373,6 +375,7 @@ struct SpecFile {
     patch_config: PatchConfig,
     concurrency: Option<Concurrency>,
     rollout: Option<Rollout>,
+    compartment: Option<String>,
 }
 
 impl Default for SpecFile {
@@ -387,8 +390,19 @@ impl Default for SpecFile {
             patch_config,
             concurrency,
             rollout,
+            compartment,
         } = PatchJobSpec::default();
-        SpecFile { display_name, description, instance_filter: None, dry_run, duration_secs, patch_config, concurrency, rollout }
+        SpecFile {
+            display_name,
+            description,
+            instance_filter: None,
+            dry_run,
+            duration_secs,
+            patch_config,
+            concurrency,
+            rollout,
+            compartment,
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! What calendars mean to hosts now: which windows and freezes are whose, who may be worked at, what an order says of it,
 //! and which groups of reboot slots a host is in. Whom a filter reaches is remembered for some seconds.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use drydock_domain::access::Scope;
+use drydock_domain::access::scope::is_below;
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::rollout::window::{for_order, state};
@@ -103,7 +105,7 @@ impl Control {
 
     /// The groups of reboot slots that a host is in, in one order everywhere.
     pub(crate) async fn slot_groups_of(&self, host: InstanceId, now: Timestamp) -> Result<Vec<(CalendarRecord, RebootSlots)>> {
-        let records = calendars::list(&mut *self.read().await?, &[CalendarKind::RebootSlots]).await?;
+        let records = calendars::list(&mut *self.read().await?, &[CalendarKind::RebootSlots], &Scope::Everywhere).await?;
         let mut out = Vec::new();
         for record in records {
             let spec: RebootSlots = parse(&record)?;
@@ -116,7 +118,8 @@ impl Control {
     }
 
     async fn calendar_rules(&self, now: Timestamp) -> Result<Rules> {
-        let records = calendars::list(&mut *self.read().await?, &[CalendarKind::Window, CalendarKind::Freeze]).await?;
+        let kinds = [CalendarKind::Window, CalendarKind::Freeze];
+        let records = calendars::list(&mut *self.read().await?, &kinds, &Scope::Everywhere).await?;
         let mut rules = Vec::with_capacity(records.len());
         for record in records {
             let (rule, filter) = match record.kind {
@@ -147,8 +150,9 @@ impl Control {
         if let Some(known) = self.calendar_part().members().get(&record.id).filter(|m| is_fresh(m)) {
             return Ok(Arc::clone(&known.hosts));
         }
-        let hosts: BTreeSet<InstanceId> = self.targets_of(filter, now).await?.into_iter().map(|t| t.id).collect();
-        let hosts = Arc::new(hosts.into_iter().collect::<HashSet<_>>());
+        let mut chosen = self.targets_of(filter, now).await?;
+        chosen.retain(|host| is_below(&host.compartment, &record.compartment));
+        let hosts: Arc<HashSet<InstanceId>> = Arc::new(chosen.into_iter().map(|host| host.id).collect());
         let mut members = self.calendar_part().members();
         if members.len() >= REMEMBERED_MAX {
             members.clear();

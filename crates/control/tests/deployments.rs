@@ -104,7 +104,7 @@ async fn a_run_that_is_due_is_a_job_that_names_its_deployment() {
     assert_eq!(w.control.list_patch_jobs(&w.server(), &query).await.expect("jobs").items.len(), 1);
     let audit = w.audit().await;
     let run = audit.iter().find(|a| a.operation == "patch-deployment.run").expect("audited");
-    assert_eq!((run.who.as_str(), run.outcome.as_str()), ("server", "allowed"));
+    assert_eq!((&*run.who, &*run.outcome), ("server", "allowed"));
     assert!(run.resource.contains("nightly") && run.resource.contains(&job.id.to_string()), "{}", run.resource);
     assert!(audit.iter().any(|a| a.operation == "patch-deployment.create" && a.who == "operator"));
 }

@@ -41,7 +41,7 @@ fn frozen(periods: Vec<FreezePeriod>) -> Vec<Freeze> {
 }
 
 fn calendar(name: &str, periods: Vec<FreezePeriod>, instance_filter: InstanceFilter) -> FreezeCalendar {
-    FreezeCalendar { name: name.into(), description: String::new(), instance_filter, periods }
+    FreezeCalendar { name: name.into(), description: String::new(), instance_filter, periods, compartment: None }
 }
 
 fn period(from: &str, to: &str) -> FreezePeriod {

@@ -50,6 +50,12 @@ pub async fn find(c: &mut AnyConnection, name: &str) -> StoreResult<Option<Acces
     sql.fetch(c, "look up an access policy").await?.first().map(read).transpose()
 }
 
+/// Names of the groups of users that somebody made.
+pub async fn user_groups(c: &mut AnyConnection) -> StoreResult<Vec<String>> {
+    let rows = Sql::new("SELECT name FROM user_groups ORDER BY name").fetch(c, "read the names of user groups").await?;
+    rows.iter().map(|row| text(row, "name")).collect()
+}
+
 /// Adds a policy. A duplicate (see [`StoreError::is_duplicate`]) means its name is taken.
 pub async fn insert(c: &mut AnyConnection, own: &AccessPolicyRecord) -> StoreResult<()> {
     sqlx::query(

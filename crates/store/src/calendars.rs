@@ -1,6 +1,7 @@
 //! Maintenance windows, freeze calendars and groups of reboot slots, with who holds a slot. Changes are conditional on the
 //! version read.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{InstanceId, TaskId};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
@@ -48,6 +49,8 @@ pub struct CalendarRecord {
     pub name: String,
     /// JSON.
     pub spec: String,
+    /// Path of its compartment: it reaches hosts there and below.
+    pub compartment: String,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -75,13 +78,13 @@ pub struct SlotRecord {
     pub expires_at: Timestamp,
 }
 
-const COLUMNS: &str = "SELECT id, kind, name, spec, created_by, created_at, updated_at, version FROM calendars";
+const COLUMNS: &str = "SELECT id, kind, name, spec, compartment, created_by, created_at, updated_at, version FROM calendars";
 
 /// Adds an object. A duplicate (see [`StoreError::is_duplicate`]) means that the name is taken.
 pub async fn insert(c: &mut AnyConnection, calendar: &CalendarRecord) -> StoreResult<()> {
     sqlx::query(
-        "INSERT INTO calendars (id, kind, name, spec, created_by, created_at, updated_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO calendars (id, kind, name, spec, created_by, created_at, updated_at, version, compartment) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(calendar.id.to_string())
     .bind(calendar.kind.as_str())
@@ -91,6 +94,7 @@ pub async fn insert(c: &mut AnyConnection, calendar: &CalendarRecord) -> StoreRe
     .bind(micros(calendar.created_at))
     .bind(micros(calendar.updated_at))
     .bind(calendar.version)
+    .bind(calendar.compartment.clone())
     .execute(c)
     .await
     .map(drop)
@@ -104,10 +108,11 @@ pub async fn find(c: &mut AnyConnection, kind: CalendarKind, name: &str) -> Stor
     sql.fetch(c, "read a calendar").await?.first().map(read).transpose()
 }
 
-/// All of these kinds, by name: some hundred.
-pub async fn list(c: &mut AnyConnection, kinds: &[CalendarKind]) -> StoreResult<Vec<CalendarRecord>> {
+/// All of these kinds in the compartments of `scope`, by name: some hundred.
+pub async fn list(c: &mut AnyConnection, kinds: &[CalendarKind], scope: &Scope) -> StoreResult<Vec<CalendarRecord>> {
     let mut sql = Sql::new(COLUMNS);
-    sql.push(" WHERE kind IN ").bind_list(kinds.iter().map(|k| k.as_str().to_owned())).push(" ORDER BY name, kind");
+    sql.push(" WHERE kind IN ").bind_list(kinds.iter().map(|k| k.as_str().to_owned()));
+    sql.within("compartment", scope).push(" ORDER BY name, kind");
     sql.fetch(c, "list calendars").await?.iter().map(read).collect()
 }
 
@@ -220,6 +225,7 @@ fn read(row: &AnyRow) -> StoreResult<CalendarRecord> {
         kind: parsed(row, "kind", CalendarKind::parse)?,
         name: text(row, "name")?,
         spec: text(row, "spec")?,
+        compartment: text(row, "compartment")?,
         created_by: text(row, "created_by")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,

@@ -1,6 +1,7 @@
 //! Patch deployments and their executions. A change of a deployment is conditional on the version read; the row is what
 //! runs of one deployment queue behind, so that a moment is decided once, also between two servers.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{DeploymentId, ExecutionId, JobId};
 use drydock_domain::patch::deployment::{DeploymentState, ExecutionOutcome, PatchDeploymentSpec};
 use jiff::Timestamp;
@@ -36,6 +37,10 @@ pub struct DeploymentRecord {
     pub last_at: Option<Timestamp>,
     /// That job.
     pub last_job: Option<JobId>,
+    /// Path of its compartment.
+    pub compartment: String,
+    /// In whose name its runs start: a principal's key; empty: the server's.
+    pub owner: String,
     /// Grows with every change of the row; the etag.
     pub version: i64,
 }
@@ -62,14 +67,14 @@ pub struct ExecutionRecord {
 }
 
 const COLUMNS: &str = "SELECT d.id, d.spec, d.state, d.paused_by, d.created_by, d.created_at, d.updated_at, d.next_at, \
-                       d.last_at, d.last_job, d.version FROM patch_deployments d";
+                       d.last_at, d.last_job, d.compartment, d.owner, d.version FROM patch_deployments d";
 const EXECUTION: &str = "SELECT id, deployment_id, due_at, at, outcome, reason, who, job_id FROM patch_executions";
 
 /// Adds a deployment. A duplicate (see [`StoreError::is_duplicate`]) means its name is taken.
 pub async fn insert(c: &mut AnyConnection, deployment: &DeploymentRecord) -> StoreResult<()> {
     sqlx::query(
         "INSERT INTO patch_deployments (id, name, spec, state, paused_by, created_by, created_at, updated_at, next_at, \
-         last_at, last_job, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         last_at, last_job, version, compartment, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(deployment.id.to_string())
     .bind(deployment.spec.name.clone())
@@ -83,6 +88,8 @@ pub async fn insert(c: &mut AnyConnection, deployment: &DeploymentRecord) -> Sto
     .bind(opt_micros(deployment.last_at))
     .bind(deployment.last_job.map(|job| job.to_string()))
     .bind(deployment.version)
+    .bind(deployment.compartment.clone())
+    .bind(deployment.owner.clone())
     .execute(c)
     .await
     .map(drop)
@@ -103,11 +110,12 @@ pub async fn find_by_name(c: &mut AnyConnection, name: &str) -> StoreResult<Opti
     sql.fetch(c, "look up a patch deployment by name").await?.first().map(read).transpose()
 }
 
-/// Deployments by name.
-pub async fn list(c: &mut AnyConnection, page: &PageQuery) -> StoreResult<Paged<DeploymentRecord>> {
+/// Deployments in the compartments of `scope`, by name.
+pub async fn list(c: &mut AnyConnection, page: &PageQuery, scope: &Scope) -> StoreResult<Paged<DeploymentRecord>> {
     let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE 1 = 1").within("d.compartment", scope);
     if let Some([last]) = cursor::keys::<1>(page)? {
-        sql.push(" WHERE d.name > ").bind(last);
+        sql.push(" AND d.name > ").bind(last);
     }
     sql.push(" ORDER BY d.name LIMIT ").bind(cursor::fetch_limit(page));
     let rows = sql.fetch(c, "list patch deployments").await?;
@@ -141,7 +149,7 @@ pub async fn waiting(c: &mut AnyConnection, limit: u32) -> StoreResult<Vec<Deplo
 pub async fn update(c: &mut AnyConnection, deployment: &DeploymentRecord) -> StoreResult<bool> {
     sqlx::query(
         "UPDATE patch_deployments SET spec = $2, state = $3, paused_by = $4, updated_at = $5, next_at = $6, last_at = $7, \
-         last_job = $8, version = version + 1 WHERE id = $1 AND version = $9",
+         last_job = $8, owner = $10, version = version + 1 WHERE id = $1 AND version = $9",
     )
     .bind(deployment.id.to_string())
     .bind(to_json("a patch deployment", &deployment.spec)?)
@@ -152,6 +160,7 @@ pub async fn update(c: &mut AnyConnection, deployment: &DeploymentRecord) -> Sto
     .bind(opt_micros(deployment.last_at))
     .bind(deployment.last_job.map(|job| job.to_string()))
     .bind(deployment.version)
+    .bind(deployment.owner.clone())
     .execute(c)
     .await
     .map(|r| r.rows_affected() == 1)
@@ -244,6 +253,17 @@ pub async fn decided(c: &mut AnyConnection, deployment: DeploymentId, due_at: Ti
     sql.fetch(c, "read what became of a run").await?.first().map(read_execution).transpose()
 }
 
+/// Of each of these deployments the newest execution, if it failed.
+pub async fn newest_failed(c: &mut AnyConnection, deployments: &[DeploymentId]) -> StoreResult<Vec<ExecutionRecord>> {
+    let mut sql = Sql::new(EXECUTION);
+    sql.push(" WHERE outcome = 'FAILED' AND deployment_id IN ").bind_list(deployments.iter().map(ToString::to_string));
+    sql.push(
+        " AND NOT EXISTS (SELECT 1 FROM patch_executions newer WHERE newer.deployment_id = patch_executions.deployment_id \
+         AND newer.id > patch_executions.id)",
+    );
+    sql.fetch(c, "read which patch deployments failed").await?.iter().map(read_execution).collect()
+}
+
 /// Executions of a deployment, newest first.
 pub async fn executions(
     c: &mut AnyConnection,
@@ -286,6 +306,8 @@ fn read(row: &AnyRow) -> StoreResult<DeploymentRecord> {
         next_at: opt_time(row, "next_at")?,
         last_at: opt_time(row, "last_at")?,
         last_job: opt_id(row, "last_job")?,
+        compartment: text(row, "compartment")?,
+        owner: text(row, "owner")?,
         version: int(row, "version")?,
     })
 }

@@ -1,5 +1,6 @@
 //! Patch jobs. Every change is conditional on the version read; the row is also what admissions queue behind.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::JobId;
 use drydock_domain::patch::job::{JobOrigin, JobState};
 use sqlx::AnyConnection;
@@ -15,7 +16,7 @@ use crate::sql::Sql;
 
 const COLUMNS: &str = "SELECT id, spec, state, created_by, created_at, deadline, finished_at, cancel_requested, \
                        kill_requested, error_message, deployment_id, deployment_name, rerun_of, rerun_all, undo_of, \
-                       undo_wave, undo_halt, control, plans, version FROM patch_jobs";
+                       undo_wave, undo_halt, control, plans, compartment, owner, version FROM patch_jobs";
 
 /// Adds a job. A duplicate (see [`StoreError::is_duplicate`]) means that its halt is taken back by another job already.
 pub async fn insert(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<()> {
@@ -29,8 +30,8 @@ pub async fn insert(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<()> {
     sqlx::query(
         "INSERT INTO patch_jobs (id, spec, display_name, dry_run, state, done, created_by, created_at, deadline, \
          finished_at, cancel_requested, kill_requested, error_message, version, deployment_id, deployment_name, rerun_of, \
-         rerun_all, undo_of, undo_wave, undo_halt, control, plans) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-         $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
+         rerun_all, undo_of, undo_wave, undo_halt, control, plans, compartment, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+         $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)",
     )
     .bind(job.id.to_string())
     .bind(to_json("a patch job", &job.spec)?)
@@ -55,6 +56,8 @@ pub async fn insert(c: &mut AnyConnection, job: &JobRecord) -> StoreResult<()> {
     .bind(opt_micros(undo.and_then(|(.., halted_at)| halted_at)))
     .bind(to_json("what was done to a patch job", &job.control)?)
     .bind(to_json("the plans of a patch job", &job.plans)?)
+    .bind(job.compartment.clone())
+    .bind(job.owner.clone())
     .execute(c)
     .await
     .map(drop)
@@ -75,10 +78,10 @@ pub async fn open(c: &mut AnyConnection) -> StoreResult<Vec<JobRecord>> {
     sql.fetch(c, "read the open patch jobs").await?.iter().map(read).collect()
 }
 
-/// Jobs, newest first.
-pub async fn list(c: &mut AnyConnection, query: &JobQuery) -> StoreResult<Paged<JobRecord>> {
+/// Jobs in the compartments of `scope`, newest first.
+pub async fn list(c: &mut AnyConnection, query: &JobQuery, scope: &Scope) -> StoreResult<Paged<JobRecord>> {
     let mut sql = Sql::new(COLUMNS);
-    sql.push(" WHERE 1 = 1");
+    sql.push(" WHERE 1 = 1").within("compartment", scope);
     if let Some([last]) = cursor::keys::<1>(&query.page)? {
         sql.push(" AND id < ").bind(last);
     }
@@ -151,6 +154,8 @@ fn read(row: &AnyRow) -> StoreResult<JobRecord> {
         origin,
         control: opt_json(row, "control")?.unwrap_or_default(),
         plans: opt_json(row, "plans")?.unwrap_or_default(),
+        compartment: text(row, "compartment")?,
+        owner: text(row, "owner")?,
         version: int(row, "version")?,
     })
 }

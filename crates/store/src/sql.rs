@@ -83,6 +83,12 @@ impl Sql {
         self
     }
 
+    /// Such a statement is not kept for another time.
+    pub(crate) fn once(&mut self) -> &mut Self {
+        self.once = true;
+        self
+    }
+
     /// The statement as a database reads it.
     fn written(&self, sqlite: bool) -> String {
         let mut out = String::with_capacity(self.text.len() + 64);

@@ -1,5 +1,6 @@
 //! What tasks of undo jobs were ordered to take back, and the versions that are barred on hosts since.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::patch::undo::{Barred, UndoOrder};
 use jiff::Timestamp;
@@ -91,12 +92,13 @@ pub async fn bars_of(c: &mut AnyConnection, instance: InstanceId) -> StoreResult
     rows.iter().map(read).collect()
 }
 
-/// Barred versions, newest first.
-pub async fn bars(c: &mut AnyConnection, query: &BarQuery) -> StoreResult<Paged<BarRecord>> {
+/// Barred versions on hosts in the compartments of `scope`, newest first.
+pub async fn bars(c: &mut AnyConnection, query: &BarQuery, scope: &Scope) -> StoreResult<Paged<BarRecord>> {
     let mut sql = Sql::new(
         "SELECT b.id, b.instance_id, i.name AS instance_name, b.name, b.arch, b.version, b.reason, b.job_id, b.created_at \
          FROM barred_versions b JOIN instances i ON i.id = b.instance_id WHERE 1 = 1",
     );
+    sql.within("i.compartment", scope);
     if let Some([last]) = cursor::keys::<1>(&query.page)? {
         sql.push(" AND b.id < ").bind(last);
     }
@@ -130,9 +132,12 @@ pub async fn bars(c: &mut AnyConnection, query: &BarQuery) -> StoreResult<Paged<
     Ok(cursor::page(&query.page, found, |b| vec![b.id.to_string()]))
 }
 
-/// Lifts bars; says how many there were. The page of the query does not count.
-pub async fn lift(c: &mut AnyConnection, query: &BarQuery) -> StoreResult<u64> {
+/// Lifts bars of hosts in the compartments of `scope`; says how many there were. The page of the query does not count.
+pub async fn lift(c: &mut AnyConnection, query: &BarQuery, scope: &Scope) -> StoreResult<u64> {
     let mut sql = Sql::new("DELETE FROM barred_versions WHERE 1 = 1");
+    if *scope != Scope::Everywhere {
+        sql.push(" AND instance_id IN (SELECT id FROM instances WHERE 1 = 1").within("compartment", scope).push(")");
+    }
     if let Some(instance) = query.instance {
         sql.push(" AND instance_id = ").bind(instance.to_string());
     }

@@ -5,6 +5,7 @@ mod common;
 
 use common::rows::{at, id, page};
 use common::suite::Case;
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{DeploymentId, ExecutionId, JobId};
 use drydock_domain::patch::deployment::{DeploymentState, ExecutionOutcome, PatchDeploymentSpec};
 use drydock_domain::patch::job::{JobOrigin, JobState};
@@ -46,6 +47,8 @@ fn deployment(n: u128, next: Option<i64>) -> DeploymentRecord {
         next_at: next.map(at),
         last_at: None,
         last_job: None,
+        compartment: "/A".into(),
+        owner: "user 7".into(),
         version: 1,
     }
 }
@@ -78,6 +81,8 @@ fn job(n: u128, origin: JobOrigin, state: JobState) -> JobRecord {
         origin,
         control: Default::default(),
         plans: vec![],
+        compartment: "/A".into(),
+        owner: "token 7".into(),
         version: 1,
     }
 }
@@ -96,9 +101,11 @@ async fn deployments_are_kept_whole_and_changed_by_version(a: Store, b: Store) {
     assert!(deployments::insert(&mut tx, &again).await.expect_err("refused").is_duplicate());
     drop(tx);
     let mut c = b.read().await.expect("reads");
-    let first = deployments::list(&mut c, &page(1, None)).await.expect("read");
+    let elsewhere = Scope::In(vec!["/".into(), "/B".into()]);
+    assert!(deployments::list(&mut c, &page(9, None), &elsewhere).await.expect("read").items.is_empty());
+    let first = deployments::list(&mut c, &page(1, None), &Scope::Everywhere).await.expect("read");
     assert_eq!(first.items, [deployment(1, Some(60))], "by name");
-    let rest = deployments::list(&mut c, &page(1, first.next_cursor)).await.expect("read");
+    let rest = deployments::list(&mut c, &page(1, first.next_cursor), &Scope::Everywhere).await.expect("read");
     assert_eq!((rest.items, rest.next_cursor), (vec![deployment(2, None)], None));
     assert_eq!(deployments::count(&mut c).await.expect("read"), 2);
     assert_eq!(deployments::find_by_name(&mut c, "d\0").await.expect("read"), None);
@@ -203,9 +210,9 @@ async fn jobs_name_their_deployment_and_their_first_run(a: Store, b: Store) {
     assert_eq!(deployments::open_job(&mut c, deployment(1, None).id).await.expect("read"), Some(jobs[1].id), "the oldest");
     assert_eq!(deployments::open_job(&mut c, deployment(2, None).id).await.expect("read"), None);
     let query = JobQuery { deployment: Some("d1".into()), page: page(5, None), ..JobQuery::default() };
-    assert_eq!(patch_jobs::list(&mut c, &query).await.expect("read").items.len(), 3);
+    assert_eq!(patch_jobs::list(&mut c, &query, &Scope::Everywhere).await.expect("read").items.len(), 3);
     let query = JobQuery { deployment: Some("d\0".into()), ..query };
-    assert_eq!(patch_jobs::list(&mut c, &query).await.expect("read").items.len(), 0);
+    assert_eq!(patch_jobs::list(&mut c, &query, &Scope::Everywhere).await.expect("read").items.len(), 0);
 }
 
 async fn a_deployment_goes_with_its_executions_and_leaves_its_jobs(a: Store, b: Store) {

@@ -6,6 +6,7 @@ mod common;
 use common::rows::{at, id, instance, page, profile};
 use common::suite::Case;
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::inventory::{SectionKind, fingerprint};
 use drydock_domain::patch::job::{JobOrigin, JobState};
@@ -59,6 +60,8 @@ fn job(n: u128, origin: JobOrigin, dry_run: bool) -> JobRecord {
         origin,
         control: Control::default(),
         plans: vec![],
+        compartment: "/A".into(),
+        owner: "token 7".into(),
         version: 1,
     }
 }
@@ -214,15 +217,21 @@ async fn bars_are_set_once_and_lifted(a: Store, b: Store) {
     assert_eq!(undo::order(&mut tx, task).await.expect("read"), Some(order));
     let names: Vec<String> = undo::bars_of(&mut tx, instance(1).id).await.expect("read").into_iter().map(|b| b.name).collect();
     assert_eq!(names, ["a", "b"]);
-    let first = undo::bars(&mut tx, &BarQuery { page: page(2, None), ..BarQuery::default() }).await.expect("read");
+    let first =
+        undo::bars(&mut tx, &BarQuery { page: page(2, None), ..BarQuery::default() }, &Scope::Everywhere).await.expect("read");
     assert_eq!(first.items.iter().map(|b| b.id).collect::<Vec<_>>(), [id(3), id(2)], "newest first");
-    let next = undo::bars(&mut tx, &BarQuery { page: page(2, first.next_cursor), ..BarQuery::default() }).await.expect("read");
+    let next = undo::bars(&mut tx, &BarQuery { page: page(2, first.next_cursor), ..BarQuery::default() }, &Scope::Everywhere)
+        .await
+        .expect("read");
     assert_eq!(next.items[0].bar.reason, "undone\u{fffd}");
     undo::lift_one(&mut tx, instance(2).id, "a", "x", "2").await.expect("lifted");
     let of_b = BarQuery { name: Some("b".into()), instance: Some(instance(1).id), ..BarQuery::default() };
-    assert_eq!(undo::lift(&mut tx, &of_b).await.expect("lifted"), 1);
+    let elsewhere = Scope::In(vec!["/B".into()]);
+    assert!(undo::bars(&mut tx, &BarQuery::default(), &elsewhere).await.expect("read").items.is_empty());
+    assert_eq!(undo::lift(&mut tx, &of_b, &elsewhere).await.expect("lifted"), 0, "they lie in the tenancy");
+    assert_eq!(undo::lift(&mut tx, &of_b, &Scope::Everywhere).await.expect("lifted"), 1);
     let of_job = BarQuery { job: Some(JobId(id(1002))), ..BarQuery::default() };
-    assert_eq!(undo::lift(&mut tx, &of_job).await.expect("lifted"), 1);
+    assert_eq!(undo::lift(&mut tx, &of_job, &Scope::Everywhere).await.expect("lifted"), 1);
 }
 
 async fn frozen_versions_are_of_the_first_wave(a: Store, b: Store) {
@@ -334,6 +343,7 @@ async fn calendars_have_their_names_and_slots_their_holders(a: Store, b: Store) 
         kind,
         name: name.into(),
         spec: "{}".into(),
+        compartment: "/A".into(),
         created_by: "me".into(),
         created_at: at(0),
         updated_at: at(0),
@@ -349,7 +359,7 @@ async fn calendars_have_their_names_and_slots_their_holders(a: Store, b: Store) 
     assert!(calendars::insert(&mut tx, &calendar(4, CalendarKind::Window, "x")).await.expect_err("taken").is_duplicate());
     drop(tx);
     let mut tx = b.begin().await.expect("begins");
-    let both = calendars::list(&mut tx, &[CalendarKind::Window, CalendarKind::Freeze]).await.expect("read");
+    let both = calendars::list(&mut tx, &[CalendarKind::Window, CalendarKind::Freeze], &Scope::Everywhere).await.expect("read");
     assert_eq!(both.len(), 2);
     let edited = CalendarRecord { spec: "[]".into(), updated_at: at(1), ..group.clone() };
     assert!(calendars::update(&mut tx, &edited).await.expect("stored"));

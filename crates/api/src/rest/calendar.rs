@@ -15,6 +15,9 @@ pub struct MaintenanceWindowView {
     pub spec: MaintenanceWindow,
     /// Open now, or next, and the openings after that: at most five. Freezes of hosts are not taken off.
     pub openings: Vec<Opening>,
+    /// Path of its compartment: it reaches instances there and below.
+    #[serde(default)]
+    pub compartment: String,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -51,6 +54,9 @@ pub struct FreezeCalendarView {
     pub spec: FreezeCalendar,
     /// A period of it is on now.
     pub frozen: bool,
+    /// Path of its compartment: it reaches instances there and below.
+    #[serde(default)]
+    pub compartment: String,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -70,6 +76,9 @@ pub struct RebootSlotGroup {
     pub spec: RebootSlots,
     /// Who holds a slot, longest first.
     pub holders: Vec<SlotHolder>,
+    /// Path of its compartment: it reaches instances there and below.
+    #[serde(default)]
+    pub compartment: String,
     /// Who made it.
     pub created_by: String,
     /// When.

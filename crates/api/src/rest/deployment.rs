@@ -27,6 +27,12 @@ pub struct PatchDeployment {
     pub last_execute_time: Option<Timestamp>,
     /// That job.
     pub last_job: Option<JobId>,
+    /// Path of its compartment: it reaches instances there and below.
+    #[serde(default)]
+    pub compartment: String,
+    /// Why its newest run failed, if it did: whoever made it may no longer do what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -48,7 +54,7 @@ pub struct PatchExecution {
     pub due_at: Option<Timestamp>,
     /// When it was decided.
     pub at: Timestamp,
-    /// STARTED, QUEUED, SKIPPED, MISSED.
+    /// STARTED, QUEUED, SKIPPED, MISSED, FAILED.
     pub outcome: ExecutionOutcome,
     /// Why, when it was not started at once.
     pub reason: String,

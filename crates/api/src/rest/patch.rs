@@ -3,7 +3,7 @@
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::{JobState, StateCounts};
-use drydock_domain::patch::report::{PackageResult, TaskReport};
+use drydock_domain::patch::report::{PackageResult, SkippedUpdate, TaskReport};
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::patch::task::TaskState;
 use drydock_domain::patch::undo::{UndoAction, UndoRefusal};
@@ -26,6 +26,13 @@ pub struct PatchJob {
     pub spec: PatchJobSpec,
     /// STARTED … SUCCEEDED.
     pub state: JobState,
+    /// Path of its compartment: it reaches instances there and below.
+    #[serde(default)]
+    pub compartment: String,
+    /// Instances that its filter chooses besides, and that whoever started it may see and not patch; only in the answer to
+    /// its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_patchable: Option<u64>,
     /// Who started it.
     pub created_by: String,
     /// When.
@@ -230,6 +237,9 @@ pub struct PatchJobReportHost {
     pub wave_name: String,
     /// Its packages with what became of them; those that were only planned say so.
     pub packages: Vec<PackageResult>,
+    /// What its plans left out, each with the reason: excluded, held, too young for the job's soak …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedUpdate>,
     /// Its health checks.
     pub health: Vec<HealthResult>,
 }

@@ -96,6 +96,10 @@ pub struct HostArgs {
     /// (docs/filters.md; see whom it matches: drydock instance list --filter)
     #[arg(long, value_name = "FILTER")]
     pub filter: Option<String>,
+    /// Path of the compartment it is made in, such as /A: only hosts there and below [default: /, or the one topmost in which
+    /// you may]
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
 }
 
 /// Which updates are taken.

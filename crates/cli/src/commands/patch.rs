@@ -7,7 +7,6 @@ use drydock_api::rest::{
     RerunPatchJob, ResumePatchJob,
 };
 use drydock_domain::ids::JobId;
-use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::rollout::RolloutPlan;
@@ -46,14 +45,14 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
         PatchCommand::Plan(args) => {
             let spec = spec::build(&args.spec, true, world)?;
             if args.list_hosts {
-                return list_hosts(spec.instance_filter, args.start.output, &connect(connection, world)?, world).await;
+                return list_hosts(spec, args.start.output, &connect(connection, world)?, world).await;
             }
             start(spec, args.start, &connect(connection, world)?, world).await
         }
         PatchCommand::Run(args) => {
             let spec = spec::build(&args.spec, args.dry_run, world)?;
             if args.list_hosts {
-                return list_hosts(spec.instance_filter, args.start.output, &connect(connection, world)?, world).await;
+                return list_hosts(spec, args.start.output, &connect(connection, world)?, world).await;
             }
             start(spec, args.start, &connect(connection, world)?, world).await
         }
@@ -88,8 +87,8 @@ pub async fn run(command: PatchCommand, connection: &Connection, world: &mut Wor
 }
 
 /// Prints whom a job would reach; nothing is started.
-async fn list_hosts(filter: InstanceFilter, output: Output, client: &Client, world: &mut World) -> Result<Ending, Failure> {
-    let ask = MatchInstances { instance_filter: filter };
+async fn list_hosts(spec: PatchJobSpec, output: Output, client: &Client, world: &mut World) -> Result<Ending, Failure> {
+    let ask = MatchInstances { instance_filter: spec.instance_filter, compartment: spec.compartment };
     let found: MatchedInstances = client.send(Method::POST, &["instances:match"], &ask, &[]).await?;
     if !document(&found, output, world)? {
         for host in &found.instances {
@@ -100,8 +99,18 @@ async fn list_hosts(filter: InstanceFilter, output: Output, client: &Client, wor
         let first =
             if total > found.instances.len() { format!(", the first {} by name", found.instances.len()) } else { String::new() };
         writeln!(world.err, "{}{first}", plural(total, "host"))?;
+        not_patchable(found.not_patchable, world)?;
     }
     Ok(Ending::Done)
+}
+
+/// Says what a filter chooses besides, and the caller may not patch.
+fn not_patchable(hosts: u64, world: &mut World) -> Result<(), Failure> {
+    if hosts > 0 {
+        let hosts = plural(usize::try_from(hosts).unwrap_or(usize::MAX), "more host");
+        writeln!(world.err, "{hosts} match that you may see and not patch; left out")?;
+    }
+    Ok(())
 }
 
 /// An ended job once more, for the hosts that need it. The server makes it, however many they are.
@@ -139,6 +148,7 @@ pub(super) async fn follow_started(
     client: &Client,
     world: &mut World,
 ) -> Result<Ending, Failure> {
+    not_patchable(job.not_patchable.unwrap_or(0), world)?;
     if args.no_wait {
         if !document(job, args.output, world)? {
             writeln!(world.out, "{}", job.id)?;

@@ -81,6 +81,7 @@ pub fn window(item: &MaintenanceWindowView, now: Timestamp) -> String {
             ("hosts", Some(hosts(&item.spec.instance_filter))),
             ("opens", Some(clean(&item.spec.schedule.to_string()))),
             ("open for", Some(secs(item.spec.duration_secs))),
+            ("compartment", super::patch::compartment(&item.compartment)),
             ("made", Some(format!("{} by {}", ago(item.created_at, now), clean(&item.created_by)))),
         ]);
     text += "  openings\n";
@@ -112,6 +113,7 @@ pub fn freeze(item: &FreezeCalendarView, now: Timestamp) -> String {
             ("description", some(&item.spec.description)),
             ("hosts", Some(hosts(&item.spec.instance_filter))),
             ("now", Some(if item.frozen { "frozen" } else { "not frozen" }.to_owned())),
+            ("compartment", super::patch::compartment(&item.compartment)),
             ("made", Some(format!("{} by {}", ago(item.created_at, now), clean(&item.created_by)))),
         ]);
     text += "  periods\n";
@@ -148,6 +150,7 @@ pub fn slot_group(item: &RebootSlotGroup, now: Timestamp) -> String {
             ("hosts", Some(hosts(&item.spec.instance_filter))),
             ("slots", Some(taken)),
             ("expiry", Some(secs(item.spec.expiry_secs))),
+            ("compartment", super::patch::compartment(&item.compartment)),
             ("made", Some(format!("{} by {}", ago(item.created_at, now), clean(&item.created_by)))),
         ]);
     if !item.holders.is_empty() {

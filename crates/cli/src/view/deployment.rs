@@ -49,6 +49,8 @@ pub fn deployment(one: &PatchDeployment, now: Timestamp, colour: bool) -> String
         + &facts(&[
             ("description", some(&spec.description)),
             ("state", Some(shown)),
+            ("failed", one.failed.as_deref().map(clean)),
+            ("compartment", super::patch::compartment(&one.compartment)),
             ("schedule", Some(clean(&schedule(one)))),
             ("begins", spec.recurring_schedule.as_ref().and_then(|r| r.start_time).map(|at| local(at, one))),
             ("ends", spec.recurring_schedule.as_ref().and_then(|r| r.end_time).map(|at| local(at, one))),

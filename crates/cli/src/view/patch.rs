@@ -72,11 +72,17 @@ pub fn job(job: &PatchJob, now: Timestamp, colour: bool) -> String {
             ("deployment", job.patch_deployment.as_deref().map(clean)),
             ("rerun of", job.rerun_of.map(|first| first.to_string())),
             ("undo of", job.undo_of.map(|first| first.to_string())),
+            ("compartment", compartment(&job.compartment)),
             ("started", Some(format!("{} by {}", ago(job.created_at, now), clean(&job.created_by)))),
             ("took", Some(took(end.as_second() - job.created_at.as_second()))),
             ("deadline", job.deadline.filter(|_| !job.state.is_final()).map(|end| ago(end, now))),
         ])
         + &tables.map(|t| format!("\n{t}")).unwrap_or_default()
+}
+
+/// A compartment; nothing is said of the tenancy, where most things lie.
+pub(super) fn compartment(path: &str) -> Option<String> {
+    Some(clean(path)).filter(|path| !path.is_empty() && path != "/")
 }
 
 /// How long versions must have been known.

@@ -33,6 +33,8 @@ fn deployment(spec: PatchDeploymentSpec) -> PatchDeployment {
         upcoming,
         last_execute_time: Some(before(86_400 * 5)),
         last_job: Some(JobId(uuid(1))),
+        compartment: "/".into(),
+        failed: None,
         created_by: "alice".into(),
         created_at: before(86_400 * 40),
         updated_at: before(86_400 * 40),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use drydock_api::rest::{Instance, InventorySummary, Page, PatchJob, PatchTask, PatchTaskDetail};
+use drydock_api::rest::{Instance, InventorySummary, Page, PatchJob, PatchTask, PatchTaskDetail, WhoAmI};
+use drydock_domain::access::Role;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::{InstanceState, Labels, Reachability};
 use drydock_domain::inventory::{Finding, ManagerKind, OsFacts, UpdateKind};
@@ -111,6 +112,8 @@ pub fn job(state: JobState, tasks: &[PatchTask]) -> PatchJob {
             ..PatchJobSpec::default()
         },
         state,
+        compartment: "/".into(),
+        not_patchable: None,
         created_by: "alice".into(),
         created_at: before(192),
         finished_at: state.is_final().then(|| before(5)),
@@ -222,4 +225,17 @@ pub fn detail(task: PatchTask) -> PatchTaskDetail {
         reboot_reasons: vec!["kernel 6.1.31 is installed, 6.1.30 runs".into()],
     };
     PatchTaskDetail { task, report: Some(report) }
+}
+
+/// Who a token with this role belongs to.
+pub fn whoami(name: &str, role: Role) -> WhoAmI {
+    WhoAmI {
+        name: name.into(),
+        kind: "token".into(),
+        role: Some(role),
+        groups: vec![],
+        second_factor: false,
+        narrowed: false,
+        server_version: "0.1.0".into(),
+    }
 }

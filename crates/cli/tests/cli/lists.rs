@@ -69,7 +69,11 @@ async fn a_filter_reaches_the_server_and_its_refusal_the_operator() {
 async fn a_job_can_be_asked_for_its_hosts() {
     let fake = Fake::start().await;
     let found =
-        MatchedInstances { total: 2000, instances: vec![NamedInstance { id: InstanceId(uuid(5)), name: "web-1".into() }] };
+        MatchedInstances {
+            total: 2000,
+            instances: vec![NamedInstance { id: InstanceId(uuid(5)), name: "web-1".into() }],
+            not_patchable: 0,
+        };
     fake.json("POST /instances:match", &found);
     let ran = fake.run("patch run --filter 'package openssl < 3' --zone z1 --list-hosts").await;
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "web-1\n", "2000 hosts, the first 1 by name\n"), "{ran}");
@@ -275,7 +279,9 @@ async fn access_tokens_and_audit_records() {
     let token = AccessToken {
         id: AccessTokenId(uuid(6)),
         name: "bob".into(),
-        role: Role::Viewer,
+        role: Some(Role::Viewer),
+        user: None,
+        scope: vec![],
         expires_at: Some(now() + jiff::SignedDuration::from_hours(24 * 90)),
         created_at: now(),
         last_used_at: None,

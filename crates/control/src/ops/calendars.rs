@@ -1,12 +1,13 @@
 //! Maintenance windows, freeze calendars and groups of reboot slots as people make, edit and delete them. What they do to
 //! jobs is in [`crate::calendar_part`].
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::rollout::{FreezeCalendar, MaintenanceWindow, RebootSlots};
 use drydock_domain::validate::Invalid;
 use drydock_store::calendars::{self, CalendarKind, CalendarRecord};
 use drydock_store::commit;
+use drydock_store::compartments::Kind;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +26,9 @@ const CALENDARS_MAX: usize = 500;
 pub trait CalendarSpec: Serialize + DeserializeOwned + Clone + Send + Sync {
     /// Its kind.
     const KIND: CalendarKind;
-    /// The noun of its operations: `window`.
+    /// Where it lies is asked by this.
+    const LIES: Kind;
+    /// What people call it.
     const NOUN: &'static str;
     /// Names of its operations: create, edit, delete, list, show.
     const OPERATIONS: [&'static str; 5];
@@ -33,6 +36,8 @@ pub trait CalendarSpec: Serialize + DeserializeOwned + Clone + Send + Sync {
     fn name(&self) -> &str;
     /// Which hosts.
     fn filter(&self) -> &InstanceFilter;
+    /// Takes out in which compartment it is to be made.
+    fn take_compartment(&mut self) -> Option<String>;
     /// Is it right?
     fn check(&self) -> std::result::Result<(), Invalid>;
     /// Would it ever do anything, when it is made at `now`?
@@ -43,6 +48,7 @@ pub trait CalendarSpec: Serialize + DeserializeOwned + Clone + Send + Sync {
 
 impl CalendarSpec for MaintenanceWindow {
     const KIND: CalendarKind = CalendarKind::Window;
+    const LIES: Kind = Kind::Window;
     const NOUN: &'static str = "maintenance window";
     const OPERATIONS: [&'static str; 5] = ["window.create", "window.edit", "window.delete", "window.list", "window.show"];
 
@@ -54,6 +60,10 @@ impl CalendarSpec for MaintenanceWindow {
         &self.instance_filter
     }
 
+    fn take_compartment(&mut self) -> Option<String> {
+        self.compartment.take()
+    }
+
     fn check(&self) -> std::result::Result<(), Invalid> {
         self.window(zones()).map(drop)
     }
@@ -61,6 +71,7 @@ impl CalendarSpec for MaintenanceWindow {
 
 impl CalendarSpec for FreezeCalendar {
     const KIND: CalendarKind = CalendarKind::Freeze;
+    const LIES: Kind = Kind::Freeze;
     const NOUN: &'static str = "freeze calendar";
     const OPERATIONS: [&'static str; 5] = ["freeze.create", "freeze.edit", "freeze.delete", "freeze.list", "freeze.show"];
 
@@ -70,6 +81,10 @@ impl CalendarSpec for FreezeCalendar {
 
     fn filter(&self) -> &InstanceFilter {
         &self.instance_filter
+    }
+
+    fn take_compartment(&mut self) -> Option<String> {
+        self.compartment.take()
     }
 
     fn check(&self) -> std::result::Result<(), Invalid> {
@@ -86,6 +101,7 @@ impl CalendarSpec for FreezeCalendar {
 
 impl CalendarSpec for RebootSlots {
     const KIND: CalendarKind = CalendarKind::RebootSlots;
+    const LIES: Kind = Kind::RebootSlots;
     const NOUN: &'static str = "group of reboot slots";
     const OPERATIONS: [&'static str; 5] =
         ["reboot-slot.create", "reboot-slot.edit", "reboot-slot.delete", "reboot-slot.list", "reboot-slot.show"];
@@ -98,6 +114,10 @@ impl CalendarSpec for RebootSlots {
         &self.instance_filter
     }
 
+    fn take_compartment(&mut self) -> Option<String> {
+        self.compartment.take()
+    }
+
     fn check(&self) -> std::result::Result<(), Invalid> {
         self.validate()
     }
@@ -105,18 +125,26 @@ impl CalendarSpec for RebootSlots {
 
 impl Control {
     /// Makes a maintenance window, a freeze calendar or a group of reboot slots.
-    pub async fn create_calendar<T: CalendarSpec>(&self, ctx: &OpCtx, spec: T) -> Result<CalendarView<T>> {
+    /// It reaches hosts in its compartment and below.
+    pub async fn create_calendar<T: CalendarSpec>(&self, ctx: &OpCtx, mut spec: T) -> Result<CalendarView<T>> {
+        let asked = spec.take_compartment();
         let resource = format!("{} {}", T::NOUN, cut(spec.name(), 64));
-        let act = self.act(ctx, T::OPERATIONS[0], resource, Permission::PatchManage).await?;
-        let made = self.try_create_calendar(ctx, spec, &act).await;
+        let (act, compartment) = self.act_in(ctx, T::OPERATIONS[0], asked.as_deref(), resource).await?;
+        let made = self.try_create_calendar(ctx, spec, compartment, &act).await;
         act.settle(made).await
     }
 
-    async fn try_create_calendar<T: CalendarSpec>(&self, ctx: &OpCtx, spec: T, act: &Act<'_>) -> Result<CalendarView<T>> {
+    async fn try_create_calendar<T: CalendarSpec>(
+        &self,
+        ctx: &OpCtx,
+        spec: T,
+        compartment: String,
+        act: &Act<'_>,
+    ) -> Result<CalendarView<T>> {
         spec.check()?;
         spec.check_new(ctx.now)?;
-        self.check_filter("instanceFilter", spec.filter()).await?;
-        if calendars::list(&mut *self.read().await?, &[T::KIND]).await?.len() >= CALENDARS_MAX {
+        self.check_filter(ctx, "instanceFilter", spec.filter()).await?;
+        if calendars::list(&mut *self.read().await?, &[T::KIND], &Scope::Everywhere).await?.len() >= CALENDARS_MAX {
             return Err(Error::conflict(format!("there are {CALENDARS_MAX} of them already; delete some")));
         }
         let record = CalendarRecord {
@@ -124,6 +152,7 @@ impl Control {
             kind: T::KIND,
             name: spec.name().to_owned(),
             spec: write(&spec)?,
+            compartment,
             created_by: ctx.who.name(),
             created_at: ctx.now,
             updated_at: ctx.now,
@@ -147,18 +176,18 @@ impl Control {
         &self,
         ctx: &OpCtx,
         name: &str,
-        spec: T,
+        mut spec: T,
         if_match: Option<&str>,
     ) -> Result<CalendarView<T>> {
-        let resource = format!("{} {}", T::NOUN, cut(name, 64));
-        let act = self.act(ctx, T::OPERATIONS[1], resource, Permission::PatchManage).await?;
+        let act = self.act_on(ctx, T::OPERATIONS[1], self.about(T::LIES, name).await?).await?;
         let edited = async {
             if spec.name() != name {
                 return Err(Error::invalid("name", "never changes; delete it and make another one"));
             }
             spec.check()?;
-            self.check_filter("instanceFilter", spec.filter()).await?;
+            self.check_filter(ctx, "instanceFilter", spec.filter()).await?;
             let before = self.calendar::<T>(name).await?.record;
+            self.stays(spec.take_compartment().as_deref(), &before.compartment).await?;
             let wanted = if_match.filter(|tag| *tag != "*");
             if wanted.is_some_and(|tag| tag != before.version.to_string()) {
                 return Err(stale::<T>(name));
@@ -179,8 +208,7 @@ impl Control {
 
     /// Removes it: jobs look at it no more.
     pub async fn delete_calendar<T: CalendarSpec>(&self, ctx: &OpCtx, name: &str) -> Result<()> {
-        let resource = format!("{} {}", T::NOUN, cut(name, 64));
-        let act = self.act(ctx, T::OPERATIONS[2], resource, Permission::PatchManage).await?;
+        let act = self.act_on(ctx, T::OPERATIONS[2], self.about(T::LIES, name).await?).await?;
         let deleted = async {
             let record = self.calendar::<T>(name).await?.record;
             let mut tx = self.begin().await?;
@@ -198,14 +226,14 @@ impl Control {
 
     /// All of one kind, by name.
     pub async fn list_calendars<T: CalendarSpec>(&self, ctx: &OpCtx) -> Result<Vec<CalendarView<T>>> {
-        self.may_read(ctx, T::OPERATIONS[3], Permission::PatchRead).await?;
-        let records = calendars::list(&mut *self.read().await?, &[T::KIND]).await?;
+        let scope = self.scope(ctx, T::OPERATIONS[3], Permission::PatchRead).await?;
+        let records = calendars::list(&mut *self.read().await?, &[T::KIND], &scope).await?;
         records.into_iter().map(CalendarView::of).collect()
     }
 
     /// One of them.
     pub async fn get_calendar<T: CalendarSpec>(&self, ctx: &OpCtx, name: &str) -> Result<CalendarView<T>> {
-        self.may_read(ctx, T::OPERATIONS[4], Permission::PatchRead).await?;
+        self.may_see(ctx, T::OPERATIONS[4], self.about(T::LIES, name).await?).await?;
         self.calendar(name).await
     }
 
@@ -234,7 +262,8 @@ impl Control {
     /// Takes a slot back from a host that will not give it back itself (break-glass).
     pub async fn release_reboot_slot(&self, ctx: &OpCtx, name: &str, host: &str) -> Result<SlotGroupView> {
         let resource = format!("{} {}, instance {}", RebootSlots::NOUN, cut(name, 64), cut(host, 255));
-        let act = self.act(ctx, "reboot-slot.release", resource, Permission::PatchManage).await?;
+        let about = self.about(Kind::RebootSlots, name).await?.called(resource);
+        let act = self.act_on(ctx, "reboot-slot.release", about).await?;
         let released = async {
             let group = self.calendar::<RebootSlots>(name).await?;
             let held = calendars::holders(&mut *self.read().await?, group.record.id, ctx.now).await?;

@@ -7,6 +7,7 @@ use drydock_domain::access::Permission;
 use drydock_domain::ids::{ExecutionId, JobId};
 use drydock_domain::patch::deployment::{DeploymentState, ExecutionOutcome, RunFacts, Verdict};
 use drydock_domain::patch::job::JobOrigin;
+use drydock_store::compartments::Kind;
 use drydock_store::deployments::{DeploymentRecord, ExecutionRecord};
 use drydock_store::idempotency::KeyUse;
 use drydock_store::{Tx, commit, deployments, idempotency, patch_jobs};
@@ -15,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::act::{Act, cut};
 use super::deployments::{busy, named, next_undecided, view, zones};
 use super::patch_jobs::check_key;
+use super::reach::Made;
 use super::{RACE_RETRIES, digest};
 use crate::Control;
 use crate::context::{OpCtx, Principal};
@@ -28,8 +30,7 @@ impl Control {
     /// Starts a run now, whatever the schedule says, also of a paused deployment; the schedule goes on. The same
     /// idempotency key returns the execution it made.
     pub async fn run_deployment(&self, ctx: &OpCtx, name: &str, key: Option<&str>) -> Result<ExecutionRecord> {
-        let resource = format!("patch-deployment {name}");
-        let act = self.act(ctx, "patch-deployment.run", resource, Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-deployment.run", self.about(Kind::Deployment, name).await?).await?;
         let run = self.try_run(ctx, name, key, &act).await;
         let execution = act.settle(run).await?;
         self.wake();
@@ -48,7 +49,10 @@ impl Control {
                 return self.execution_again(&resource).await;
             }
             let before = named(&mut *self.read().await?, name).await?;
-            self.check_filter("instanceFilter", &before.spec.instance_filter).await?;
+            self.check_filter(ctx, "instanceFilter", &before.spec.instance_filter).await?;
+            if let Some(why) = self.may_not_run(&before, ctx.now).await? {
+                return Err(Error::conflict(format!("patch deployment {name} does not run: {why}")));
+            }
             let mut tx = self.begin().await?;
             let mut run = Run::new(self, ctx.who.name(), None, ctx.now);
             if let Some(key) = key {
@@ -75,6 +79,17 @@ impl Control {
         Err(busy(name))
     }
 
+    /// Why a run may not start in the name of whoever made the deployment; `None`: it may.
+    async fn may_not_run(&self, record: &DeploymentRecord, now: Timestamp) -> Result<Option<String>> {
+        match self.account_by_key(&record.owner).await? {
+            Ok(who) => {
+                let name = if record.owner.is_empty() { record.created_by.clone() } else { who.name() };
+                self.owner_lacks(&who, &name, &record.compartment, now).await
+            }
+            Err(why) => Ok(Some(format!("whoever made or last edited it may do nothing any more: {why}"))),
+        }
+    }
+
     async fn execution_again(&self, resource: &str) -> Result<ExecutionRecord> {
         let id: ExecutionId =
             resource.parse().map_err(|e| Error::Internal { doing: "read an idempotency key", source: Box::new(e) })?;
@@ -84,8 +99,7 @@ impl Control {
 
     /// Leaves out the next run, or the one that is due at `wanted`: asking for the same one twice leaves out one.
     pub async fn skip_next_run(&self, ctx: &OpCtx, name: &str, wanted: Option<Timestamp>) -> Result<DeploymentView> {
-        let resource = format!("patch-deployment {name}");
-        let act = self.act(ctx, "patch-deployment.skip-next", resource, Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-deployment.skip-next", self.about(Kind::Deployment, name).await?).await?;
         let skipped = self.try_skip(ctx, name, wanted, &act).await;
         act.settle(skipped).await
     }
@@ -144,6 +158,7 @@ impl Control {
         let act = self.act(&ctx, "patch-deployment.run", resource, Permission::PatchManage).await?;
         let calendar = record.spec.calendar(zones())?;
         let name = record.spec.name.clone();
+        let may_not = self.may_not_run(&record, ctx.now).await?;
         let mut tx = self.begin().await?;
         record.next_at = next_undecided(&mut tx, record.id, &calendar, due).await?;
         if deployments::decided(&mut tx, record.id, due).await?.is_some() {
@@ -154,11 +169,11 @@ impl Control {
         }
         let mut facts = run_facts(&mut tx, &record, ctx.now.duration_since(due).as_secs()).await?;
         facts.later_due = record.next_at.filter(|later| *later <= ctx.now);
-        let verdict = record.spec.judge(&facts);
+        let verdict = or_failed(record.spec.judge(&facts), may_not);
         let mut run = Run::new(self, ctx.who.name(), Some(due), ctx.now);
         let Some(execution) = run.carry_out(&mut tx, record, verdict).await? else { return Ok(false) };
-        if execution.outcome == ExecutionOutcome::Missed {
-            tracing::warn!(deployment = name, due = %due, reason = execution.reason, "a run is missed");
+        if matches!(execution.outcome, ExecutionOutcome::Missed | ExecutionOutcome::Failed) {
+            tracing::warn!(deployment = name, due = %due, reason = execution.reason, outcome = execution.outcome.as_str(), "a run does not start");
         }
         act.allowed_on(&mut tx, &run.resource(&name, &execution)).await?;
         commit(tx).await?;
@@ -176,17 +191,28 @@ impl Control {
         if deployments::open_job(&mut *self.read().await?, record.id).await?.is_some() {
             return Ok(false);
         }
+        let may_not = self.may_not_run(&record, ctx.now).await?;
         let mut tx = self.begin().await?;
         if deployments::open_job(&mut tx, record.id).await?.is_some() {
             return Ok(false);
         }
         let Some(waits) = deployments::queued(&mut tx, record.id).await? else { return Ok(false) };
         let mut run = Run::new(self, waits.who.clone(), waits.due_at, ctx.now);
-        let Some(execution) = run.begin_waiting(&mut tx, record, waits).await? else { return Ok(false) };
+        let Some(execution) = run.begin_waiting(&mut tx, record, waits, may_not).await? else { return Ok(false) };
         act.allowed_on(&mut tx, &run.resource(&name, &execution)).await?;
         commit(tx).await?;
         self.wake();
         Ok(true)
+    }
+}
+
+/// A run that would start fails where whoever made the deployment may no longer do what it does.
+fn or_failed(verdict: Verdict, may_not: Option<String>) -> Verdict {
+    match may_not {
+        Some(reason) if matches!(verdict.outcome, ExecutionOutcome::Started | ExecutionOutcome::Queued) => {
+            Verdict { outcome: ExecutionOutcome::Failed, reason }
+        }
+        _ => verdict,
     }
 }
 
@@ -261,10 +287,17 @@ impl<'a> Run<'a> {
         tx: &mut Tx,
         mut record: DeploymentRecord,
         waits: ExecutionRecord,
+        may_not: Option<String>,
     ) -> Result<Option<ExecutionRecord>> {
-        (record.last_at, record.last_job) = (Some(self.now), Some(self.job));
+        if may_not.is_none() {
+            (record.last_at, record.last_job) = (Some(self.now), Some(self.job));
+        }
         if !deployments::update(tx, &record).await? {
             return Ok(None);
+        }
+        if let Some(reason) = may_not {
+            let failed = ExecutionRecord { outcome: ExecutionOutcome::Failed, reason, at: self.now, ..waits };
+            return Ok(deployments::end_wait(tx, &failed).await?.then_some(failed));
         }
         let waited = self.now.duration_since(waits.at).max(SignedDuration::ZERO).as_secs();
         let reason = format!("{}; it waited {waited} seconds", waits.reason);
@@ -279,7 +312,9 @@ impl<'a> Run<'a> {
 
     async fn store_job(&self, tx: &mut Tx, record: &DeploymentRecord) -> Result<()> {
         let origin = JobOrigin::Deployment { id: record.id, name: record.spec.name.clone() };
-        let job = self.control.new_job(self.job, record.spec.job(), origin, self.who.clone(), self.now);
+        let (owner, compartment) = (record.owner.clone(), record.compartment.clone());
+        let made = Made { by: self.who.clone(), owner, compartment };
+        let job = self.control.new_job(self.job, record.spec.job(), origin, made, self.now);
         Ok(patch_jobs::insert(tx, &job).await?)
     }
 

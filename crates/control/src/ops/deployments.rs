@@ -4,6 +4,7 @@ use drydock_domain::access::Permission;
 use drydock_domain::ids::DeploymentId;
 use drydock_domain::patch::deployment::{DeploymentState, ExecutionOutcome, PatchDeploymentSpec};
 use drydock_domain::schedule::Calendar;
+use drydock_store::compartments::Kind;
 use drydock_store::deployments::{DeploymentRecord, ExecutionRecord};
 use drydock_store::records::{PageQuery, Paged};
 use drydock_store::{Connection, Tx, commit, deployments};
@@ -26,20 +27,25 @@ const DECIDED_AHEAD_MAX: usize = 100;
 
 impl Control {
     /// Makes a patch deployment. Its schedule counts from now.
-    pub async fn create_deployment(&self, ctx: &OpCtx, spec: PatchDeploymentSpec) -> Result<DeploymentView> {
+    /// Its runs start in the caller's name.
+    pub async fn create_deployment(&self, ctx: &OpCtx, mut spec: PatchDeploymentSpec) -> Result<DeploymentView> {
+        let asked = spec.compartment.take();
         let resource = format!("patch-deployment {}", spec.name);
-        let act = self.act(ctx, "patch-deployment.create", resource, Permission::PatchManage).await?;
-        let made = self.try_create_deployment(ctx, spec, &act).await;
+        let (act, compartment) = self.act_in(ctx, "patch-deployment.create", asked.as_deref(), resource).await?;
+        let made = self.try_create_deployment(ctx, spec, compartment, &act).await;
         act.settle(made).await
     }
 
-    async fn try_create_deployment(&self, ctx: &OpCtx, spec: PatchDeploymentSpec, act: &Act<'_>) -> Result<DeploymentView> {
+    async fn try_create_deployment(
+        &self,
+        ctx: &OpCtx,
+        spec: PatchDeploymentSpec,
+        compartment: String,
+        act: &Act<'_>,
+    ) -> Result<DeploymentView> {
         let calendar = spec.validate(zones())?;
         let next = spec.first_due(&calendar, ctx.now)?;
-        self.check_filter("instanceFilter", &spec.instance_filter).await?;
-        if let Some(rollout) = &spec.rollout {
-            self.check_rollout(rollout).await?;
-        }
+        self.check_reach(ctx, "patch-deployment.create", &compartment, &spec).await?;
         if deployments::count(&mut *self.read().await?).await? >= DEPLOYMENTS_MAX {
             return Err(Error::conflict(format!("there are {DEPLOYMENTS_MAX} patch deployments already; delete some")));
         }
@@ -54,6 +60,8 @@ impl Control {
             next_at: Some(next),
             last_at: None,
             last_job: None,
+            compartment,
+            owner: ctx.who.key(),
             version: 1,
         };
         let mut tx = self.begin().await?;
@@ -68,48 +76,74 @@ impl Control {
         Ok(view(record, ctx.now))
     }
 
+    /// Does everything exist that a deployment names, and may whoever makes or edits it patch anything there?
+    async fn check_reach(
+        &self,
+        ctx: &OpCtx,
+        operation: &'static str,
+        compartment: &str,
+        spec: &PatchDeploymentSpec,
+    ) -> Result<()> {
+        self.check_filter(ctx, "instanceFilter", &spec.instance_filter).await?;
+        let name = ctx.who.name();
+        if let Some(why) = self.owner_lacks(&ctx.who, &name, compartment, ctx.now).await? {
+            return Err(Error::Forbidden(why));
+        }
+        if let Some(rollout) = &spec.rollout {
+            let reach = self.reach(&ctx.who, operation, compartment, ctx.now).await?;
+            self.check_rollout(rollout, &reach, ctx).await?;
+        }
+        Ok(())
+    }
+
     /// Patch deployments by name.
     pub async fn list_deployments(&self, ctx: &OpCtx, page: &PageQuery) -> Result<Paged<DeploymentView>> {
-        self.may_read(ctx, "patch-deployment.list", Permission::PatchRead).await?;
-        let found = deployments::list(&mut *self.read().await?, page).await?;
-        Ok(found.map(|record| view(record, ctx.now)))
+        let scope = self.scope(ctx, "patch-deployment.list", Permission::PatchRead).await?;
+        let mut c = self.read().await?;
+        let found = deployments::list(&mut c, page, &scope).await?;
+        let ids: Vec<DeploymentId> = found.items.iter().map(|d| d.id).collect();
+        let failed = deployments::newest_failed(&mut c, &ids).await?;
+        Ok(found.map(|record| with_failure(view(record, ctx.now), &failed)))
     }
 
     /// One patch deployment.
     pub async fn get_deployment(&self, ctx: &OpCtx, name: &str) -> Result<DeploymentView> {
-        self.may_read(ctx, "patch-deployment.show", Permission::PatchRead).await?;
-        Ok(view(named(&mut *self.read().await?, name).await?, ctx.now))
+        self.may_see(ctx, "patch-deployment.show", self.about(Kind::Deployment, name).await?).await?;
+        let mut c = self.read().await?;
+        let record = named(&mut c, name).await?;
+        let failed = deployments::newest_failed(&mut c, &[record.id]).await?;
+        Ok(with_failure(view(record, ctx.now), &failed))
     }
 
     /// What became of its runs, newest first.
     pub async fn list_executions(&self, ctx: &OpCtx, name: &str, page: &PageQuery) -> Result<Paged<ExecutionRecord>> {
-        self.may_read(ctx, "patch-deployment.executions", Permission::PatchRead).await?;
+        self.may_see(ctx, "patch-deployment.executions", self.about(Kind::Deployment, name).await?).await?;
         let mut c = self.read().await?;
         let deployment = named(&mut c, name).await?;
         Ok(deployments::executions(&mut c, deployment.id, page).await?)
     }
 
     /// Replaces the specification; the name never changes. A schedule that changes counts from now; runs that were skipped
-    /// ahead stay skipped.
+    /// ahead stay skipped. From now on its runs start in the name of whoever edits it: nobody makes another one's deployment
+    /// do what he may not do himself.
     pub async fn edit_deployment(
         &self,
         ctx: &OpCtx,
         name: &str,
-        spec: PatchDeploymentSpec,
+        mut spec: PatchDeploymentSpec,
         if_match: Option<&str>,
     ) -> Result<DeploymentView> {
-        let resource = format!("patch-deployment {name}");
-        let act = self.act(ctx, "patch-deployment.edit", resource, Permission::PatchManage).await?;
+        let about = self.about(Kind::Deployment, name).await?;
+        let compartment = about.compartment.clone();
+        let act = self.act_on(ctx, "patch-deployment.edit", about).await?;
         let edited = async {
             if spec.name != name {
                 return Err(Error::invalid("name", "never changes; delete the deployment and make another one"));
             }
+            self.stays(spec.compartment.take().as_deref(), &compartment).await?;
             let calendar = spec.validate(zones())?;
-            self.check_filter("instanceFilter", &spec.instance_filter).await?;
-            if let Some(rollout) = &spec.rollout {
-                self.check_rollout(rollout).await?;
-            }
-            let change = Change::Replace(Box::new(spec), calendar);
+            self.check_reach(ctx, "patch-deployment.edit", &compartment, &spec).await?;
+            let change = Change::Replace(Box::new(spec), calendar, ctx.who.key());
             self.change_deployment(ctx, name, &act, if_match, &change).await
         }
         .await;
@@ -118,8 +152,7 @@ impl Control {
 
     /// Leaves out every run that becomes due until somebody resumes; one that waits is left out, too. Jobs go on.
     pub async fn pause_deployment(&self, ctx: &OpCtx, name: &str) -> Result<DeploymentView> {
-        let resource = format!("patch-deployment {name}");
-        let act = self.act(ctx, "patch-deployment.pause", resource, Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-deployment.pause", self.about(Kind::Deployment, name).await?).await?;
         let who = cut(&ctx.who.name(), super::deployment_runs::WHO_MAX_BYTES).to_owned();
         let paused = self.change_deployment(ctx, name, &act, None, &Change::Pause(who)).await;
         act.settle(paused).await
@@ -127,16 +160,14 @@ impl Control {
 
     /// Lets it run by itself again, from the next run on.
     pub async fn resume_deployment(&self, ctx: &OpCtx, name: &str) -> Result<DeploymentView> {
-        let resource = format!("patch-deployment {name}");
-        let act = self.act(ctx, "patch-deployment.resume", resource, Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-deployment.resume", self.about(Kind::Deployment, name).await?).await?;
         let resumed = self.change_deployment(ctx, name, &act, None, &Change::Resume).await;
         act.settle(resumed).await
     }
 
     /// Deletes a deployment with the list of its executions. Its jobs stay, and go on.
     pub async fn delete_deployment(&self, ctx: &OpCtx, name: &str) -> Result<()> {
-        let resource = format!("patch-deployment {name}");
-        let act = self.act(ctx, "patch-deployment.delete", resource, Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-deployment.delete", self.about(Kind::Deployment, name).await?).await?;
         let deleted = async {
             for _ in 0..RACE_RETRIES {
                 let record = named(&mut *self.read().await?, name).await?;
@@ -189,8 +220,8 @@ impl Control {
 
 /// What a person changes.
 enum Change {
-    /// Another specification, and what its schedule means.
-    Replace(Box<PatchDeploymentSpec>, Calendar),
+    /// Another specification, what its schedule means, and in whose name its runs start.
+    Replace(Box<PatchDeploymentSpec>, Calendar, String),
     /// Nothing runs by itself; who says so.
     Pause(String),
     /// It runs by itself again.
@@ -200,12 +231,13 @@ enum Change {
 impl Change {
     async fn apply(&self, tx: &mut Tx, mut record: DeploymentRecord, now: Timestamp) -> Result<DeploymentRecord> {
         match self {
-            Change::Replace(spec, calendar) => {
+            Change::Replace(spec, calendar, owner) => {
                 if !record.spec.same_schedule(spec) {
                     spec.first_due(calendar, now)?;
                     record.next_at = next_undecided(tx, record.id, calendar, now).await?;
                 }
                 record.spec = (**spec).clone();
+                record.owner.clone_from(owner);
             }
             Change::Pause(_) if record.state == DeploymentState::Paused => {}
             Change::Pause(who) => {
@@ -263,7 +295,13 @@ pub(super) fn view(record: DeploymentRecord, now: Timestamp) -> DeploymentView {
         }
         (next, _) => next.into_iter().collect(),
     };
-    DeploymentView { record, upcoming }
+    DeploymentView { record, upcoming, failed: None }
+}
+
+/// With the reason why the newest run failed, if it did.
+fn with_failure(view: DeploymentView, failed: &[ExecutionRecord]) -> DeploymentView {
+    let own = failed.iter().find(|execution| execution.deployment == view.record.id);
+    DeploymentView { failed: own.map(|execution| execution.reason.clone()), ..view }
 }
 
 pub(super) fn busy(name: &str) -> Error {

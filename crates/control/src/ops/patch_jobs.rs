@@ -8,13 +8,15 @@ use drydock_domain::patch::job::{JobOrigin, JobState, StateCounts, percent_compl
 use drydock_domain::patch::spec::PatchJobSpec;
 use drydock_domain::rollout::Rollout;
 use drydock_domain::validate::Invalid;
+use drydock_store::compartments::{self, Kind};
 use drydock_store::idempotency::KeyUse;
 use drydock_store::instances::Target;
 use drydock_store::records::{JobQuery, JobRecord, Paged, TaskQuery, TaskRecord};
-use drydock_store::{commit, groups, idempotency, patch_jobs, patch_tasks};
+use drydock_store::{commit, idempotency, patch_jobs, patch_tasks};
 use jiff::Timestamp;
 
-use super::act::{Act, cut};
+use super::act::{About, Act, cut};
+use super::reach::{Made, Reach, Reached};
 use super::{RACE_RETRIES, digest};
 use crate::Control;
 use crate::context::OpCtx;
@@ -27,31 +29,42 @@ const KEY_MAX_BYTES: usize = 128;
 impl Control {
     /// Starts a patch job. The same idempotency key with the same spec returns the job it made; hosts are looked up
     /// and let go by the reconcilers.
-    pub async fn create_patch_job(&self, ctx: &OpCtx, spec: PatchJobSpec, idempotency_key: Option<&str>) -> Result<JobView> {
+    ///
+    /// It reaches hosts in its compartment and below, and of those only the ones that the caller may patch.
+    pub async fn create_patch_job(&self, ctx: &OpCtx, mut spec: PatchJobSpec, idempotency_key: Option<&str>) -> Result<JobView> {
+        let json = serde_json::to_string(&spec).map_err(|e| Error::Internal { doing: "write a job", source: Box::new(e) })?;
+        let asked = spec.compartment.take();
         let resource = format!("patch-job {}", spec.display_name);
-        let act = self.act(ctx, "patch-job.create", resource, Permission::PatchManage).await?;
-        let made = self.make_job(ctx, spec, idempotency_key, &act).await;
+        let (act, compartment) = self.act_in(ctx, "patch-job.create", asked.as_deref(), resource).await?;
+        let made = Made { by: ctx.who.name(), owner: ctx.who.key(), compartment };
+        let made = self.make_job(ctx, spec, made, idempotency_key.map(|key| (key, digest(&json))), &act).await;
         act.settle(made).await
     }
 
-    async fn make_job(&self, ctx: &OpCtx, spec: PatchJobSpec, key: Option<&str>, act: &Act<'_>) -> Result<JobView> {
-        let json = serde_json::to_string(&spec).map_err(|e| Error::Internal { doing: "write a job", source: Box::new(e) })?;
-        let request = digest(&json);
-        if let Some(key) = key {
+    async fn make_job(
+        &self,
+        ctx: &OpCtx,
+        spec: PatchJobSpec,
+        made: Made,
+        key: Option<(&str, String)>,
+        act: &Act<'_>,
+    ) -> Result<JobView> {
+        if let Some((key, request)) = &key {
             check_key(key)?;
-            if let Some(view) = self.made_before(ctx, key, &request).await? {
+            if let Some(view) = self.made_before(ctx, key, request).await? {
                 return Ok(view);
             }
         }
         spec.validate()?;
-        let targets = self.check_targets(&spec.instance_filter, ctx.now).await?;
+        let reach = self.reach(&ctx.who, "patch-job.create", &made.compartment, ctx.now).await?;
+        let reached = self.check_targets(&spec.instance_filter, &reach, ctx).await?;
         if let Some(rollout) = &spec.rollout {
-            self.check_rollout(rollout).await?;
-            self.check_selectors(rollout, &targets, ctx.now).await?;
+            self.check_rollout(rollout, &reach, ctx).await?;
+            self.check_selectors(rollout, &reached.targets, ctx.now).await?;
         }
-        let record = self.new_job(JobId(self.mint(ctx.now)), spec, JobOrigin::Asked, ctx.who.name(), ctx.now);
+        let record = self.new_job(JobId(self.mint(ctx.now)), spec, JobOrigin::Asked, made, ctx.now);
         let mut tx = self.begin().await?;
-        if let Some(key) = key {
+        if let Some((key, request)) = key {
             let used = KeyUse { request_sha256: request.clone(), resource: record.id.to_string() };
             if !idempotency::take(&mut tx, &ctx.who.key(), key, &used, ctx.now).await? {
                 // The same request came twice at once and the other was faster.
@@ -64,24 +77,17 @@ impl Control {
         act.allowed_on(&mut tx, &format!("patch-job {}", record.id)).await?;
         commit(tx).await?;
         self.wake();
-        Ok(view(record, StateCounts::new()))
+        Ok(JobView { not_patchable: Some(reached.seen_only), ..view(record, StateCounts::new()) })
     }
 
     /// A job as it begins.
-    pub(super) fn new_job(
-        &self,
-        id: JobId,
-        spec: PatchJobSpec,
-        origin: JobOrigin,
-        created_by: String,
-        now: Timestamp,
-    ) -> JobRecord {
+    pub(super) fn new_job(&self, id: JobId, spec: PatchJobSpec, origin: JobOrigin, made: Made, now: Timestamp) -> JobRecord {
         JobRecord {
             id,
             deadline: spec.deadline(now),
             spec,
             state: JobState::Started,
-            created_by,
+            created_by: made.by,
             created_at: now,
             finished_at: None,
             cancel_requested: false,
@@ -90,6 +96,8 @@ impl Control {
             origin,
             control: Default::default(),
             plans: Vec::new(),
+            compartment: made.compartment,
+            owner: made.owner,
             version: 1,
         }
     }
@@ -112,15 +120,20 @@ impl Control {
         }
     }
 
-    async fn check_targets(&self, filter: &InstanceFilter, now: Timestamp) -> Result<Vec<Target>> {
-        self.check_filter("instanceFilter", filter).await?;
-        let targets = self.targets_of(filter, now).await?;
-        match targets.len() {
+    async fn check_targets(&self, filter: &InstanceFilter, reach: &Reach, ctx: &OpCtx) -> Result<Reached> {
+        self.check_filter(ctx, "instanceFilter", filter).await?;
+        let reached = self.reached(reach, filter, ctx.now).await?;
+        self.check_named("instanceFilter", filter, reach, &reached.targets).await?;
+        match reached.targets.len() {
+            0 if reached.seen_only > 0 => {
+                let message = format!("matches {} active instances, none of which you may patch", reached.seen_only);
+                Err(Error::invalid("instanceFilter", message))
+            }
             0 => Err(Error::invalid("instanceFilter", "matches no active instance; see `drydock instance list`")),
             n if n > JOB_TARGETS_MAX => {
                 Err(Error::invalid("instanceFilter", format!("matches {n} instances; at most {JOB_TARGETS_MAX} fit in one job")))
             }
-            _ => Ok(targets),
+            _ => Ok(reached),
         }
     }
 
@@ -137,13 +150,20 @@ impl Control {
     }
 
     /// Does everything exist that a filter, which came in as `field`, names for certain?
-    pub(super) async fn check_filter(&self, field: &str, filter: &InstanceFilter) -> Result<()> {
+    ///
+    /// A group that the caller may not see is as unknown as one that is not there.
+    pub(super) async fn check_filter(&self, ctx: &OpCtx, field: &str, filter: &InstanceFilter) -> Result<()> {
         if let Some(text) = &filter.query {
             self.read_query(&format!("{field}.query"), text)?;
         }
+        if filter.groups.is_empty() {
+            return Ok(());
+        }
+        let seen = self.scope_of(&ctx.who, "group.list", None, ctx.now).await?;
         let mut c = self.read().await?;
         for name in &filter.groups {
-            if groups::find_by_name(&mut c, name).await?.is_none() {
+            let lying = compartments::find(&mut c, Kind::Group, name).await?;
+            if !lying.is_some_and(|group| seen.holds_in(&group.compartment)) {
                 let message = format!("there is no group {}; see `drydock group list`", cut(name, 255));
                 return Err(Error::invalid(&format!("{field}.groups"), message));
             }
@@ -153,9 +173,9 @@ impl Control {
 
     /// Patch jobs, newest first.
     pub async fn list_patch_jobs(&self, ctx: &OpCtx, query: &JobQuery) -> Result<Paged<JobView>> {
-        self.may_read(ctx, "patch-job.list", Permission::PatchRead).await?;
+        let scope = self.scope(ctx, "patch-job.list", Permission::PatchRead).await?;
         let mut c = self.read().await?;
-        let page = patch_jobs::list(&mut c, query).await?;
+        let page = patch_jobs::list(&mut c, query, &scope).await?;
         let ids: Vec<JobId> = page.items.iter().map(|j| j.id).collect();
         let mut counts = patch_tasks::counts(&mut c, &ids).await?;
         Ok(page.map(|job| {
@@ -166,7 +186,7 @@ impl Control {
 
     /// One patch job.
     pub async fn get_patch_job(&self, ctx: &OpCtx, id: JobId) -> Result<JobView> {
-        self.may_read(ctx, "patch-job.show", Permission::PatchRead).await?;
+        self.may_see(ctx, "patch-job.show", self.about_job(id).await?).await?;
         self.job_view(id).await
     }
 
@@ -177,7 +197,7 @@ impl Control {
     }
 
     pub(super) async fn cancel_as(&self, ctx: &OpCtx, id: JobId, operation: &'static str, kill: bool) -> Result<JobView> {
-        let act = self.act(ctx, operation, format!("patch-job {id}"), Permission::PatchManage).await?;
+        let act = self.act_on(ctx, operation, self.about_job(id).await?).await?;
         let asked = self.ask_to_stop(id, kill, &act).await;
         let view = act.settle(asked).await?;
         for task in patch_tasks::open(&mut *self.read().await?, id).await? {
@@ -213,19 +233,22 @@ impl Control {
 
     /// Tasks of a job, by instance name.
     pub async fn list_tasks(&self, ctx: &OpCtx, job: JobId, query: &TaskQuery) -> Result<Paged<TaskRecord>> {
-        self.may_read(ctx, "patch-task.list", Permission::PatchRead).await?;
-        let mut c = self.read().await?;
-        patch_jobs::find(&mut c, job).await?.ok_or_else(|| no_job(job))?;
-        Ok(patch_tasks::list(&mut c, job, query).await?)
+        self.may_see(ctx, "patch-task.list", self.about_job(job).await?).await?;
+        Ok(patch_tasks::list(&mut *self.read().await?, job, query).await?)
     }
 
     /// One task with the host's whole report.
     pub async fn get_task(&self, ctx: &OpCtx, job: JobId, task: TaskId) -> Result<TaskDetail> {
-        self.may_read(ctx, "patch-task.show", Permission::PatchRead).await?;
+        self.may_see(ctx, "patch-task.show", self.about_job(job).await?).await?;
         let mut c = self.read().await?;
         let found = patch_tasks::find(&mut c, task).await?.filter(|t| t.job == job);
         let record = found.ok_or_else(|| Error::NotFound(format!("patch task {task} in patch job {job}")))?;
         Ok(TaskDetail { report: patch_tasks::report(&mut c, task).await?, task: record })
+    }
+
+    /// Where a job lies; its tasks lie where it does.
+    pub(super) async fn about_job(&self, id: JobId) -> Result<About> {
+        Ok(self.about(Kind::PatchJob, &id.to_string()).await?.called(format!("patch-job {id}")))
     }
 
     /// A job with its tasks counted and its rollout as it stands.
@@ -242,7 +265,7 @@ impl Control {
 pub(super) fn view(record: JobRecord, counts: StateCounts) -> JobView {
     // Before the lookup there is nothing that could be complete.
     let percent_complete = if counts.is_empty() && !record.state.is_final() { 0.0 } else { percent_complete(&counts) };
-    JobView { record, counts, percent_complete, rollout: None }
+    JobView { record, counts, percent_complete, rollout: None, not_patchable: None }
 }
 
 pub(super) fn no_job(id: JobId) -> Error {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use drydock_domain::access::Permission;
 use drydock_domain::ids::{InstanceId, JobId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::patch::job::{JobOrigin, StateCounts};
@@ -13,6 +12,7 @@ use drydock_store::{commit, idempotency, instances, patch_jobs, patch_tasks};
 use super::act::Act;
 use super::digest;
 use super::patch_jobs::{check_key, no_job, view};
+use super::reach::Made;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ impl Control {
     /// Makes a new job from an ended one, over the hosts where it did not succeed (with `all_hosts`, over all it reached),
     /// as far as they are still active. The same idempotency key returns the job it made.
     pub async fn rerun_patch_job(&self, ctx: &OpCtx, id: JobId, all_hosts: bool, key: Option<&str>) -> Result<JobView> {
-        let act = self.act(ctx, "patch-job.rerun", format!("patch-job {id}"), Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-job.rerun", self.about_job(id).await?).await?;
         let made = self.try_rerun(ctx, id, all_hosts, key, &act).await;
         act.settle(made).await
     }
@@ -49,8 +49,12 @@ impl Control {
                 "patch job {id} takes another one back, which is planned anew for each host: run drydock patch undo {job} again"
             )));
         }
-        if self.rerun_targets(id, all_hosts).await?.is_empty() {
-            let message = if all_hosts {
+        let reach = self.reach(&ctx.who, "patch-job.rerun", &ended.compartment, ctx.now).await?;
+        let reached = reach.sort(self.rerun_targets(id, all_hosts).await?);
+        if reached.targets.is_empty() {
+            let message = if reached.seen_only > 0 {
+                format!("you may patch none of the {} hosts on which patch job {id} would start again", reached.seen_only)
+            } else if all_hosts {
                 format!("no host of patch job {id} is active any more")
             } else {
                 format!("patch job {id} succeeded on every host that is still there; allHosts (--all-hosts) starts it on all")
@@ -58,7 +62,8 @@ impl Control {
             return Err(Error::conflict(message));
         }
         let origin = JobOrigin::Rerun { job: id, all_hosts };
-        let record = self.new_job(JobId(self.mint(ctx.now)), ended.spec, origin, ctx.who.name(), ctx.now);
+        let made = Made { by: ctx.who.name(), owner: ctx.who.key(), compartment: ended.compartment };
+        let record = self.new_job(JobId(self.mint(ctx.now)), ended.spec, origin, made, ctx.now);
         let mut tx = self.begin().await?;
         if let Some(key) = key {
             let used = KeyUse { request_sha256: request.clone(), resource: record.id.to_string() };
@@ -72,7 +77,7 @@ impl Control {
         act.allowed_on(&mut tx, &format!("patch-job {id}, again as patch-job {}", record.id)).await?;
         commit(tx).await?;
         self.wake();
-        Ok(view(record, StateCounts::new()))
+        Ok(JobView { not_patchable: Some(reached.seen_only), ..view(record, StateCounts::new()) })
     }
 
     /// The active instances an ended job has to be done again on, by name.

@@ -222,7 +222,9 @@ impl Control {
             let group = group.ok_or_else(|| Error::NotFound(format!("group {}", cut(name, 255))))?;
             let mut page = PageQuery { cursor: None, limit: Some(PAGE) };
             loop {
-                let found = groups::members(&mut *self.read().await?, group.id, &page).await?;
+                let found =
+                    groups::members(&mut *self.read().await?, group.id, &page, &drydock_domain::access::Scope::Everywhere)
+                        .await?;
                 hosts.extend(found.items.into_iter().map(|m| (m.id, m.name)));
                 page.cursor = found.next_cursor;
                 if page.cursor.is_none() {

@@ -1,7 +1,7 @@
 //! What people do to a patch job under way: pause, resume, halt, abort, approve; and how its rollout stands. The
 //! reconcilers act on it.
 
-use drydock_domain::access::Permission;
+use drydock_domain::audit::Record;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::patch::job::JobOrigin;
@@ -11,13 +11,14 @@ use drydock_domain::rollout::{
 };
 use drydock_domain::validate::Problems;
 use drydock_store::instances::{self, Target};
-use drydock_store::records::{AuditRecord, JobRecord};
-use drydock_store::{Tx, audit, commit, deployments, patch_jobs, patch_tasks};
+use drydock_store::records::JobRecord;
+use drydock_store::{Tx, commit, deployments, patch_jobs, patch_tasks};
 use jiff::Timestamp;
 
 use super::RACE_RETRIES;
 use super::act::{Act, cut};
 use super::patch_jobs::no_job;
+use super::reach::Reach;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -26,8 +27,6 @@ use crate::views::{JobView, RolloutView, ZoneView};
 
 /// Longest reason, bytes.
 const REASON_MAX_BYTES: usize = 1024;
-/// Longest resource in an audit record of the server's own, bytes.
-const AUDIT_RESOURCE_MAX_BYTES: usize = 512;
 
 /// Where a task is moved when a new plan is made.
 type Moves = Vec<(drydock_domain::ids::TaskId, u16)>;
@@ -58,7 +57,7 @@ impl Control {
 
     /// Ends a pause or a halt: failures up to now count no more. With `rollout`, hosts that have not begun are laid out anew.
     pub async fn resume_patch_job(&self, ctx: &OpCtx, id: JobId, rollout: Option<Rollout>) -> Result<JobView> {
-        let act = self.act(ctx, "patch-job.resume", format!("patch-job {id}"), Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-job.resume", self.about_job(id).await?).await?;
         let resumed = self.try_resume(ctx, id, rollout, &act).await;
         act.settle(resumed).await
     }
@@ -66,7 +65,9 @@ impl Control {
     async fn try_resume(&self, ctx: &OpCtx, id: JobId, rollout: Option<Rollout>, act: &Act<'_>) -> Result<JobView> {
         if let Some(rollout) = &rollout {
             rollout.validate("rollout")?;
-            self.check_rollout(rollout).await?;
+            let compartment = self.open_job(id).await?.compartment;
+            let reach = self.reach(&ctx.who, "patch-job.resume", &compartment, ctx.now).await?;
+            self.check_rollout(rollout, &reach, ctx).await?;
         }
         for _ in 0..RACE_RETRIES {
             let mut job = self.open_job(id).await?;
@@ -102,7 +103,8 @@ impl Control {
 
     /// Says yes: to the start of a job, or, with `wave`, to what follows that wave.
     pub async fn approve_patch_job(&self, ctx: &OpCtx, id: JobId, wave: Option<&str>) -> Result<JobView> {
-        let act = self.act(ctx, "patch-job.approve", approved_resource(id, wave), Permission::PatchManage).await?;
+        let about = self.about_job(id).await?.called(approved_resource(id, wave));
+        let act = self.act_on(ctx, "patch-job.approve", about).await?;
         let approved = self.try_approve(ctx, id, wave, &act).await;
         act.settle(approved).await
     }
@@ -114,7 +116,7 @@ impl Control {
             match wave {
                 Some(wave) => approve_wave(&mut job, wave, yes)?,
                 None => {
-                    self.check_approver(&job, &yes.by).await?;
+                    self.check_approver(&job, ctx).await?;
                     job.control.approved.get_or_insert(yes);
                 }
             }
@@ -129,8 +131,8 @@ impl Control {
     }
 
     /// The start of a job is approved by another person than the one who asked for it.
-    async fn check_approver(&self, job: &JobRecord, by: &str) -> Result<()> {
-        let id = job.id;
+    async fn check_approver(&self, job: &JobRecord, ctx: &OpCtx) -> Result<()> {
+        let (id, by) = (job.id, ctx.who.name());
         let rollout = job.plans.last().map(|p| &p.rollout).or(job.spec.rollout.as_ref());
         if !rollout.is_some_and(|r| r.require_approval) {
             let hint = "for what follows a wave, name the wave (--wave)";
@@ -141,7 +143,8 @@ impl Control {
             _ => None,
         };
         let asked = [Some(job.created_by.as_str()), deployment.as_ref().map(|d| d.created_by.as_str())];
-        if asked.contains(&Some(by)) {
+        let owners = [Some(job.owner.as_str()), deployment.as_ref().map(|d| d.owner.as_str())];
+        if asked.contains(&Some(by.as_str())) || owners.contains(&Some(ctx.who.key().as_str())) {
             return Err(Error::Forbidden(format!("patch job {id} is {by}'s own; another person must approve it")));
         }
         Ok(())
@@ -149,7 +152,7 @@ impl Control {
 
     /// Every plan the job had, oldest first.
     pub async fn patch_job_plans(&self, ctx: &OpCtx, id: JobId) -> Result<Vec<RolloutPlan>> {
-        self.may_read(ctx, "patch-job.plans", Permission::PatchRead).await?;
+        self.may_see(ctx, "patch-job.plans", self.about_job(id).await?).await?;
         let job = patch_jobs::find(&mut *self.read().await?, id).await?.ok_or_else(|| no_job(id))?;
         Ok(job.plans)
     }
@@ -221,18 +224,18 @@ impl Control {
     }
 
     /// Does everything exist that the waves name, zones included?
-    pub(super) async fn check_rollout(&self, rollout: &Rollout) -> Result<()> {
+    pub(super) async fn check_rollout(&self, rollout: &Rollout, reach: &Reach, ctx: &OpCtx) -> Result<()> {
         let mut known: Option<Vec<String>> = None;
         for (i, wave) in rollout.waves.iter().enumerate() {
             let Some(select) = &wave.select else { continue };
             let at = format!("rollout.waves[{i}].select");
-            self.check_filter(&at, select).await?;
+            self.check_filter(ctx, &at, select).await?;
             if select.zones.is_empty() {
                 continue;
             }
             if known.is_none() {
                 let all = instances::targets(&mut *self.read().await?, InstanceState::Active).await?;
-                known = Some(all.into_iter().map(|t| t.zone).collect());
+                known = Some(reach.sort(all).targets.into_iter().map(|t| t.zone).collect());
             }
             let known = known.as_deref().unwrap_or_default();
             let mut problems = Problems::default();
@@ -252,7 +255,7 @@ impl Control {
         operation: &'static str,
         set: impl Fn(&mut JobRecord) -> Result<bool>,
     ) -> Result<JobView> {
-        let act = self.act(ctx, operation, format!("patch-job {id}"), Permission::PatchManage).await?;
+        let act = self.act_on(ctx, operation, self.about_job(id).await?).await?;
         let done = async {
             for _ in 0..RACE_RETRIES {
                 let mut job = self.open_job(id).await?;
@@ -298,15 +301,8 @@ impl Control {
 
     /// Leaves in the audit what the server did by itself.
     pub(crate) async fn note_audit(&self, tx: &mut Tx, operation: &str, resource: &str, now: Timestamp) -> Result<()> {
-        let record = AuditRecord {
-            at: now,
-            who: "server".to_owned(),
-            operation: operation.to_owned(),
-            resource: cut(resource, AUDIT_RESOURCE_MAX_BYTES).to_owned(),
-            outcome: "allowed".to_owned(),
-            request_id: String::new(),
-        };
-        Ok(audit::insert(tx, self.mint(now), &record).await?)
+        let record = Record { resource: resource.to_owned().into(), ..self.audit_draft(operation, now) };
+        self.audit_in(tx, record).await
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::{InstanceId, JobId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::{Package, PackageSet, SectionKind};
@@ -14,16 +14,19 @@ use drydock_domain::patch::report::{PackageOutcome, TaskReport};
 use drydock_domain::patch::spec::{PatchConfig, PatchJobSpec};
 use drydock_domain::patch::undo::{UndoOrder, UndoRefusal, found_after, inverse};
 use drydock_domain::rollout::Rollout;
+use drydock_store::compartments::Kind;
 use drydock_store::idempotency::KeyUse;
 use drydock_store::records::{JobRecord, PageQuery, Paged, TaskQuery, TaskRecord};
 use drydock_store::undo::{self, BarQuery, BarRecord};
 use drydock_store::{Tx, commit, idempotency, instances, inventory, patch_jobs, patch_tasks};
 use jiff::Timestamp;
 
-use super::act::{Act, cut};
+use super::act::{About, Act, cut};
 use super::digest;
 use super::patch_jobs::{check_key, no_job, view};
+use super::reach::Made;
 use crate::Control;
+use crate::access_part::ROOT;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
 use crate::views::{JobView, UndoAsk, UndoHost};
@@ -39,14 +42,14 @@ impl Control {
     /// What taking a job back means to each of its hosts that it changed (or to those that are named): what would move,
     /// or why that cannot be done exactly.
     pub async fn preview_undo(&self, ctx: &OpCtx, job: JobId, hosts: &[String]) -> Result<Vec<UndoHost>> {
-        self.may_read(ctx, "patch-job.undo-preview", Permission::PatchRead).await?;
+        self.may_see(ctx, "patch-job.undo-preview", self.about_job(job).await?).await?;
         self.undo_hosts(job, hosts).await
     }
 
     /// Starts a job that takes another one back. Nothing begins where a host refuses, unless those are to be left out. The
     /// same idempotency key returns the job it made.
     pub async fn undo_patch_job(&self, ctx: &OpCtx, job: JobId, ask: UndoAsk, key: Option<&str>) -> Result<JobView> {
-        let act = self.act(ctx, "patch-job.undo", format!("patch-job {job}"), Permission::PatchManage).await?;
+        let act = self.act_on(ctx, "patch-job.undo", self.about_job(job).await?).await?;
         let made = self.try_undo(ctx, job, ask, key, &act).await;
         act.settle(made).await
     }
@@ -60,7 +63,8 @@ impl Control {
             }
         }
         let undone = patch_jobs::find(&mut *self.read().await?, job).await?.ok_or_else(|| no_job(job))?;
-        let hosts = self.undo_hosts(job, &ask.instances).await?;
+        let mut hosts = self.undo_hosts(job, &ask.instances).await?;
+        let not_patchable = self.keep_reached(ctx, &undone, &ask.instances, &mut hosts).await?;
         let refused: Vec<&UndoHost> = hosts.iter().filter(|h| !h.refused.is_empty()).collect();
         if !refused.is_empty() && !ask.skip_refused {
             return Err(refusal(job, &refused));
@@ -71,7 +75,8 @@ impl Control {
             return Err(Error::conflict(message));
         }
         let origin = JobOrigin::Undo { job, wave: None, halted_at: None };
-        let record = self.undo_job(&undone, &ready, ask.dry_run, origin, ctx.who.name(), ctx.now);
+        let made = Made { by: ctx.who.name(), owner: ctx.who.key(), compartment: undone.compartment.clone() };
+        let record = self.undo_job(&undone, &ready, ask.dry_run, origin, made, ctx.now);
         let mut tx = self.begin().await?;
         if let Some(key) = key {
             let used = KeyUse { request_sha256: request.clone(), resource: record.id.to_string() };
@@ -85,7 +90,27 @@ impl Control {
         act.allowed_on(&mut tx, &format!("patch-job {job}, by patch-job {}", record.id)).await?;
         commit(tx).await?;
         self.wake();
-        Ok(view(record, StateCounts::new()))
+        Ok(JobView { not_patchable: Some(not_patchable), ..view(record, StateCounts::new()) })
+    }
+
+    /// Leaves out the hosts that the caller may not patch (any more), and says how many of them he may see; one that he
+    /// names is refused.
+    async fn keep_reached(&self, ctx: &OpCtx, undone: &JobRecord, named: &[String], hosts: &mut Vec<UndoHost>) -> Result<u64> {
+        let reach = self.reach(&ctx.who, "patch-job.undo", &undone.compartment, ctx.now).await?;
+        let of_job: BTreeSet<InstanceId> = hosts.iter().map(|host| host.instance).collect();
+        let mut all = instances::targets(&mut *self.read().await?, InstanceState::Active).await?;
+        let there: BTreeSet<InstanceId> = all.iter().map(|target| target.id).collect();
+        all.retain(|target| of_job.contains(&target.id));
+        let reached = reach.sort(all);
+        let mine: BTreeSet<InstanceId> = reached.targets.iter().map(|target| target.id).collect();
+        // What is not active refuses its undo itself.
+        let is_left_out = |host: &UndoHost| there.contains(&host.instance) && !mine.contains(&host.instance);
+        if let Some(host) = hosts.iter().find(|host| !named.is_empty() && is_left_out(host)) {
+            let job = undone.id;
+            return Err(Error::NotFound(format!("host {} in patch job {job} that you may patch", host.instance_name)));
+        }
+        hosts.retain(|host| !is_left_out(host));
+        Ok(reached.seen_only)
     }
 
     /// A job that takes `undone` back on these hosts, within the same disruption budget.
@@ -95,7 +120,7 @@ impl Control {
         hosts: &[InstanceId],
         dry_run: bool,
         origin: JobOrigin,
-        by: String,
+        made: Made,
         now: Timestamp,
     ) -> JobRecord {
         let name = if undone.spec.display_name.is_empty() { undone.id.to_string() } else { undone.spec.display_name.clone() };
@@ -118,8 +143,9 @@ impl Control {
             patch_config: PatchConfig { reboot_config: undone.spec.patch_config.reboot_config, ..PatchConfig::default() },
             concurrency: undone.spec.concurrency,
             rollout,
+            compartment: None,
         };
-        self.new_job(JobId(self.mint(now)), spec, origin, by, now)
+        self.new_job(JobId(self.mint(now)), spec, origin, made, now)
     }
 
     /// The hosts of a job that it changed, or those named.
@@ -268,7 +294,9 @@ impl Control {
         }
         let name = job.plans.last().and_then(|p| p.waves.get(usize::from(wave))).map(|w| w.name.clone());
         let origin = JobOrigin::Undo { job: job.id, wave: Some(name.unwrap_or_default()), halted_at: Some(halted_at) };
-        let record = self.undo_job(job, &ready, false, origin, "server".to_owned(), now);
+        let by = "server".to_owned();
+        let made = Made { owner: by.clone(), by, compartment: job.compartment.clone() };
+        let record = self.undo_job(job, &ready, false, origin, made, now);
         let mut tx = self.begin().await?;
         match patch_jobs::insert(&mut tx, &record).await {
             Err(e) if e.is_duplicate() => return Ok(false),
@@ -283,8 +311,8 @@ impl Control {
 
     /// Versions that are barred, newest first.
     pub async fn list_bars(&self, ctx: &OpCtx, query: &BarQuery) -> Result<Paged<BarRecord>> {
-        self.may_read(ctx, "barred-version.list", Permission::PatchRead).await?;
-        Ok(undo::bars(&mut *self.read().await?, query).await?)
+        let scope = self.scope(ctx, "barred-version.list", Permission::PatchRead).await?;
+        Ok(undo::bars(&mut *self.read().await?, query, &scope).await?)
     }
 
     /// Lets versions come back: those of a host, of a job, or of a package. Says how many were barred.
@@ -295,19 +323,33 @@ impl Control {
             query.name.as_ref().map(|n| format!("package {}", cut(n, 255))),
         ];
         let resource = named.into_iter().flatten().collect::<Vec<_>>().join(", ");
-        let act = self.act(ctx, "barred-version.lift", resource.clone(), Permission::PatchManage).await?;
+        let scope = self.scope(ctx, "barred-version.lift", Permission::PatchManage).await?;
+        let about = match query.instance {
+            // A host that he may see and where he may not do this refuses it; of others nothing is lifted.
+            Some(instance) => self.about(Kind::Instance, &instance.to_string()).await?.called(&resource),
+            None => About::within(first(&scope), &resource),
+        };
+        let act = self.act_on(ctx, "barred-version.lift", about).await?;
         let lifted = async {
             if resource.is_empty() {
                 return Err(Error::invalid("instance", "is needed, or job or name: lifting every bar at once is never meant"));
             }
             let mut tx = self.begin().await?;
-            let lifted = undo::lift(&mut tx, query).await?;
+            let lifted = undo::lift(&mut tx, query, &scope).await?;
             act.allowed(&mut tx).await?;
             commit(tx).await?;
             Ok(lifted)
         }
         .await;
         act.settle(lifted).await
+    }
+}
+
+/// A compartment in which somebody may do what he may in all of them.
+fn first(scope: &Scope) -> &str {
+    match scope {
+        Scope::Everywhere => ROOT,
+        Scope::In(paths) => paths.first().map_or(ROOT, String::as_str),
     }
 }
 

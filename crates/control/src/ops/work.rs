@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use drydock_domain::ids::TaskId;
+use drydock_domain::access::scope::is_below;
+use drydock_domain::audit::{Outcome, Record};
+use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::inventory::PackageChange;
 use drydock_domain::limits::TASK_REPORT_MAX_BYTES;
 use drydock_domain::patch::job::JobOrigin;
@@ -22,7 +24,8 @@ use super::act::{cut, own_instance};
 use super::choice::{Chosen, left_out_note, note_of};
 use super::inventory::HISTORY_CHANGES_MAX;
 use crate::Control;
-use crate::context::OpCtx;
+use crate::access_part::ROOT;
+use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::reconcile::release;
 use crate::views::{HeldAnswer, Pulled, Reported, SignedOrder};
@@ -60,6 +63,10 @@ impl Control {
             } else if job.cancel_requested {
                 let message = "cancelled before the host began".to_owned();
                 self.advance(ctx, &task, TaskEvent::Report(TaskState::Canceled), message).await?;
+            } else if !self.lies_in(instance, &job.compartment).await? {
+                // It was moved after the task was let go, before the order went out.
+                let message = format!("the instance left the job's compartment {} before it began", job.compartment);
+                self.advance(ctx, &task, TaskEvent::AgentMissing, message).await?;
             } else if job.deadline.is_none_or(|deadline| ctx.now < deadline) {
                 pulled.orders.extend(self.hand_out(ctx, &job, &task).await?);
             }
@@ -73,6 +80,15 @@ impl Control {
             pulled.directives.push((*id, answer));
         }
         Ok(pulled)
+    }
+
+    /// Does an instance lie in a compartment or below it?
+    async fn lies_in(&self, instance: InstanceId, compartment: &str) -> Result<bool> {
+        if compartment == ROOT {
+            return Ok(true);
+        }
+        let found = instances::find(&mut *self.read().await?, instance).await?;
+        Ok(found.is_some_and(|own| is_below(&own.compartment, compartment)))
     }
 
     /// Takes an agent's report of a task. A report that is not newer than the stored one changes nothing.
@@ -157,6 +173,10 @@ impl Control {
         }
         if state.is_final() {
             self.finish_entry(&mut tx, &after, None, ctx.now).await?;
+        }
+        if event == TaskEvent::Ack {
+            let sent = format!("order {}", task.order_number.unwrap_or_default());
+            self.audit_task(&mut tx, task, sent, self.audit_of(ctx, "patch-task.send")).await?;
         }
         commit(tx).await?;
         self.job_changed(task.job);
@@ -296,11 +316,27 @@ impl Control {
         report: Option<&TaskReport>,
         now: Timestamp,
     ) -> Result<()> {
+        let own = match report {
+            Some(_) => self.audit_of(&self.ctx(Principal::Instance(task.instance), ""), "patch-task.result"),
+            None => self.audit_draft("patch-task.result", now),
+        };
+        let error = if task.state.is_success() { String::new() } else { task.message.clone() };
+        let outcome = if task.state.is_success() { Outcome::Allowed } else { Outcome::Failed };
+        let own = Record { at: now, error: error.into(), outcome: outcome.as_str().into(), ..own };
+        self.audit_task(tx, task, task.state.as_str().to_owned(), own).await?;
         if instances::find(tx, task.instance).await?.is_none() {
             return Ok(());
         }
         let entry = history_entry(task, report, now);
         Ok(history::insert(tx, self.mint(now), task.instance, &entry).await?)
+    }
+
+    /// Leaves in the audit what became of an instance's part of a job.
+    async fn audit_task(&self, tx: &mut Tx, task: &TaskRecord, what: String, draft: Record<'static>) -> Result<()> {
+        let host = instances::find(tx, task.instance).await?;
+        let compartment = host.map_or_else(|| ROOT.to_owned(), |own| own.compartment);
+        let resource = format!("patch-task {} of patch-job {} on {}: {what}", task.id, task.job, task.instance_name);
+        self.audit_in(tx, Record { compartment: compartment.into(), resource: resource.into(), ..draft }).await
     }
 }
 

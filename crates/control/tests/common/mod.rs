@@ -5,6 +5,7 @@
 pub mod alma;
 pub mod policy;
 pub mod sources;
+pub mod teams;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use drydock_control::content::Content;
 use drydock_control::content::openpgp::RepositoryKeys;
 use drydock_control::records::*;
+use drydock_control::store::audit::AuditQuery;
 use drydock_control::store::{Location, Store};
 use drydock_control::*;
 use drydock_domain::access::Role;
+use drydock_domain::audit::Record;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::inventory::{ManagerKind, OsFacts, fingerprint};
@@ -141,9 +144,12 @@ impl World {
         self.tasks(job).await.into_iter().map(|t| t.state.as_str()).collect()
     }
 
-    pub async fn audit(&self) -> Vec<AuditRecord> {
+    /// What is recorded, newest first.
+    pub async fn audit(&self) -> Vec<Record<'static>> {
         let page = PageQuery { cursor: None, limit: Some(1000) };
-        self.control.list_audit(&self.server(), &page).await.expect("audit").items
+        let query = AuditQuery { page, ..AuditQuery::default() };
+        let items = self.control.list_audit(&self.server(), &query).await.expect("audit").items;
+        items.into_iter().map(|r| r.record).collect()
     }
 }
 

@@ -88,6 +88,13 @@ pub fn scope(compiled: &Compiled, principal: &Principal, rights: &[Right], facts
     Scope::In(held)
 }
 
+/// Does a statement about somebody and this permission have a condition? If none does, one decision holds for everything in a
+/// compartment.
+pub fn is_conditional(compiled: &Compiled, principal: &Principal, right: Right) -> bool {
+    let buckets = principal.keys().iter().filter_map(|key| compiled.by_subject.get(key));
+    buckets.flat_map(|b| b.allows.iter().chain(&b.denies)).any(|entry| entry.rights.has(right) && entry.check.is_some())
+}
+
 /// Does some statement give the permission to somebody somewhere, conditions and `deny` left aside? For showing buttons, not for
 /// decisions.
 pub fn maybe_somewhere(compiled: &Compiled, principal: &Principal, right: Right) -> bool {

@@ -61,6 +61,10 @@ pub struct PatchDeploymentSpec {
     /// 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catch_up_secs: Option<u64>,
+    /// *Ours*: path of the compartment in which it is made, for example `/A`: its runs reach hosts there and below. Absent:
+    /// the tenancy, or the one topmost compartment in which the caller may. Said only when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 /// What becomes of a run that is due while an earlier one's job is not final.
@@ -117,6 +121,8 @@ pub enum ExecutionOutcome {
     Skipped,
     /// It was due while the server could not start it, for too long.
     Missed,
+    /// Whoever made the deployment may no longer do what it does.
+    Failed,
 }
 
 impl ExecutionOutcome {
@@ -127,13 +133,14 @@ impl ExecutionOutcome {
             ExecutionOutcome::Queued => "QUEUED",
             ExecutionOutcome::Skipped => "SKIPPED",
             ExecutionOutcome::Missed => "MISSED",
+            ExecutionOutcome::Failed => "FAILED",
         }
     }
 
     /// Reads the stored name.
     pub fn parse(text: &str) -> Option<Self> {
-        use ExecutionOutcome::{Missed, Queued, Skipped, Started};
-        [Started, Queued, Skipped, Missed].into_iter().find(|o| o.as_str() == text)
+        use ExecutionOutcome::{Failed, Missed, Queued, Skipped, Started};
+        [Started, Queued, Skipped, Missed, Failed].into_iter().find(|o| o.as_str() == text)
     }
 }
 
@@ -220,6 +227,7 @@ impl PatchDeploymentSpec {
             patch_config: self.patch_config.clone(),
             concurrency: self.concurrency,
             rollout: self.rollout.clone(),
+            compartment: None,
         }
     }
 

@@ -48,6 +48,10 @@ pub struct PatchJobSpec {
     /// In which order, in what waves, within which budget (Google's `rollout`, with additions); absent = every host at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// *Ours*: path of the compartment in which it is made, for example `/A`: it reaches hosts there and below. Absent: the
+    /// tenancy, or the one topmost compartment in which the caller may. Said only when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 /// A number of hosts: fixed, or a percentage of the job's hosts rounded up.

@@ -37,6 +37,10 @@ pub struct RebootSlots {
     /// Seconds after which a slot that was not given back is free again, 600 to 604800; 7200 when absent.
     #[serde(default = "expiry_default")]
     pub expiry_secs: u64,
+    /// Path of the compartment in which it is made, for example `/A`: it reaches hosts there and below. Absent: the
+    /// tenancy, or the one topmost compartment in which the caller may. Said only when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 fn expiry_default() -> u64 {

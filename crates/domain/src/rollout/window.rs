@@ -49,6 +49,10 @@ pub struct MaintenanceWindow {
     pub schedule: RecurringSchedule,
     /// Seconds that it stays open each time, 300 to 604800.
     pub duration_secs: u64,
+    /// Path of the compartment in which it is made, for example `/A`: it reaches hosts there and below. Absent: the
+    /// tenancy, or the one topmost compartment in which the caller may. Said only when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 /// When hosts must not be worked at, whatever their windows say.
@@ -65,6 +69,10 @@ pub struct FreezeCalendar {
     pub instance_filter: InstanceFilter,
     /// 1 to 366, in any order; they may overlap.
     pub periods: Vec<FreezePeriod>,
+    /// Path of the compartment in which it is made, for example `/A`: it reaches hosts there and below. Absent: the
+    /// tenancy, or the one topmost compartment in which the caller may. Said only when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 /// From a moment to before another.

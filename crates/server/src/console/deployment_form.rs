@@ -1,5 +1,5 @@
 //! The form that makes a patch deployment: a schedule around the job's form. What is typed survives a refusal. Absent: start
-//! and end of a schedule, waves and budgets; the command says those.
+//! and end of a schedule, budgets and windows; the command says those.
 
 use drydock_domain::patch::deployment::{Overlap, PatchDeploymentSpec};
 use drydock_domain::schedule::{
@@ -116,6 +116,7 @@ impl DeploymentForm {
             recurring_schedule,
             overlap,
             catch_up_secs: None,
+            compartment: made.compartment,
         })
     }
 

@@ -12,6 +12,8 @@ use drydock_domain::patch::spec::{
 };
 use drydock_domain::validate::FieldError;
 
+use drydock_domain::rollout::{Rollout, written};
+
 use super::fields::{Fields, entries};
 
 /// A refusal at one field of the form.
@@ -62,12 +64,20 @@ pub struct JobForm {
     pub excludes: String,
     /// A broken repository fails the task.
     pub strict: bool,
+    /// Days for which versions must have been known; empty = none.
+    pub soak: String,
+    /// Security updates need not soak.
+    pub soak_except_security: bool,
+    /// Waves as the command takes them, one per line.
+    pub waves: String,
     /// `DEFAULT`, `ALWAYS` or `NEVER`.
     pub reboot: String,
     /// How many at once; empty = all.
     pub concurrency: String,
     /// `hosts` or `percent`.
     pub concurrency_unit: String,
+    /// Path of the compartment it is made in; empty: the usual one.
+    pub compartment: String,
     /// Minutes; empty = no end.
     pub duration: String,
     /// Script text; empty = none.
@@ -118,9 +128,13 @@ impl JobForm {
             only: f.area("only"),
             excludes: f.area("excludes"),
             strict: f.ticked("strict"),
+            soak: f.text("soak"),
+            soak_except_security: f.ticked("soakExceptSecurity"),
+            waves: f.area("waves"),
             reboot: f.text("reboot"),
             concurrency: f.text("concurrency"),
             concurrency_unit: f.text("concurrencyUnit"),
+            compartment: f.text("compartment"),
             duration: f.text("duration"),
             pre_script: f.area("preScript"),
             pre_limit: f.text("preLimit"),
@@ -142,7 +156,8 @@ impl JobForm {
             duration_secs: number(&self.duration, "duration", "minutes", &mut errors).map(|m: u64| m.saturating_mul(60)),
             patch_config: self.config(&mut errors),
             concurrency: self.concurrency(&mut errors),
-            rollout: None,
+            rollout: self.rollout(&mut errors),
+            compartment: Some(self.compartment.clone()).filter(|path| !path.is_empty()),
         };
         if errors.is_empty() { Ok(spec) } else { Err(errors) }
     }
@@ -218,6 +233,8 @@ impl JobForm {
             pre_step: step(&self.pre_script, &self.pre_limit, "preLimit", errors),
             post_step: step(&self.post_script, &self.post_limit, "postLimit", errors),
             strict_repositories: self.strict,
+            soak_days: days(&self.soak, errors),
+            soak_except_security: self.soak_except_security,
             packages: self.named_packages(errors),
             advisories,
             cves,
@@ -252,6 +269,18 @@ impl JobForm {
     fn concurrency(&self, errors: &mut Vec<FormError>) -> Option<Concurrency> {
         let n = number(&self.concurrency, "concurrency", "hosts or percent", errors)?;
         Some(if self.concurrency_unit == "percent" { Concurrency::Percent(n) } else { Concurrency::Fixed(n) })
+    }
+
+    /// Waves alone: their budgets and what halts is as without a rollout.
+    fn rollout(&self, errors: &mut Vec<FormError>) -> Option<Rollout> {
+        let mut waves = Vec::new();
+        for line in self.waves.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            match written::wave(line) {
+                Ok(wave) => waves.push(wave),
+                Err(message) => errors.push(FormError { field: "waves", message }),
+            }
+        }
+        (!waves.is_empty()).then(|| Rollout { waves, ..Rollout::default() })
     }
 
     /// Notes the domain's refusals at the fields they come from. The same pattern is refused once, not per package
@@ -292,6 +321,12 @@ impl JobForm {
             "displayName"
         } else if starts("description") {
             "description"
+        } else if starts("compartment") {
+            "compartment"
+        } else if starts("soak") {
+            "soak"
+        } else if starts("rollout") {
+            "waves"
         } else if starts("durationSecs") {
             "duration"
         } else if starts("concurrency") {
@@ -346,18 +381,37 @@ impl JobForm {
 
     /// Does a part that is folded away hold something, so that it must be shown open?
     pub fn more_open(&self) -> bool {
-        let fields =
-            ["description", "only", "excludes", "concurrency", "duration", "preScript", "preLimit", "postScript", "postLimit"];
+        let fields = [
+            "description",
+            "only",
+            "excludes",
+            "soak",
+            "waves",
+            "concurrency",
+            "compartment",
+            "duration",
+            "preScript",
+            "preLimit",
+            "postScript",
+            "postLimit",
+        ];
         let typed = [
             &self.description,
+            &self.compartment,
             &self.only,
             &self.excludes,
+            &self.soak,
+            &self.waves,
             &self.concurrency,
             &self.duration,
             &self.pre_script,
             &self.post_script,
         ];
-        self.dist || self.strict || typed.iter().any(|t| !t.is_empty()) || self.errors.iter().any(|e| fields.contains(&e.field))
+        self.dist
+            || self.strict
+            || self.soak_except_security
+            || typed.iter().any(|t| !t.is_empty())
+            || self.errors.iter().any(|e| fields.contains(&e.field))
     }
 
     /// The form of an existing job, and what the form cannot carry over, in words.
@@ -402,9 +456,13 @@ impl JobForm {
             only: c.apt.exclusive_packages.join("\n"),
             excludes: patterns(&c.apt.excludes),
             strict: c.strict_repositories,
+            soak: if c.soak_days > 0 { c.soak_days.to_string() } else { String::new() },
+            soak_except_security: c.soak_except_security,
+            waves: spec.rollout.iter().flat_map(|r| &r.waves).filter_map(written::written).collect::<Vec<_>>().join("\n"),
             reboot: reboot.into(),
             concurrency,
             concurrency_unit: unit.into(),
+            compartment: spec.compartment.clone().unwrap_or_default(),
             duration: spec.duration_secs.map(|s| s.div_ceil(60).to_string()).unwrap_or_default(),
             pre_script,
             pre_limit,
@@ -434,6 +492,8 @@ impl JobForm {
             (a.update_types != b.update_types, "its types of update"),
             ((a.min_severity, a.overdue) != (b.min_severity, b.overdue), "that it goes by severity or by what is overdue"),
             (a.modules != b.modules, "its module changes"),
+            (a.health_checks != b.health_checks, "its health checks"),
+            (again.rollout.clone().unwrap_or_default() != spec.rollout.clone().unwrap_or_default(), "part of its rollout"),
             (
                 (a.download_only, a.from_cache) != (b.download_only, b.from_cache),
                 "that it downloads only or takes from the cache",
@@ -462,6 +522,11 @@ fn number<N: std::str::FromStr>(text: &str, field: &'static str, unit: &str, err
         errors.push(FormError { field, message: format!("“{text}” is not a whole number of {unit}") });
     }
     read
+}
+
+/// Days, with or without the unit of the command's `--soak 7d`; empty = 0.
+fn days(text: &str, errors: &mut Vec<FormError>) -> u32 {
+    number(text.trim_end_matches('d'), "soak", "days", errors).unwrap_or_default()
 }
 
 /// Reads label groups: one per line, labels of a group separated by commas.
@@ -578,6 +643,24 @@ mod tests {
     }
 
     #[test]
+    fn soak_and_waves_are_those_of_the_command() {
+        let typed = JobForm { soak: "14d".into(), waves: "canary=1,bake=10m\n\n others=zone=a ".into(), ..form() };
+        let spec = typed.to_spec(false).expect("a job");
+        assert_eq!((spec.patch_config.soak_days, spec.patch_config.soak_except_security), (14, false));
+        let names: Vec<String> = spec.rollout.iter().flat_map(|r| &r.waves).map(|w| w.name.clone()).collect();
+        assert_eq!(names, ["canary", "others"]);
+        spec.validate().expect("valid");
+        let errors = JobForm { soak: "soon".into(), waves: "canary=many".into(), ..form() }.to_spec(false).expect_err("refused");
+        let mut fields: Vec<_> = errors.iter().map(|e| e.field).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["soak", "waves"]);
+        let mut odd = JobForm { soak: "999".into(), waves: "a\nb".into(), ..form() };
+        let refused = odd.to_spec(false).expect("can be written down").validate().expect_err("refused");
+        odd.refuse(&refused.errors);
+        assert!(odd.error("soak").is_some() && odd.error("waves").is_some() && odd.more_open(), "{:?}", odd.errors);
+    }
+
+    #[test]
     fn what_is_not_a_number_is_refused_before_the_domain_sees_it() {
         let errors = JobForm { duration: "1 h".into(), concurrency: "-1".into(), ..form() }.to_spec(false).expect_err("refused");
         let fields: Vec<_> = errors.iter().map(|e| e.field).collect();
@@ -605,6 +688,9 @@ mod tests {
             reboot: "NEVER".into(),
             strict: true,
             dist: true,
+            soak: "7".into(),
+            soak_except_security: true,
+            waves: "canary=1,bake=600s\nrest".into(),
             ..form()
         };
         let (again, lost) = JobForm::from_spec(&typed.to_spec(false).expect("a job"), "k".into());

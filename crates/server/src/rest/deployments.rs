@@ -26,6 +26,8 @@ fn deployment(view: DeploymentView) -> PatchDeployment {
         upcoming: view.upcoming,
         last_execute_time: r.last_at,
         last_job: r.last_job,
+        compartment: r.compartment,
+        failed: view.failed,
         created_by: r.created_by,
         created_at: r.created_at,
         updated_at: r.updated_at,

@@ -2,11 +2,13 @@
 
 use drydock_api::rest;
 use drydock_control::records::{
-    AccessTokenRecord, AuditRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
+    AccessTokenRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
 };
 use drydock_control::store::undo::BarRecord;
+use drydock_control::store::user_groups::MemberRecord;
 use drydock_control::{
-    InstanceView, JobView, NamedHost, PackagesView, RolloutView, RulesView, TaskDetail, UndoHost, UpdatesView, ZoneView,
+    InstanceView, JobView, NamedHost, PackagesView, RolloutView, RulesView, TaskDetail, UndoHost, UpdatesView, UserGroupView, UserView,
+    ZoneView,
 };
 use drydock_domain::patch::job::JobOrigin;
 
@@ -112,11 +114,54 @@ pub fn access_token(r: AccessTokenRecord) -> rest::AccessToken {
         id: r.id,
         name: r.name,
         role: r.role,
+        user: r.user.map(|user| user.name),
+        scope: r.scope,
         expires_at: r.expires_at,
         created_at: r.created_at,
         last_used_at: r.last_used_at,
         revoked: r.revoked,
     }
+}
+
+/// A user.
+pub fn user(view: UserView) -> rest::User {
+    let r = view.user;
+    rest::User {
+        id: r.id,
+        name: r.name,
+        kind: r.kind,
+        description: r.description,
+        email: r.email,
+        groups: view.groups,
+        disabled: r.disabled,
+        has_password: r.has_password,
+        password_expired: r.password_expired,
+        password_changed_at: r.password_changed_at,
+        second_factor: r.second_factor,
+        locked_until: r.locked_until,
+        oidc_issuer: r.oidc.map(|(issuer, _)| issuer),
+        created_by: r.created_by,
+        created_at: r.created_at,
+        last_sign_in_at: r.last_sign_in_at,
+    }
+}
+
+/// A group of users.
+pub fn user_group(view: UserGroupView) -> rest::UserGroup {
+    rest::UserGroup {
+        id: view.id,
+        name: view.name,
+        description: view.description,
+        built_in: view.built_in,
+        members: view.members,
+        created_by: view.record.as_ref().map(|r| r.created_by.clone()),
+        created_at: view.record.map(|r| r.created_at),
+    }
+}
+
+/// A member of a group of users.
+pub fn user_group_member(r: MemberRecord) -> rest::UserGroupMember {
+    rest::UserGroupMember { id: r.id, name: r.name, disabled: r.disabled, added_by: r.added_by, added_at: r.added_at }
 }
 
 /// A patch job.
@@ -134,6 +179,8 @@ pub fn job(view: JobView) -> rest::PatchJob {
         id: r.id,
         spec: r.spec,
         state: r.state,
+        compartment: r.compartment,
+        not_patchable: view.not_patchable,
         created_by: r.created_by,
         created_at: r.created_at,
         finished_at: r.finished_at,
@@ -220,16 +267,4 @@ pub fn task(r: TaskRecord) -> rest::PatchTask {
 /// A patch task with its report.
 pub fn task_detail(d: TaskDetail) -> rest::PatchTaskDetail {
     rest::PatchTaskDetail { task: task(d.task), report: d.report }
-}
-
-/// An audit record.
-pub fn audit(r: AuditRecord) -> rest::AuditRecord {
-    rest::AuditRecord {
-        at: r.at,
-        who: r.who,
-        operation: r.operation,
-        resource: r.resource,
-        outcome: r.outcome,
-        request_id: r.request_id,
-    }
 }

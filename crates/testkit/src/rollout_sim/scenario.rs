@@ -201,6 +201,7 @@ fn calendar(luck: &mut Luck) -> Calendar {
         description: String::new(),
         instance_filter: serde_json::from_value(json!({"all": true})).unwrap_or_default(),
         periods: frozen.iter().map(period).collect(),
+        compartment: None,
     };
     let freezes = written.freeze().into_iter().collect::<Vec<Freeze>>();
     assert_eq!(freezes.is_empty(), frozen.is_empty(), "every drawn freeze is a good one: {frozen:?}");

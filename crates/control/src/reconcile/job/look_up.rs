@@ -41,8 +41,9 @@ pub(super) async fn look_up(control: &Control, job: &JobRecord, now: Timestamp) 
         Ok::<(RolloutPlan, Vec<TaskRecord>), crate::Error>((plan, tasks))
     };
     let (plan, tasks) = match laid_out.await {
-        // Stored by a server that knew more than this one: nobody may be patched by what is not understood.
-        Err(refused) if refused.kind() == ErrorKind::Invalid => {
+        // Stored by a server that knew more than this one: nobody may be patched by what is not understood. Or whoever
+        // started it may do nothing any more.
+        Err(refused) if matches!(refused.kind(), ErrorKind::Invalid | ErrorKind::Forbidden) => {
             job.error_message = refused.to_string();
             super::end(control, job, JobState::CompletedWithErrors, now).await?;
             return Ok(false);
@@ -52,7 +53,8 @@ pub(super) async fn look_up(control: &Control, job: &JobRecord, now: Timestamp) 
     job.state = JobState::Patching;
     job.plans = vec![plan];
     if tasks.is_empty() {
-        job.error_message = "no active instance matched the filter any more when the job began".to_owned();
+        job.error_message =
+            "no active instance that whoever started it may patch matched the filter any more when the job began".to_owned();
     }
     let mut tx = control.begin().await?;
     if !patch_jobs::update(&mut tx, &job).await? {
@@ -90,14 +92,16 @@ fn pending(control: &Control, job: &JobRecord, target: &Target, now: Timestamp) 
     }
 }
 
-/// The hosts of a job that begins: those its filter reaches now, or those its first run named.
+/// The hosts of a job that begins: those its filter chooses now, or those its first run named, as far as whoever started it
+/// may patch them.
 async fn targets(control: &Control, job: &JobRecord, now: Timestamp) -> Result<Vec<Target>> {
-    match &job.origin {
-        JobOrigin::Rerun { job, all_hosts } => control.rerun_targets(*job, *all_hosts).await,
+    let chosen = match &job.origin {
+        JobOrigin::Rerun { job, all_hosts } => control.rerun_targets(*job, *all_hosts).await?,
         JobOrigin::Asked | JobOrigin::Deployment { .. } | JobOrigin::Undo { .. } => {
-            control.targets_of(&job.spec.instance_filter, now).await
+            control.targets_of(&job.spec.instance_filter, now).await?
         }
-    }
+    };
+    Ok(control.reach_of(job, now).await?.sort(chosen).targets)
 }
 
 /// The first plan of a job.

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 pub(crate) use look_up::release;
 
+use drydock_domain::access::scope::is_below;
 use drydock_domain::ids::{InstanceId, JobId, TaskId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::{Health, SectionKind};
@@ -220,6 +221,10 @@ fn due(control: &Control, job: &JobRecord, one: &OpenTask, host: &Host, now: Tim
         } else {
             (TaskEvent::AgentMissing, format!("the instance was {how} before it began"))
         });
+    }
+    if !begun && one.instance_compartment.as_deref().is_some_and(|path| !is_below(path, &job.compartment)) {
+        let message = format!("the instance left the job's compartment {} before it began", job.compartment);
+        return Some((TaskEvent::AgentMissing, message));
     }
     if job.deadline.is_some_and(|deadline| deadline <= now) {
         let message = if begun {

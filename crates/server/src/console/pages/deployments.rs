@@ -27,6 +27,8 @@ struct Row {
     state: Badge,
     paused: bool,
     paused_by: String,
+    failed: String,
+    compartment: String,
     dry_run: bool,
     schedule: String,
     targets: String,
@@ -49,6 +51,8 @@ impl Row {
             state,
             paused: r.state == DeploymentState::Paused,
             paused_by: r.paused_by.clone(),
+            failed: d.failed.clone().unwrap_or_default(),
+            compartment: r.compartment.clone(),
             dry_run: r.spec.dry_run,
             schedule: schedule(&r.spec),
             targets: view::filter_words(&r.spec.job()),
@@ -107,7 +111,7 @@ fn run_row(run: &ExecutionRecord, spec: &PatchDeploymentSpec) -> RunRow {
         ExecutionOutcome::Started => "ok",
         ExecutionOutcome::Queued => "run",
         ExecutionOutcome::Skipped => "idle",
-        ExecutionOutcome::Missed => "bad",
+        ExecutionOutcome::Missed | ExecutionOutcome::Failed => "bad",
     };
     RunRow {
         of: match run.due_at {

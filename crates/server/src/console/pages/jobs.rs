@@ -148,27 +148,19 @@ fn facts(job: &JobView) -> Vec<(&'static str, String)> {
         ("Updates", if all { "all".to_owned() } else { what }),
         ("Only these", only.join(", ")),
         ("Left alone", patterns([&c.apt.excludes, &c.yum.excludes, &c.zypper.excludes])),
-        ("Soak", soak(c)),
+        ("Soak", view::soak_words(c)),
         ("Reboot", view::reboot_words(c.reboot_config).to_owned()),
         ("At once", view::concurrency_words(spec.concurrency)),
         ("Duration", spec.duration_secs.map(view::duration).unwrap_or_default()),
         ("Broken repositories", if c.strict_repositories { "fail the host".to_owned() } else { String::new() }),
         ("Description", spec.description.clone()),
         ("Started by", format!("{} at {}", r.created_by, r.created_at.strftime("%Y-%m-%d %H:%M:%S UTC"))),
+        ("Compartment", r.compartment.clone()),
         ("Job id", r.id.to_string()),
     ]
     .into_iter()
     .filter(|(_, v)| !v.is_empty())
     .collect()
-}
-
-/// How long versions must have been known; empty when there is no soak.
-fn soak(config: &PatchConfig) -> String {
-    match (config.soak_days, config.soak_except_security) {
-        (0, _) => String::new(),
-        (days, false) => view::plural(u64::from(days), "day", "days"),
-        (days, true) => format!("{}, security updates at once", view::plural(u64::from(days), "day", "days")),
-    }
 }
 
 /// What chooses a job's updates, or its packages by name; empty when neither does.

@@ -1,0 +1,334 @@
+//! In which compartment something new is made, and which hosts somebody reaches from there: those in the compartment and
+//! below, and of those the ones on which he holds DRYDOCK_INSTANCE_PATCH. Jobs are looked up by the reconcilers, and runs of
+//! deployments start by themselves: both in the name of whoever made them, with the rights that he has by then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use drydock_domain::access::permissions::Right;
+use drydock_domain::access::scope::{is_below, is_conditional};
+use drydock_domain::access::{Permission, Scope};
+use drydock_domain::ids::{AccessTokenId, UserId};
+use drydock_domain::instance::Labels;
+use drydock_domain::patch::filter::InstanceFilter;
+use drydock_domain::patch::job::JobOrigin;
+use drydock_store::access_tokens;
+use drydock_store::compartments::{Kind, Lying};
+use drydock_store::instances::Target;
+use drydock_store::records::JobRecord;
+use jiff::Timestamp;
+
+use super::act::{About, Act, cut, holds_on};
+use crate::Control;
+use crate::access_part::{Loaded, ROOT};
+use crate::context::{OpCtx, Principal};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The permission that is asked on each host.
+const PATCH: &str = "DRYDOCK_INSTANCE_PATCH";
+/// What every run of a deployment is.
+const RUN: &str = "patch-deployment.run";
+/// The permission to know that a host is there.
+const INSPECT: &str = "DRYDOCK_INSTANCE_INSPECT";
+/// Hosts or compartments named in one refusal, count.
+const NAMED_MAX: usize = 20;
+/// Longest name of one of them repeated, bytes.
+const NAME_MAX_BYTES: usize = 255;
+
+/// How somebody stands to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// It lies elsewhere, or he may not know of it.
+    Unseen,
+    /// He may see it, and not patch it.
+    Seen,
+    /// He may patch it.
+    Reached,
+}
+
+/// What somebody reaches from a compartment.
+pub(crate) struct Reach {
+    compartment: String,
+    who: Principal,
+    operation: &'static str,
+    loaded: Arc<Loaded>,
+    now: Timestamp,
+    /// Hosts of one compartment may differ: a statement has a condition.
+    is_conditional: bool,
+}
+
+/// Hosts that a filter chose, by how somebody stands to them.
+#[derive(Debug, Default)]
+pub(crate) struct Reached {
+    /// He may patch these.
+    pub(crate) targets: Vec<Target>,
+    /// He may see so many more, and not patch them.
+    pub(crate) seen_only: u64,
+}
+
+impl Reach {
+    /// Does a statement look at single hosts?
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.is_conditional
+    }
+
+    /// Splits hosts that a filter chose; those he may not know of are in neither part.
+    pub(crate) fn sort(&self, chosen: Vec<Target>) -> Reached {
+        let mut reached = Reached::default();
+        // One decision for all hosts of a compartment, where no statement looks at single ones.
+        let mut known: HashMap<String, Stand> = HashMap::new();
+        for target in chosen {
+            let stand = match known.get(&target.compartment) {
+                Some(stand) => *stand,
+                None => {
+                    let stand = self.stand(&target.compartment, &target.id.to_string(), &target.name, &target.labels);
+                    if !self.is_conditional {
+                        known.insert(target.compartment.clone(), stand);
+                    }
+                    stand
+                }
+            };
+            match stand {
+                Stand::Reached => reached.targets.push(target),
+                Stand::Seen => reached.seen_only += 1,
+                Stand::Unseen => {}
+            }
+        }
+        reached
+    }
+
+    fn stand(&self, compartment: &str, id: &str, name: &str, labels: &Labels) -> Stand {
+        if !is_below(compartment, &self.compartment) {
+            return Stand::Unseen;
+        }
+        let own = match &self.who {
+            Principal::Server => return Stand::Reached,
+            Principal::Instance(_) => return Stand::Unseen,
+            Principal::Account(own) => own,
+        };
+        let lying = Lying { id: id.to_owned(), name: name.to_owned(), compartment: compartment.to_owned() };
+        let about = About::one(Kind::Instance, &lying).labelled(labels);
+        let holds =
+            |name| Right::find(name).is_some_and(|right| holds_on(&self.loaded, own, right, self.operation, &about, self.now));
+        match (holds(INSPECT), holds(PATCH)) {
+            (true, true) => Stand::Reached,
+            (true, false) => Stand::Seen,
+            (false, _) => Stand::Unseen,
+        }
+    }
+}
+
+/// Who made something, in whose name it goes on, and where it lies.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    /// For people.
+    pub(super) by: String,
+    /// The key of the principal.
+    pub(super) owner: String,
+    /// Path of the compartment.
+    pub(super) compartment: String,
+}
+
+impl Control {
+    /// Lets something new be made: in the compartment `asked`, else in the tenancy if the caller may there, else in the one
+    /// topmost compartment in which he may. Says in which.
+    pub(super) async fn act_in<'a>(
+        &'a self,
+        ctx: &'a OpCtx,
+        operation: &'static str,
+        asked: Option<&str>,
+        text: String,
+    ) -> Result<(Act<'a>, String)> {
+        let path = match asked {
+            Some(asked) => return self.act_where_asked(ctx, operation, asked, text).await,
+            None => match self.scope_of(&ctx.who, operation, None, ctx.now).await? {
+                Scope::Everywhere => ROOT.to_owned(),
+                Scope::In(paths) => topmost(paths)?,
+            },
+        };
+        let act = self.act_on(ctx, operation, About::within(&path, text)).await?;
+        Ok((act, path))
+    }
+
+    async fn act_where_asked<'a>(
+        &'a self,
+        ctx: &'a OpCtx,
+        operation: &'static str,
+        asked: &str,
+        text: String,
+    ) -> Result<(Act<'a>, String)> {
+        let unknown = || Error::NotFound(format!("compartment {}", cut(asked, NAME_MAX_BYTES)));
+        let path = self.compartment_path(asked).await?;
+        match self.act_on(ctx, operation, About::within(&path, text)).await {
+            Ok(act) => Ok((act, path)),
+            // A compartment of which the caller may know nothing is as good as none.
+            Err(e) if e.kind() == ErrorKind::Forbidden && !self.knows_compartment(ctx, &path).await? => Err(unknown()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// May the caller see the compartment itself, or hosts in it?
+    async fn knows_compartment(&self, ctx: &OpCtx, path: &str) -> Result<bool> {
+        let asked = [("compartment.list", Permission::AccessManage), ("instance.list", Permission::InstanceRead)];
+        for (operation, permission) in asked {
+            if self.scope_of(&ctx.who, operation, Some(permission), ctx.now).await?.holds_in(path) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What somebody reaches from a compartment by an operation.
+    pub(crate) async fn reach(
+        &self,
+        who: &Principal,
+        operation: &'static str,
+        compartment: &str,
+        now: Timestamp,
+    ) -> Result<Reach> {
+        let loaded = self.access().await?;
+        let is_conditional = who.account().is_some_and(|own| {
+            let mut rights = [INSPECT, PATCH].into_iter().filter_map(Right::find);
+            rights.any(|right| is_conditional(&loaded.compiled, &own.subject, right))
+        });
+        Ok(Reach { compartment: compartment.to_owned(), who: who.clone(), operation, loaded, now, is_conditional })
+    }
+
+    /// What a job reaches now, by the rights of whoever made it. Refused, with the reason, when he is there no more.
+    pub(crate) async fn reach_of(&self, job: &JobRecord, now: Timestamp) -> Result<Reach> {
+        let operation = match &job.origin {
+            JobOrigin::Asked => "patch-job.create",
+            JobOrigin::Deployment { .. } => RUN,
+            JobOrigin::Rerun { .. } => "patch-job.rerun",
+            JobOrigin::Undo { .. } => "patch-job.undo",
+        };
+        let who = self.account_by_key(&job.owner).await?.map_err(Error::Forbidden)?;
+        self.reach(&who, operation, &job.compartment, now).await
+    }
+
+    /// The hosts that a filter chooses among those of `reach`, by name.
+    pub(crate) async fn reached(&self, reach: &Reach, filter: &InstanceFilter, now: Timestamp) -> Result<Reached> {
+        Ok(reach.sort(self.targets_of(filter, now).await?))
+    }
+
+    /// Refuses hosts that `filter` names and that `reach` does not hold: those that are not there and those that may not be
+    /// seen or patched alike.
+    pub(super) async fn check_named(&self, field: &str, filter: &InstanceFilter, reach: &Reach, found: &[Target]) -> Result<()> {
+        let mut unknown = Vec::new();
+        for name in &filter.instances {
+            if found.iter().any(|t| t.name == *name || t.id.to_string() == *name) {
+                continue;
+            }
+            // Hosts that are not active, or left out by another criterion, may well be named.
+            let is_reached = match self.resolve(name).await {
+                Ok(host) => {
+                    let id = host.id.to_string();
+                    reach.stand(&host.compartment, &id, &host.name, &host.labels) == Stand::Reached
+                }
+                Err(e) if e.kind() == ErrorKind::NotFound => false,
+                Err(e) => return Err(e),
+            };
+            if !is_reached {
+                unknown.push(name);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let more = unknown.len().saturating_sub(NAMED_MAX);
+        let named: Vec<&str> = unknown.iter().take(NAMED_MAX).map(|name| cut(name, NAME_MAX_BYTES)).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let place = if reach.compartment == ROOT { String::new() } else { format!(" in compartment {}", reach.compartment) };
+        let message = format!("names what is no instance that you may patch{place}: {}{more}", named.join(", "));
+        Err(Error::invalid(&format!("{field}.instances"), message))
+    }
+
+    /// The principal with this key, with the rights it has now. `Err`: why nothing may be done in its name any more.
+    pub(crate) async fn account_by_key(&self, key: &str) -> Result<std::result::Result<Principal, String>> {
+        match key.split_once(' ') {
+            None if key.is_empty() || key == "server" => Ok(Ok(Principal::Server)),
+            Some(("token", id)) => {
+                let Ok(id) = id.parse::<AccessTokenId>() else { return Ok(Err(format!("{key} is not known"))) };
+                let token = access_tokens::find(&mut *self.read().await?, id).await?;
+                Ok(match token {
+                    None => Err(format!("access token {id} is there no more")),
+                    Some(token) if token.revoked => Err(format!("access token {} was revoked", token.name)),
+                    Some(token) if token.expires_at.is_some_and(|at| at <= self.now()) => {
+                        Err(format!("access token {} has expired", token.name))
+                    }
+                    Some(token) => return self.account_by_token(&token).await.map(Ok),
+                })
+            }
+            Some(("user" | "service-account", id)) => {
+                let Ok(id) = id.parse::<UserId>() else { return Ok(Err(format!("{key} is not known"))) };
+                match self.account_of_user(id, false, None).await {
+                    Ok(who) => Ok(Ok(who)),
+                    Err(Error::Unauthenticated(_)) => Ok(Err(format!("{key} was deleted or is disabled"))),
+                    Err(other) => Err(other),
+                }
+            }
+            _ => Ok(Err(format!("{key} is not known"))),
+        }
+    }
+
+    /// Why no run of a deployment in this compartment may start in somebody's name; `None`: it may.
+    pub(super) async fn owner_lacks(
+        &self,
+        who: &Principal,
+        name: &str,
+        compartment: &str,
+        now: Timestamp,
+    ) -> Result<Option<String>> {
+        if !self.scope_of(who, RUN, None, now).await?.holds_in(compartment) {
+            return Ok(Some(format!("{name}, in whose name it runs, may not do {RUN} in {compartment}")));
+        }
+        let reach = self.reach(who, RUN, compartment, now).await?;
+        let somewhere = self.scope_of(who, "instance.match", None, now).await?.below(compartment, reach.loaded.paths());
+        // Under a condition each host decides.
+        if somewhere.is_nowhere() && !reach.is_conditional {
+            return Ok(Some(format!("{name}, in whose name it runs, does not hold {PATCH} in {compartment}")));
+        }
+        Ok(None)
+    }
+
+    /// Refuses an edit that says another compartment than the one a thing lies in.
+    pub(super) async fn stays(&self, asked: Option<&str>, compartment: &str) -> Result<()> {
+        match asked {
+            Some(asked) if self.compartment_path(asked).await.ok().as_deref() != Some(compartment) => {
+                Err(Error::invalid("compartment", "does not change by an edit; move it"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The one compartment among these that lies in no other of them.
+fn topmost(paths: Vec<String>) -> Result<String> {
+    let is_top = |path: &&String| !paths.iter().any(|outer| outer != *path && is_below(path, outer));
+    let tops: Vec<&String> = paths.iter().filter(is_top).collect();
+    match tops.as_slice() {
+        // Nowhere: the refusal is that of the tenancy.
+        [] => Ok(ROOT.to_owned()),
+        [one] => Ok((*one).clone()),
+        several => {
+            let named: Vec<&str> = several.iter().take(NAMED_MAX).map(|path| path.as_str()).collect();
+            let message = format!("is needed, as you may do this in several: {}", named.join(", "));
+            Err(Error::invalid("compartment", message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::topmost;
+
+    #[test]
+    fn the_place_of_something_new_is_the_one_topmost_compartment() {
+        let of = |paths: &[&str]| topmost(paths.iter().map(|p| (*p).to_owned()).collect());
+        assert_eq!(of(&[]).expect("refused later"), "/");
+        assert_eq!(of(&["/", "/A", "/B"]).expect("one"), "/");
+        assert_eq!(of(&["/A", "/A/web", "/A/web/x"]).expect("one"), "/A");
+        let several = of(&["/A/web", "/AB", "/B"]).expect_err("which?").to_string();
+        assert!(several.contains("/A/web, /AB, /B"), "{several}");
+    }
+}

@@ -15,7 +15,7 @@ use super::permissions::RightSet;
 use super::request::{Values, View, key};
 use super::statement::{Comparison, Condition, Effect, Location, Pattern, PrincipalName, Statement, Subject, Test, Value};
 use super::time;
-use super::variable::{Kind, Variable};
+use super::variable::{Kind, Known, Tag, Variable};
 use crate::query::shown;
 
 /// A policy: statements attached to a compartment.
@@ -94,6 +94,8 @@ pub struct Compiled {
     pub(super) tree: Tree,
     pub(super) placed: Vec<Placed>,
     pub(super) by_subject: HashMap<String, Bucket>,
+    /// Tags and labels that conditions ask about: a decision looks each up once, see [`Slot`].
+    pub(super) tags: Vec<Tag>,
     misplaced: Vec<Misplaced>,
 }
 
@@ -118,7 +120,7 @@ impl Compiled {
 
 /// Puts policies together.
 pub fn compile(policies: &[Policy], tree: Tree) -> Compiled {
-    let mut compiled = Compiled { tree, placed: Vec::new(), by_subject: HashMap::new(), misplaced: Vec::new() };
+    let mut compiled = Compiled { tree, placed: Vec::new(), by_subject: HashMap::new(), tags: Vec::new(), misplaced: Vec::new() };
     for policy in policies {
         for written in &policy.statements {
             match place(&compiled.tree, policy, &written.statement.location) {
@@ -140,7 +142,7 @@ impl Compiled {
         let rights = statement.rights();
         let placed = self.placed.len();
         let range = self.tree.range(at);
-        let check = statement.condition.as_ref().map(|condition| Arc::new(Check::of(condition)));
+        let check = statement.condition.as_ref().map(|condition| Arc::new(Check::of(condition, &mut self.tags)));
         let entry = Entry { from: range.start, to: range.end, placed, rights, check: check.clone() };
         for key in keys(&statement.subject) {
             let bucket = self.by_subject.entry(key).or_default();
@@ -199,7 +201,7 @@ pub(super) enum Check {
     Any(Vec<Check>),
     /// Some value of the variable equals one of these (or, when negated, none does).
     Equals {
-        variable: Variable,
+        variable: Slot,
         wanted: Vec<Wanted>,
         negated: bool,
     },
@@ -216,24 +218,45 @@ pub(super) enum Check {
 pub(super) enum Wanted {
     Text(String),
     Pattern(Pattern),
-    Variable(Variable),
+    Variable(Slot),
+}
+
+/// Where a decision has a variable's values.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Slot {
+    /// One of the table.
+    Known(Known),
+    /// A tag or label, by its place in [`Compiled::tags`].
+    Tag(usize),
+}
+
+impl Slot {
+    fn of(variable: &Variable, tags: &mut Vec<Tag>) -> Slot {
+        match variable {
+            Variable::Known(known) => Slot::Known(*known),
+            Variable::Tag(tag) => Slot::Tag(tags.iter().position(|own| own == tag).unwrap_or_else(|| {
+                tags.push(tag.clone());
+                tags.len() - 1
+            })),
+        }
+    }
 }
 
 impl Check {
-    fn of(condition: &Condition) -> Check {
+    fn of(condition: &Condition, tags: &mut Vec<Tag>) -> Check {
         match condition {
-            Condition::All(parts) => Check::All(parts.iter().map(Check::of).collect()),
-            Condition::Any(parts) => Check::Any(parts.iter().map(Check::of).collect()),
-            Condition::Comparison(comparison) => Check::comparison(comparison),
+            Condition::All(parts) => Check::All(parts.iter().map(|p| Check::of(p, tags)).collect()),
+            Condition::Any(parts) => Check::Any(parts.iter().map(|p| Check::of(p, tags)).collect()),
+            Condition::Comparison(comparison) => Check::comparison(comparison, tags),
         }
     }
 
-    fn comparison(comparison: &Comparison) -> Check {
-        let variable = comparison.variable.clone();
-        let of_day = variable.kind() == Kind::TimeOfDay;
-        let equals = |values: &[Value], negated| {
-            let wanted = values.iter().map(Wanted::of).collect();
-            Check::Equals { variable: variable.clone(), wanted, negated }
+    fn comparison(comparison: &Comparison, tags: &mut Vec<Tag>) -> Check {
+        let of_day = comparison.variable.kind() == Kind::TimeOfDay;
+        let variable = Slot::of(&comparison.variable, tags);
+        let mut equals = |values: &[Value], negated| {
+            let wanted = values.iter().map(|value| Wanted::of(value, tags)).collect();
+            Check::Equals { variable, wanted, negated }
         };
         let check = match &comparison.test {
             Test::Is(value) => Some(equals(std::slice::from_ref(value), false)),
@@ -256,7 +279,7 @@ impl Check {
         match self {
             Check::All(parts) => parts.iter().all(|p| p.holds(view)),
             Check::Any(parts) => parts.iter().any(|p| p.holds(view)),
-            Check::Equals { variable, wanted, negated } => equals(view, variable, wanted).is_some_and(|is| is != *negated),
+            Check::Equals { variable, wanted, negated } => equals(view, *variable, wanted).is_some_and(|is| is != *negated),
             Check::Before(at) => moment().is_some_and(|now| now.at < *at),
             Check::Between(from, to) => moment().is_some_and(|now| (from..=to).contains(&&now.at)),
             Check::EarlierInTheDay(second) => moment().is_some_and(|now| now.second < *second),
@@ -271,11 +294,11 @@ impl Check {
 }
 
 impl Wanted {
-    fn of(value: &Value) -> Wanted {
+    fn of(value: &Value, tags: &mut Vec<Tag>) -> Wanted {
         match value {
             Value::Text(text) => Wanted::Text(fold(text)),
             Value::Pattern(pattern) => Wanted::Pattern(pattern.folded()),
-            Value::Variable(variable) => Wanted::Variable(variable.clone()),
+            Value::Variable(variable) => Wanted::Variable(Slot::of(variable, tags)),
         }
     }
 
@@ -283,21 +306,21 @@ impl Wanted {
         match self {
             Wanted::Text(text) => text == value,
             Wanted::Pattern(pattern) => pattern.matches(value),
-            Wanted::Variable(variable) => any(view.values(variable), |other| other == value),
+            Wanted::Variable(variable) => any(view.at(*variable), |other| other == value),
         }
     }
 }
 
 /// `None`: some variable does not apply.
-fn equals(view: &View<'_>, variable: &Variable, wanted: &[Wanted]) -> Option<bool> {
-    let values = view.values(variable);
+fn equals(view: &View<'_>, variable: Slot, wanted: &[Wanted]) -> Option<bool> {
+    let values = view.at(variable);
     if matches!(values, Values::Inapplicable) {
         return None;
     }
     let mut equal = false;
     for wanted in wanted {
         match wanted {
-            Wanted::Variable(other) if !view.applies(other) => return None,
+            Wanted::Variable(other) if view.at(*other) == Values::Inapplicable => return None,
             _ => equal = equal || any(values, |value| wanted.is(value, view)),
         }
     }

@@ -66,13 +66,12 @@ pub fn decide<'c>(
     let Some(at) = compiled.tree.find(resource.compartment()) else { return Decision::Deny { why: Why::NoCompartment } };
     let number = Tree::number(at);
     let view = OnceCell::new();
+    let see = || View::of(principal, right.folded(), resource, compiled.tree.folded(at), facts, &compiled.tags);
     let holds = |entry: &Entry| -> Option<&'c Placed> {
         if !(entry.from..entry.to).contains(&number) || !entry.rights.has(right) {
             return None;
         }
-        let holds = entry.check.as_ref().is_none_or(|check| {
-            check.holds(view.get_or_init(|| View::of(principal, right.folded(), resource, compiled.tree.folded(at), facts)))
-        });
+        let holds = entry.check.as_ref().is_none_or(|check| check.holds(view.get_or_init(see)));
         if holds { compiled.placed.get(entry.placed) } else { None }
     };
     let buckets = || principal.keys().iter().filter_map(|key| compiled.by_subject.get(key));
@@ -138,7 +137,7 @@ pub fn explain<'c>(
     let Some(at) = compiled.tree.find(resource.compartment()) else {
         return Explanation { decision, considered: Vec::new() };
     };
-    let view = View::of(principal, right.folded(), resource, compiled.tree.folded(at), facts);
+    let view = View::of(principal, right.folded(), resource, compiled.tree.folded(at), facts, &compiled.tags);
     let naming = compiled.placed.iter().filter(|p| p.rights.has(right));
     let bearing = |placed: &Placed| {
         if !keys(&placed.statement.subject).iter().any(|key| principal.keys().contains(key)) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::compile::Slot;
 use super::dynamic_group::INSTANCE;
 use super::fold;
 use super::time::Moment;
@@ -241,6 +242,10 @@ impl Facts {
         Ok(self)
     }
 
+    fn tag(&self, tag: &Tag) -> Values<'_> {
+        self.tags.get(tag).map_or(Values::Inapplicable, |values| Values::Many(values))
+    }
+
     pub(super) fn now(&self) -> Option<&Moment> {
         self.now.as_ref()
     }
@@ -259,19 +264,22 @@ pub(super) enum Values<'a> {
 /// All variables of one request.
 pub(super) struct View<'a> {
     known: [Values<'a>; Known::ALL.len()],
+    tags: Vec<Values<'a>>,
     facts: &'a Facts,
 }
 
 impl<'a> View<'a> {
-    /// `right` and the compartment's id and name in the form in which texts are compared.
+    /// `right` and the compartment's id and name in the form in which texts are compared; `tags`: those that are asked about.
     pub(super) fn of(
         principal: &'a Principal,
         right: &'a str,
         resource: &'a Resource,
         compartment: (&'a str, &'a str),
         facts: &'a Facts,
+        tags: &[Tag],
     ) -> View<'a> {
-        let mut view = View { known: [Values::Inapplicable; Known::ALL.len()], facts };
+        let tags = tags.iter().map(|tag| facts.tag(tag)).collect();
+        let mut view = View { known: [Values::Inapplicable; Known::ALL.len()], tags, facts };
         for (known, value) in &facts.known {
             view.set(*known, value);
         }
@@ -316,8 +324,17 @@ impl<'a> View<'a> {
     pub(super) fn values(&self, variable: &Variable) -> Values<'a> {
         match variable {
             Variable::Known(known) => self.known.get(*known as usize).copied().unwrap_or(Values::Inapplicable),
-            Variable::Tag(tag) => self.facts.tags.get(tag).map_or(Values::Inapplicable, |values| Values::Many(values)),
+            Variable::Tag(tag) => self.facts.tag(tag),
         }
+    }
+
+    /// The same by its place.
+    pub(super) fn at(&self, slot: Slot) -> Values<'a> {
+        let found = match slot {
+            Slot::Known(known) => self.known.get(known as usize),
+            Slot::Tag(place) => self.tags.get(place),
+        };
+        found.copied().unwrap_or(Values::Inapplicable)
     }
 
     pub(super) fn moment(&self) -> Option<&'a Moment> {

@@ -73,7 +73,7 @@ async fn open(dir: &Path) -> Result<Control, Failure> {
 async fn whole(control: &Control, query: &str) -> Result<(f64, u64), Failure> {
     let filter = InstanceFilter { query: Some(query.to_owned()), ..InstanceFilter::default() };
     let began = Instant::now();
-    let found = control.match_instances(&control.ctx(Principal::Server, "bench"), &filter).await?;
+    let found = control.match_instances(&control.ctx(Principal::Server, "bench"), &filter, None).await?;
     Ok((began.elapsed().as_secs_f64() * 1000.0, found.total))
 }
 

@@ -51,24 +51,7 @@ pub fn ago_or(at: Option<Timestamp>, now: Timestamp, absent: &str) -> String {
 
 /// Reads `90s`, `45m`, `2h`, `7d` and sums such as `1h30m` into seconds.
 pub fn parse_duration(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a duration; write 90s, 45m, 2h, 7d or 1h30m");
-    let mut total: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest.get(..digits).and_then(|d| d.parse().ok()).ok_or_else(wrong)?;
-        let unit = rest.get(digits..).and_then(|r| r.chars().next()).ok_or_else(wrong)?;
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return Err(wrong()),
-        };
-        total = number.checked_mul(seconds).and_then(|n| total.checked_add(n)).ok_or_else(wrong)?;
-        rest = rest.get(digits + unit.len_utf8()..).unwrap_or_default();
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+    drydock_domain::rollout::written::duration(text)
 }
 
 /// Reads `key=value`; the value may hold more `=` or be empty.

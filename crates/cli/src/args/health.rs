@@ -1,16 +1,18 @@
-//! The flags that make a job's health checks.
+//! The flags that make health checks of patch jobs and of policies.
 
 use clap::Args;
 use drydock_domain::patch::spec::ExecStepConfig;
-use drydock_domain::rollout::health::{HealthCheck, HttpCheck, HttpTarget, NoNewFailedUnits, TcpCheck, UnitCheck};
+use drydock_domain::rollout::health::{
+    HealthCheck, HealthChecks, HttpCheck, HttpTarget, NoNewFailedUnits, TcpCheck, UnitCheck, WITHIN_DEFAULT_SECS,
+};
 
 use crate::text::parse_duration;
 
-/// What must hold on each host after patching.
+/// What must hold on each host afterwards.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Health checks")]
 pub struct HealthArgs {
-    /// What must hold on each host after patching, else it fails: unit:NAME, tcp:HOST:PORT, http://… or https://…,
+    /// What must hold on each host afterwards, else it fails: unit:NAME, tcp:HOST:PORT, http://… or https://…,
     /// exec:/PATH (on the hosts), no-new-failed-units; repeated: all of them (docs/health-checks.md)
     #[arg(long = "health-check", value_name = "CHECK", value_parser = check)]
     pub checks: Vec<HealthCheck>,
@@ -20,6 +22,20 @@ pub struct HealthArgs {
     /// And stay healthy for this time; without it, one look is enough
     #[arg(long = "health-settle", value_name = "DURATION", value_parser = parse_duration)]
     pub settle: Option<u64>,
+}
+
+impl HealthArgs {
+    /// The checks of a policy; absent: none are named.
+    pub fn made(&self) -> Option<HealthChecks> {
+        let secs = |given: Option<u64>, or: u32| given.map_or(or, |secs| u32::try_from(secs).unwrap_or(u32::MAX));
+        let checks = self.checks.clone();
+        let (settle_secs, within_secs) = (secs(self.settle, 0), secs(self.within, WITHIN_DEFAULT_SECS));
+        (!checks.is_empty() || self.within.is_some() || self.settle.is_some()).then_some(HealthChecks {
+            checks,
+            settle_secs,
+            within_secs,
+        })
+    }
 }
 
 fn check(text: &str) -> Result<HealthCheck, String> {

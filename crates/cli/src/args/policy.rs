@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use drydock_domain::ids::PreviewId;
 use drydock_domain::patch::spec::Concurrency;
 
+use super::health::HealthArgs;
 use super::{ListArgs, Output, RecentArgs};
 use crate::text::{parse_duration, parse_pair};
 
@@ -115,6 +116,9 @@ pub struct BareArgs {
     /// A host keeps its place at least this long after it has the policy; without it, not at all
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub min_wait: Option<u64>,
+    /// What each host checks once it has the policy.
+    #[command(flatten)]
+    pub health: HealthArgs,
 }
 
 /// Arguments of `policy preview`.

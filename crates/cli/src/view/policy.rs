@@ -80,7 +80,12 @@ fn amount(amount: Concurrency) -> String {
 
 fn speed(rollout: &PolicyRollout) -> String {
     let halt = rollout.halt_on_non_compliant.map(|n| format!(", halts at {} not compliant", amount(n))).unwrap_or_default();
-    format!("{} at once in each zone, {} wait{halt}", amount(rollout.disruption_budget), clean(&rollout.min_wait_duration))
+    let health = rollout.health_checks.as_ref().map(|health| {
+        let checks: Vec<String> = health.labelled().map(|(label, _)| label).collect();
+        format!("; checked within {} s: {}", health.within_secs, clean(&checks.join(", ")))
+    });
+    let (budget, wait) = (amount(rollout.disruption_budget), clean(&rollout.min_wait_duration));
+    format!("{budget} at once in each zone, {wait} wait{halt}{}", health.unwrap_or_default())
 }
 
 /// A filter in words.
@@ -122,7 +127,7 @@ pub fn hosts(items: &[PolicyHost], now: Timestamp) -> Table {
 }
 
 fn hold(own: &PolicyHost, now: Timestamp) -> String {
-    own.waiting_on.as_ref().map_or_else(|| clean(&own.reason), |on| waiting(on, now))
+    own.waiting_on.as_ref().map_or_else(|| clean(&own.why()), |on| waiting(on, now))
 }
 
 /// Revisions of an assignment.

@@ -7,8 +7,8 @@ use drydock_api::rest::{
 };
 use drydock_domain::ids::{InstanceId, PreviewId};
 use drydock_domain::patch::admission::WaitingOn;
-use drydock_domain::policy::ComplianceState;
 use drydock_domain::policy::report::{Evidence, PolicyResult, ResourceResult, StepKind, StepOutcome, StepResult};
+use drydock_domain::policy::{AssignmentHealth, ComplianceState, HealthState};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -75,6 +75,14 @@ fn host(n: u128, name: &str, phase: HostPhase, state: ComplianceState, waiting_o
         has_since: (phase == HostPhase::Done).then(|| before(120)),
         state,
         reason: if state == ComplianceState::NonCompliant { "flapping".into() } else { String::new() },
+        health: (state == ComplianceState::NonCompliant).then(|| AssignmentHealth {
+            assignment: "web".into(),
+            revision: 3,
+            state: HealthState::Unhealthy,
+            message: "unit web.service: is failed (for 30 s)".into(),
+            checks: Vec::new(),
+            at: before(60),
+        }),
     }
 }
 
@@ -138,7 +146,10 @@ async fn a_bare_policy_says_for_which_hosts_it_is() {
     let ran = fake
         .prepared()
         .input(BARE)
-        .run("policy apply - --with-label env=prod --in-group web --disruption-budget 5 --min-wait 5m")
+        .run(
+            "policy apply - --with-label env=prod --in-group web --disruption-budget 5 --min-wait 5m --health-check \
+             unit:web.service --health-check tcp:127.0.0.1:80 --health-settle 30s",
+        )
         .await;
     assert_eq!(ran.code, 0, "{ran}");
     let sent = body(&fake, 0);
@@ -146,7 +157,11 @@ async fn a_bare_policy_says_for_which_hosts_it_is() {
         sent["instanceFilter"],
         json!({"all": false, "inclusionLabels": [{"labels": {"env": "prod"}}], "groups": ["web"]})
     );
-    assert_eq!(sent["rollout"], json!({"disruptionBudget": {"fixed": 5}, "minWaitDuration": "300s"}));
+    let health = json!({"checks": [{"unitActive": {"unit": "web.service"}}, {"tcp": {"address": "127.0.0.1:80"}}],
+        "settleSecs": 30, "withinSecs": 120});
+    assert_eq!(sent["rollout"], json!({"disruptionBudget": {"fixed": 5}, "minWaitDuration": "300s", "healthChecks": health}));
+    let refused = fake.prepared().input(BARE).run("policy apply - --all --health-within 5m").await;
+    assert!(refused.code == 2 && refused.err.contains("rollout.healthChecks.checks"), "{refused}");
 }
 
 #[tokio::test]

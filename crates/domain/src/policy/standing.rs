@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::OsPolicyAssignment;
-use super::report::{AssignmentHealth, ComplianceState, DriftEvent, PolicyResult, ResourceResult};
+use super::report::{AssignmentHealth, ComplianceState, DriftEvent, HealthState, PolicyResult, ResourceResult};
 use super::resolve::Conflict;
 use crate::ids::{InstanceId, PreviewId};
 use crate::patch::admission::WaitingOn;
@@ -263,6 +263,19 @@ pub struct PolicyHost {
     /// How the health checks of the revision it is to have stand; absent: there are none, or it has told nothing yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<AssignmentHealth>,
+}
+
+impl PolicyHost {
+    /// Why it stands as it does, in words: the reason, and what its health checks say unless they hold.
+    pub fn why(&self) -> String {
+        let health = self.health.as_ref().and_then(|h| match h.state {
+            HealthState::Healthy => None,
+            HealthState::Checking => Some(format!("health is being checked: {}", h.message)),
+            HealthState::Unhealthy => Some(format!("unhealthy: {}", h.message)),
+        });
+        let parts = [Some(self.reason.clone()).filter(|r| !r.is_empty()), health];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// How far a host is with the newest revision.

@@ -14,6 +14,7 @@ pub mod planner;
 pub mod slots;
 pub mod spec;
 pub mod window;
+pub mod written;
 
 pub use control::{Approval, Control, GateAnswers, Halt, HaltCause, Paused, WebhookAnswer};
 pub use layout::{LayoutFacts, LayoutHost, PlannedWave, PlannedZone, RolloutPlan, lay_out, region_of};

@@ -19,6 +19,8 @@ mod rows;
 mod session;
 mod view;
 
+pub(crate) use view::soak_words;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -9,7 +9,7 @@ use drydock_domain::inventory::{PackageChange, UpdateKind};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::patch::job::{JobState, StateCounts};
 use drydock_domain::patch::report::{ActionKind, Output, PackageOutcome, StepKind, StepOutcome};
-use drydock_domain::patch::spec::{Concurrency, PatchJobSpec, RebootConfig};
+use drydock_domain::patch::spec::{Concurrency, PatchConfig, PatchJobSpec, RebootConfig};
 use drydock_domain::patch::task::TaskState;
 use jiff::Timestamp;
 
@@ -96,6 +96,16 @@ pub fn duration(secs: u64) -> String {
 pub fn took(start: Timestamp, end: Option<Timestamp>, now: Timestamp) -> String {
     let secs = end.unwrap_or(now).as_second() - start.as_second();
     duration(u64::try_from(secs).unwrap_or(0))
+}
+
+/// How long versions must have been known; empty when there is no soak.
+pub fn soak_words(config: &PatchConfig) -> String {
+    let days = plural(u64::from(config.soak_days), "day", "days");
+    match (config.soak_days, config.soak_except_security) {
+        (0, _) => String::new(),
+        (_, false) => days,
+        (_, true) => format!("{days}, security updates at once"),
+    }
 }
 
 /// `1 host`, `3 hosts`.

@@ -8,17 +8,21 @@ use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{ApiError, PatchJobReport, PatchJobReportHost};
 use drydock_control::JobOutcome;
 use drydock_domain::ids::JobId;
-use drydock_domain::patch::report::{PackageOutcome, PackageResult};
+use drydock_domain::patch::report::{PackageOutcome, PackageResult, SkippedUpdate};
 use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use jiff::Timestamp;
 
 use super::error::{Failure, Result};
 use super::extract::{Caller, Params};
 use super::{csv, encode};
+use crate::console::soak_words;
 use crate::state::AppState;
 
 /// What the file may do in a browser: show itself.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// What became of an update that a plan left out.
+const LEFT_OUT: &str = "LEFT_OUT";
 
 /// Everything that a patch job did, host by host and package by package. Of a job under way it tells how far it is.
 #[utoipa::path(get, path = "/api/v1/patch-jobs/{id}/report", tag = "patch", operation_id = "getPatchJobReport",
@@ -49,6 +53,7 @@ fn encoded(outcome: JobOutcome) -> PatchJobReport {
         wave_name: waves.get(usize::from(host.task.wave)).cloned().unwrap_or_default(),
         task: encode::task(host.task),
         packages: host.packages,
+        skipped: host.skipped,
         health: host.health,
     };
     PatchJobReport {
@@ -69,8 +74,21 @@ fn outcome(result: &PackageResult) -> &'static str {
 }
 
 fn as_csv(name: &str, report: &PatchJobReport) -> Response {
-    let header =
-        ["host", "zone", "wave", "state", "message", "finished", "package", "architecture", "from", "to", "found", "outcome"];
+    let header = [
+        "host",
+        "zone",
+        "wave",
+        "state",
+        "message",
+        "finished",
+        "package",
+        "architecture",
+        "from",
+        "to",
+        "found",
+        "outcome",
+        "reason",
+    ];
     let rows = report.hosts.iter().flat_map(|host| {
         let task = &host.task;
         let finished = task.finished_at.map(|at| at.to_string()).unwrap_or_default();
@@ -93,11 +111,18 @@ fn as_csv(name: &str, report: &PatchJobReport) -> Response {
                 planned.to.clone().unwrap_or_default(),
                 result.found.clone().unwrap_or_default(),
                 outcome(result).to_owned(),
+                if outcome(result) == "PLANNED" { String::new() } else { result.detail.clone() },
             ];
             rows.push(head.iter().cloned().chain(cells).collect());
         }
+        for left in &host.skipped {
+            let (none, outcome) = (String::new(), LEFT_OUT.to_owned());
+            let cells =
+                [left.name.clone(), left.arch.clone(), none.clone(), left.version.clone(), none, outcome, left.reason.clone()];
+            rows.push(head.iter().cloned().chain(cells).collect());
+        }
         if rows.is_empty() {
-            rows.push(head.into_iter().chain(std::iter::repeat_n(String::new(), 6)).collect());
+            rows.push(head.into_iter().chain(std::iter::repeat_n(String::new(), 7)).collect());
         }
         rows
     });
@@ -117,6 +142,7 @@ struct Page {
     created: String,
     finished: String,
     made: String,
+    soak: String,
     counts: Vec<(&'static str, u32)>,
     waves: Vec<Wave>,
     hosts: Vec<Host>,
@@ -169,6 +195,7 @@ fn as_html(name: &str, report: &PatchJobReport) -> Result<Response> {
         created: moment(job.created_at),
         finished: job.finished_at.map(moment).unwrap_or_default(),
         made: moment(report.made_at),
+        soak: soak_words(&job.spec.patch_config),
         counts: job.instance_details_summary.iter().map(|(state, n)| (state.as_str(), *n)).collect(),
         waves: waves
             .map(|w| Wave {
@@ -194,6 +221,14 @@ fn as_html(name: &str, report: &PatchJobReport) -> Result<Response> {
 
 fn host(host: &PatchJobReportHost) -> Host {
     let task = &host.task;
+    let left_out = |left: &SkippedUpdate| Package {
+        name: left.name.clone(),
+        arch: left.arch.clone(),
+        from: String::new(),
+        to: left.version.clone(),
+        outcome: LEFT_OUT,
+        remark: left.reason.clone(),
+    };
     let package = |result: &PackageResult| Package {
         name: result.planned.name.clone(),
         arch: result.planned.arch.clone(),
@@ -214,7 +249,7 @@ fn host(host: &PatchJobReportHost) -> Host {
         is_good: task.state.is_success(),
         is_bad: task.state.is_final() && !task.state.is_success(),
         why: task.waiting_on.as_ref().map_or_else(|| task.message.clone(), |on| format!("{}: {}", on.name(), on.describe())),
-        packages: host.packages.iter().map(package).collect(),
+        packages: host.packages.iter().map(package).chain(host.skipped.iter().map(left_out)).collect(),
         checks: host.health.iter().map(|h| (h.check.clone(), h.healthy, h.detail.clone())).collect(),
     }
 }

@@ -129,6 +129,9 @@ async fn a_refused_job_form_keeps_everything_typed() {
         ("duration", "soon"),
         ("preScript", "#!/bin/sh\r\necho <hi>\r\n"),
         ("preLimit", "30"),
+        ("soak", "999"),
+        ("soakExceptSecurity", "on"),
+        ("waves", "canary=1,bake=10m\r\nothers"),
         ("action", "start"),
     ];
     let page = browser.post("/patch-jobs", &fields).await;
@@ -142,6 +145,10 @@ async fn a_refused_job_form_keeps_everything_typed() {
     page.has(r#"value="Thursday &#38; &#34;Friday&#34;""#).has("first line\nsecond").has("kernel*\n/(/").has("env=prod");
     page.has("#!/bin/sh\necho &#60;hi&#62;").has(r#"name="dist" checked"#).has(r#"value="NEVER" checked"#).has(r#"value="90""#);
     page.has(r#"<option value="percent" selected>"#).has(r#"value="all" checked"#);
+    page.has(r#"value="999" autocomplete="off" aria-invalid="true" aria-describedby="soak-error"#);
+    page.has(r#"name="soakExceptSecurity" checked"#).has("canary=1,bake=10m\nothers");
+    let waves = browser.post("/patch-jobs", &[("target", "all"), ("what", "all"), ("waves", "canary=many")]).await;
+    waves.has("is no item of a wave").has("waves-error");
     let nobody = browser
         .post("/patch-jobs", &[("target", "instances"), ("instances", "no-such-host"), ("what", "all"), ("reboot", "DEFAULT")])
         .await;
@@ -164,6 +171,9 @@ async fn a_preview_is_read_started_for_real_and_pressed_twice_is_one_job() {
         ("what", "security"),
         ("reboot", "NEVER"),
         ("displayName", "openssl"),
+        ("soak", "7d"),
+        ("soakExceptSecurity", "on"),
+        ("waves", "canary=1\nothers"),
         ("key", &key),
     ];
     let with = |action| fields.iter().copied().chain([("action", action)]).collect::<Vec<_>>();
@@ -178,6 +188,10 @@ async fn a_preview_is_read_started_for_real_and_pressed_twice_is_one_job() {
     assert!(order.task.dry_run && order.task.config.apt.security, "{order:?}");
     host.report(order.task.task, 1, "SUCCEEDED", finished()).await;
     let path = preview.location().to_owned();
+    let spec = world.control().get_patch_job(&world.ctx(), order.task.job).await.expect("the job").record.spec;
+    assert_eq!((spec.patch_config.soak_days, spec.patch_config.soak_except_security), (7, true));
+    assert_eq!(spec.rollout.iter().flat_map(|r| &r.waves).map(|w| w.name.as_str()).collect::<Vec<_>>(), ["canary", "others"]);
+    browser.page(&path).await.has("7 days, security updates at once");
     let page = crate::support::wait_until("the preview is done", async || {
         let page = browser.page(&path).await;
         page.body.contains("Install this now").then_some(page)
@@ -193,6 +207,7 @@ async fn a_preview_is_read_started_for_real_and_pressed_twice_is_one_job() {
     let from = path.rsplit('/').next().expect("an id");
     let real = browser.page(&format!("/patch-jobs/new?from={from}")).await;
     real.has(r#"value="openssl""#).has(r#"value="NEVER" checked"#).lacks("does not carry over");
+    real.has(r#"name="soak" inputmode="numeric" value="7""#).has("canary=1\nothers");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,8 @@ fn assignment(content: &str) -> OsPolicyAssignment {
             {"id": "ssh", "service": {"name": "ssh", "running": true}},
         ]}]}],
         "instanceFilter": {"inclusionLabels": [{"labels": {"env": "prod"}}]},
-        "rollout": {"disruptionBudget": {"fixed": 1}, "minWaitDuration": "0s", "haltOnNonCompliant": {"fixed": 1}},
+        "rollout": {"disruptionBudget": {"fixed": 1}, "minWaitDuration": "0s", "haltOnNonCompliant": {"fixed": 1},
+            "healthChecks": {"checks": [{"unitActive": {"unit": "ssh.service"}}]}},
         "variables": {"port": "80"},
     }))
     .expect("an assignment")
@@ -51,6 +52,8 @@ async fn report(host: &Host, generation: u64, revision: u64) {
         }],
         "drift": [{"number": 1, "assignment": "web", "policy": "motd", "resource": "motd", "seenAt": now, "repairedAt": now,
             "what": "content <differs>", "noticedBy": "file event", "outcome": "REPAIRED"}],
+        "health": [{"assignment": "web", "revision": revision, "state": "UNHEALTHY", "at": now,
+            "message": "unit ssh.service: is <failed>"}],
     }))
     .expect("a report");
     host.report_policies(&report).await;
@@ -88,6 +91,9 @@ async fn assignments_rollouts_and_evidence_are_shown_as_text() {
         .has("web-1")
         .has("web-2")
         .has("HALTED: ")
+        .has("web-1 failed its health checks: unit ssh.service: is &#60;failed&#62;")
+        .has("unhealthy: unit ssh.service")
+        .has("unit ssh.service; within 120 s")
         .has("ticket &#60;7&#62;")
         .has("The rollout has halted");
     shown.has("/policies/web/resume").has("/policies/web/cancel").has("/policies/web/check");

@@ -2,7 +2,10 @@
 
 use drydock_api::agent::v1::{PullPoliciesRequest, PullPoliciesResponse, ReportPoliciesRequest};
 use drydock_domain::policy::host::signed_bytes;
-use drydock_domain::policy::{ComplianceState, HostPolicies, HostPoliciesReport, PolicyResult, ResourceResult};
+use drydock_domain::policy::{
+    AssignmentHealth, ComplianceState, HealthState, HostPolicies, HostPoliciesReport, PolicyResult, ResourceResult,
+};
+use drydock_domain::rollout::health::HealthResult;
 use jiff::Timestamp;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
@@ -124,6 +127,38 @@ async fn a_document_of_google_reaches_a_host_and_its_answer_is_listed() {
         (server.admin.get("/policy-assignments/web").await.status == 404).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_fails_its_health_checks_halts_the_rollout() {
+    let server = TestServer::start().await;
+    let (one, two) = (server.agent("web-1").await, server.agent("web-2").await);
+    let gated =
+        YAML.replace("percent: 100", "fixed: 1") + "  health_checks:\n    checks:\n      - unitActive: {unit: httpd.service}\n";
+    let made = send(&server.admin, "PUT", "/policy-assignments/web", &gated).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let own = document(&one).await;
+    assert_eq!((own.version, own.health.len()), (2, 1));
+    let mut report: HostPoliciesReport = serde_json::from_slice(&told(&own, 1, ComplianceState::Compliant)).expect("a report");
+    report.health = vec![AssignmentHealth {
+        assignment: "web".into(),
+        revision: 1,
+        state: HealthState::Unhealthy,
+        message: "unit httpd.service: is failed (for 120 s)".into(),
+        checks: vec![HealthResult::new("unit httpd.service", false, "is failed", Timestamp::now())],
+        at: Timestamp::now(),
+    }];
+    let report = ReportPoliciesRequest { report: serde_json::to_vec(&report).expect("JSON") };
+    one.link().await.report_policies(report).await.expect("taken");
+    let halted = |b: &Value| b["rollout"]["state"] == "HALTED";
+    let shown = server.admin.wait_for("/policy-assignments/web", "the halt", halted).await;
+    let why = shown["rollout"]["haltedBecause"].as_str().unwrap_or_default();
+    assert!(why.contains("web-1 failed its health checks: unit httpd.service: is failed (for 120 s)"), "{why}");
+    assert_eq!(shown["document"]["rollout"]["healthChecks"]["withinSecs"], 120, "{shown}");
+    let hosts = server.admin.get("/policy-assignments/web/instances").await;
+    let health = &hosts.body["items"][0]["health"];
+    assert_eq!((&health["state"], &health["checks"][0]["healthy"]), (&json!("UNHEALTHY"), &json!(false)), "{hosts:?}");
+    assert!(!pull(&two, 0).await.changed, "the second host never hears of it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! Rollouts as clients of the API meet them: how a job stands, what steers it, windows, reboot slots, reports.
 
+use drydock_api::agent::v1::ReportTaskRequest;
+use drydock_domain::patch::report::TaskReport;
 use drydock_domain::patch::task::TaskState;
 use serde_json::json;
 
@@ -11,6 +13,7 @@ async fn a_job_in_waves_is_shown_halted_resumed_and_reported() {
     let admin = &server.admin;
     let (first, second) = (server.agent("web-1").await, server.agent("web-2").await);
     let spec = json!({"displayName": "<script>alert(1)</script>", "instanceFilter": {"all": true},
+        "patchConfig": {"soakDays": 7, "soakExceptSecurity": true},
         "rollout": {"waves": [{"name": "canary", "select": {"instances": ["web-1"]}}], "disruptionBudget": {"fixed": 1}}});
     let id = admin.patch_job(spec).await["id"].as_str().expect("an id").to_owned();
     let path = format!("/patch-jobs/{id}");
@@ -35,7 +38,14 @@ async fn a_job_in_waves_is_shown_halted_resumed_and_reported() {
     let plans = admin.get(&format!("{path}/plans")).await.body;
     assert_eq!(plans.as_array().map(Vec::len), Some(2), "{plans}");
     let order = second.pull_one().await;
-    second.report(order.task.task, 1, TaskState::Succeeded).await.expect("taken");
+    let told = json!({"task": order.task.task, "seq": 1, "at": jiff::Timestamp::now(), "state": "SUCCEEDED", "message": "",
+        "steps": [], "packages": [], "reboots": 0, "rebootReasons": [],
+        "plans": [{"manager": "apt", "actions": [], "skipped": [
+            {"name": "curl", "arch": "amd64", "version": "8.14-2", "reason": "soaks until 2026-11-30 05:22 UTC"}]}]});
+    let told: TaskReport = serde_json::from_value(told).expect("a report");
+    assert_eq!(told.state, TaskState::Succeeded);
+    let report = ReportTaskRequest { report: serde_json::to_vec(&told).expect("JSON") };
+    second.link().await.report_task(report).await.expect("taken");
     admin.wait_for(&path, "ended", |j| j["finishedAt"].is_string()).await;
 
     let report = admin.get(&format!("{path}/report")).await.body;
@@ -48,8 +58,14 @@ async fn a_job_in_waves_is_shown_halted_resumed_and_reported() {
     };
     let csv = text("csv").await;
     assert_eq!(csv.lines().count(), 3, "{csv}");
-    assert!(csv.starts_with("host,zone,wave,state,") && csv.contains("web-1,,canary,FAILED"), "{csv}");
+    assert!(csv.contains("curl,amd64,,8.14-2,,LEFT_OUT,soaks until 2026-11-30 05:22 UTC"), "{csv}");
+    assert_eq!(report["hosts"][1]["skipped"][0]["name"], "curl", "{report}");
+    assert!(csv.lines().next().is_some_and(|h| h.ends_with("outcome,reason")), "{csv}");
     let html = text("html").await;
+    assert!(html.contains(r#"<th scope="row">Soak</th><td>7 days, security updates at once</td>"#), "{html}");
+    assert!(html.contains("LEFT_OUT") && html.contains("soaks until 2026-11-30"), "{html}");
+    assert_eq!(report["job"]["patchConfig"]["soakDays"], 7, "{report}");
+    assert!(csv.starts_with("host,zone,wave,state,") && csv.contains("web-1,,canary,FAILED"), "{csv}");
     assert!(html.contains("&#60;script&#62;") && !html.contains("<script"), "everything is escaped: {html}");
     assert!(html.contains("web-1") && html.contains("FAILED") && !html.contains("http://"), "{html}");
     let odd = admin.get(&format!("{path}/report?format=pdf")).await;

@@ -7,7 +7,8 @@
 //! 4. *script*: the example's own form, a script that checks and one that repairs.
 //! 5. *validation*: reports only.
 //! 6. *fought*: another program keeps changing a file: FLAPPING is reported, and repairs are spaced out.
-//! 7. *un-assigned*: everything stays as it is, but what says REMOVE goes; nobody repairs any more.
+//! 7. *gated*: a revision that breaks a service fails its health check on the first host; the second is never touched.
+//! 8. *un-assigned*: everything stays as it is, but what says REMOVE goes; nobody repairs any more.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +46,13 @@ const BROKEN: [(&str, &str); 4] = [
 ];
 /// A file that goes with its policy.
 const BANNER: &str = "/etc/dd-policy/banner";
+/// A service that ends as soon as its file does not say `good`; the policy keeps the file alone, so that it is compliant all
+/// the same.
+const APP: &str = "dd-app.service";
+/// Its file.
+const APP_FILE: &str = "/etc/dd-policy/app.conf";
+/// The assignment of that file.
+const GATED: &str = "gated";
 /// The assignment's name.
 const NAME: &str = "apache";
 
@@ -67,6 +75,7 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
         .and_then(|()| script(&fleet, &drydock))
         .and_then(|()| validation(&fleet, &drydock))
         .and_then(|()| fought(&fleet, &drydock))
+        .and_then(|()| gated(&fleet, &drydock))
         .and_then(|()| unassigned(&fleet, &drydock));
     let tails: Vec<String> = if outcome.is_err() { fleet.hosts.iter().map(agent_tail).collect() } else { Vec::new() };
     outcome.with_context(|| format!("the server's log ends with:\n{}\n{}", drydock.log_tail(), tails.join("\n")))
@@ -379,6 +388,70 @@ fn fought(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         wait_up(other, "after the fight", REPAIR_LIMIT)?;
     }
     Ok(())
+}
+
+/// One host at a time; the service must run on each.
+fn gate(content: &str) -> Value {
+    let file = json!({ "path": APP_FILE, "content": content, "state": "CONTENTS_MATCH" });
+    json!({
+        "name": GATED,
+        "osPolicies": [{ "id": "app", "mode": "ENFORCEMENT", "resourceGroups": [{ "resources": [{ "id": "conf", "file": file }] }] }],
+        "instanceFilter": { "inclusionLabels": [{ "labels": { "lab": "yes" } }] },
+        "rollout": {
+            "disruptionBudget": { "fixed": 1 },
+            "minWaitDuration": "0s",
+            "healthChecks": {
+                "checks": [{ "unitActive": { "unit": APP } }, { "exec": { "script": format!("test -e {APP_FILE}"), "interpreter": "SHELL" } }],
+                "withinSecs": 20,
+                "settleSecs": 2,
+            },
+        },
+    })
+}
+
+fn app_is(host: &Host, content: &str, state: &str) -> Result<bool> {
+    let file = host.sh(&format!("cat {APP_FILE} || true"))?;
+    Ok(file.trim() == content && host.run(&["systemctl", "is-active", APP])?.stdout.trim() == state)
+}
+
+fn gated(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+    eprintln!("a revision that breaks a service ...");
+    let unit = format!(
+        "[Unit]\nDescription=Lab app\nStartLimitIntervalSec=0\n[Service]\nRestart=on-success\nRestartSec=1\nExecStart=/bin/sh -c \
+         'while :; do case $(cat {APP_FILE} 2>/dev/null) in good) sleep 0.2;; \"\") exit 0;; *) exit 1;; esac; done'\n"
+    );
+    for host in &fleet.hosts {
+        host.write(&format!("/etc/systemd/system/{APP}"), unit.as_bytes())?;
+        host.sh(&format!("systemctl daemon-reload && systemctl start {APP}"))?;
+    }
+    apply(drydock, &gate("good\n"))?;
+    for host in &fleet.hosts {
+        ensure!(app_is(host, "good", "active")?, "{}: the rollout ended before the host was well", host.hostname());
+    }
+    let file = tempfile::Builder::new().suffix(".json").tempfile()?;
+    std::fs::write(file.path(), gate("bad\n").to_string())?;
+    let path = file.path().to_str().context("the temporary directory's name is not UTF-8")?;
+    let ended = drydock.cli(&["policy", "apply", path, "--wait"])?;
+    ensure!(!ended.ok(), "a rollout that halts ends well:\n{}", ended.stdout);
+    let shown = drydock.json(&["policy", "show", GATED])?;
+    let rollout = &shown["rollout"];
+    let why = rollout["haltedBecause"].as_str().unwrap_or_default();
+    ensure!(rollout["state"] == "HALTED" && why.contains(&format!("failed its health checks: unit {APP}: ")), "{rollout:#}");
+    let (ill, others): (Vec<&Host>, Vec<&Host>) = fleet.hosts.iter().partition(|host| why.contains(host.hostname()));
+    ensure!(ill.len() == 1 && others.len() + 1 == fleet.hosts.len(), "{why}");
+    ensure!(app_is(ill[0], "bad", "failed")?, "{}: not as the revision makes it", ill[0].hostname());
+    let rows = drydock.items(&["compliance", "list", "--host", ill[0].hostname(), "--assignment", GATED])?;
+    ensure!(all(&rows, "COMPLIANT"), "it is the health that is wrong, nothing else: {rows:#?}");
+    for host in others {
+        stays(host, "the second host was touched", |host| app_is(host, "good", "active"))?;
+        let held = host.sh("grep -rl 'bad' /var/lib/drydock-agent/policies/document || true")?;
+        ensure!(held.trim().is_empty(), "{}: it was given the revision", host.hostname());
+    }
+    drydock.cli(&["policy", "cancel", GATED])?.success()?;
+    wait_until("the rollout is cancelled", APPLY_LIMIT, || {
+        Ok(drydock.json(&["policy", "show", GATED])?["rollout"]["state"] == "CANCELLED")
+    })?;
+    drydock.cli(&["policy", "delete", GATED, "--yes", "--wait"])?.success().map(drop)
 }
 
 fn unassigned(fleet: &Fleet, drydock: &Drydock) -> Result<()> {

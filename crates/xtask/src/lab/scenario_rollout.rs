@@ -2,9 +2,12 @@
 //!
 //! The first wave (one zone) installs it, fails its health gate, the job halts by itself, the wave is undone. Judged inside
 //! the hosts: package sets before and after, the service, and that nobody ever touched the other zone. Then the same job
-//! with a good update goes through both waves.
+//! with a good update goes through both waves. Its health checks include requests to an address that is not loopback.
 
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -46,7 +49,7 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
     let drydock = Drydock::start(&programs, dir.path())?;
     let outcome = enrol(&fleet, &drydock)
         .and_then(|()| bad_update(&fleet, &web, &drydock))
-        .and_then(|()| good_update(&fleet, &web, &drydock));
+        .and_then(|()| good_update(&fleet, &web, &drydock, Answerer::start()?.as_ref()));
     outcome.with_context(|| format!("the server's log ends with:\n{}", drydock.log_tail()))
 }
 
@@ -197,11 +200,66 @@ fn bad_update(fleet: &Fleet, web: &Web, drydock: &Drydock) -> Result<()> {
     Ok(())
 }
 
+/// Answers HTTP at an address of this machine's network, and remembers who asked.
+struct Answerer {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<(IpAddr, String)>>>,
+}
+
+impl Answerer {
+    /// `None`, with a word about it: this machine has loopback alone.
+    fn start() -> Result<Option<Self>> {
+        // Connecting a datagram socket sends nothing: it only chooses the address. 198.18.0.0/15 is for tests of networks.
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        let own = socket.connect(("198.18.0.1", 9)).and_then(|()| socket.local_addr()).map(|a| a.ip());
+        let Some(own) = own.ok().filter(|ip| !ip.is_loopback() && !ip.is_unspecified()) else {
+            eprintln!("this machine has no address but loopback: the health checks ask nobody else");
+            return Ok(None);
+        };
+        let listener = TcpListener::bind((own, 0)).with_context(|| format!("cannot listen on {own}"))?;
+        let (address, asked) = (listener.local_addr()?, Arc::new(Mutex::new(Vec::new())));
+        let heard = Arc::clone(&asked);
+        std::thread::Builder::new().name("answerer".into()).spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let from = stream.peer_addr().map(|a| a.ip());
+                let mut ask = [0; 1024];
+                let read = stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.read(&mut ask));
+                let line = String::from_utf8_lossy(&ask[..read.unwrap_or(0)]).lines().next().unwrap_or_default().to_owned();
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+                if let Ok(from) = from {
+                    heard.lock().unwrap_or_else(PoisonError::into_inner).push((from, line));
+                }
+            }
+        })?;
+        Ok(Some(Answerer { address, asked }))
+    }
+
+    /// A check of each kind that goes to it.
+    fn checks(&self) -> [Value; 2] {
+        [
+            json!({ "tcp": { "address": self.address.to_string() } }),
+            json!({ "http": { "url": format!("http://{}/ready", self.address), "statusMin": 204, "statusMax": 204 } }),
+        ]
+    }
+
+    fn asked(&self) -> Vec<(IpAddr, String)> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A good version goes through both waves; the bad one, barred where it was undone, is nowhere.
-fn good_update(fleet: &Fleet, web: &Web, drydock: &Drydock) -> Result<()> {
+fn good_update(fleet: &Fleet, web: &Web, drydock: &Drydock, answerer: Option<&Answerer>) -> Result<()> {
     fleet.hosts.iter().try_for_each(|host| web.enable(host, "good"))?;
-    let id = submit(drydock, "a good update", spec())?;
+    let mut spec = spec();
+    let checks = spec["patchConfig"]["healthChecks"]["checks"].as_array_mut().context("the spec has no health checks")?;
+    checks.extend(answerer.iter().flat_map(|a| a.checks()));
+    let id = submit(drydock, "a good update", spec)?;
     finish(drydock, &id, "SUCCEEDED")?;
+    if let Some(answerer) = answerer {
+        let asked = answerer.asked();
+        let gets = asked.iter().filter(|(from, line)| *from == answerer.address.ip() && line == "GET /ready HTTP/1.1").count();
+        ensure!(gets >= fleet.hosts.len(), "each host asks {} at least once: {asked:?}", answerer.address);
+    }
     for host in &fleet.hosts {
         let version = host.installed("dd-web")?;
         ensure!(version.as_deref() == Some("1.2-1") && is_active(host)?, "{}: dd-web {version:?}", host.hostname());

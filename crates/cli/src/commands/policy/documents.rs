@@ -278,6 +278,7 @@ fn wrapped(policy: OsPolicy, bare: &BareArgs, file: &str) -> Result<OsPolicyAssi
     if let Some(secs) = bare.min_wait {
         rollout.min_wait_duration = format!("{secs}s");
     }
+    rollout.health_checks = bare.health.made();
     let name = policy.id.clone();
     Ok(OsPolicyAssignment { name, os_policies: vec![policy], instance_filter, rollout, ..OsPolicyAssignment::default() })
 }

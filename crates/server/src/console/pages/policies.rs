@@ -151,7 +151,7 @@ fn host_row(own: &PolicyHost, now: Timestamp) -> HostRow {
         revision: own.revision.map(|n| n.to_string()).unwrap_or_default(),
         phase: Badge { tone, label: own.phase.as_str() },
         state: state_badge(own.state),
-        why: own.waiting_on.as_ref().map_or_else(|| own.reason.clone(), |on| view::waiting(on, now)),
+        why: own.waiting_on.as_ref().map_or_else(|| own.why(), |on| view::waiting(on, now)),
         has_since: view::when_opt(own.has_since, now),
     }
 }
@@ -237,12 +237,17 @@ fn facts(own: &PolicyAssignment, document: Option<&OsPolicyAssignment>, now: Tim
     if let Some(document) = document {
         let rollout = &document.rollout;
         let halt = rollout.halt_on_non_compliant.map(|n| format!("{} not compliant", amount(n))).unwrap_or_default();
+        let checks = rollout.health_checks.as_ref().map(|health| {
+            let checks: Vec<String> = health.labelled().map(|(label, _)| label).collect();
+            format!("{}; within {} s", checks.join(", "), health.within_secs)
+        });
         let variables: Vec<&str> = document.variables.keys().map(String::as_str).collect();
         facts.extend([
             ("Hosts", filter_words(&document.instance_filter)),
             ("At once in each zone", amount(rollout.disruption_budget)),
             ("A host keeps its place", rollout.min_wait_duration.clone()),
             ("Halts at", halt),
+            ("Health checks", checks.unwrap_or_default()),
             ("Variables", variables.join(", ")),
         ]);
     }

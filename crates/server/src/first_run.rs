@@ -165,7 +165,7 @@ fn keys(dir: &DataDir, now: Timestamp) -> Result<(Authority, WorkKey), PkiError>
 /// the next start.
 async fn first_token(control: &Control) -> drydock_control::Result<Option<Secret>> {
     let ctx = control.ctx(Principal::Server, "first-run");
-    let any = control.list_access_tokens(&ctx, &PageQuery { limit: Some(1), ..PageQuery::default() }).await?;
+    let any = control.list_access_tokens(&ctx, None, &PageQuery { limit: Some(1), ..PageQuery::default() }).await?;
     if !any.items.is_empty() {
         return Ok(None);
     }

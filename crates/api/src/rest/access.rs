@@ -47,10 +47,16 @@ pub struct CreatedProfile {
 pub struct AccessToken {
     /// Its id.
     pub id: AccessTokenId,
-    /// Whose it is.
+    /// What it is for, or whose it is.
     pub name: String,
-    /// What it may do.
-    pub role: Role,
+    /// Its role, when it stands for itself.
+    pub role: Option<Role>,
+    /// Name of the user it belongs to.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// What it is narrowed to; empty: it is not narrowed.
+    #[serde(default)]
+    pub scope: Vec<String>,
     /// Ends; absent = never.
     pub expires_at: Option<Timestamp>,
     /// When.
@@ -66,10 +72,17 @@ pub struct AccessToken {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateAccessToken {
-    /// Whose it is, 1 to 128 bytes.
+    /// What it is for, or whose it is, 1 to 128 bytes.
     pub name: String,
-    /// What it may do.
-    pub role: Role,
+    /// It stands for itself, with this role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Name of the user it belongs to; without user and role, the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What it is narrowed to, in the words of access statements: `read drydock-family`, `{DRYDOCK_INSTANCE_PATCH}`; empty: not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
     /// Ends; absent = never.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
@@ -86,34 +99,39 @@ pub struct CreatedAccessToken {
     pub secret: String,
 }
 
-/// Who the server takes the caller for.
+/// A public RSA key that a user signs requests with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-pub struct WhoAmI {
-    /// Name of the access token.
-    pub name: String,
-    /// Its role.
-    pub role: Role,
-    /// The server's version.
-    pub server_version: String,
+pub struct ApiKey {
+    /// MD5 of its DER form, lower-case hex with colons: its name among the keys of its user.
+    pub fingerprint: String,
+    /// What to send as `keyId`.
+    pub key_id: String,
+    /// Its length.
+    pub bits: u32,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When a request was last signed with it, to the minute.
+    pub last_used_at: Option<Timestamp>,
 }
 
-/// One audit record.
+/// A key to be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct AuditRecord {
-    /// When.
-    pub at: Timestamp,
-    /// Who: an access token's name, `instance <id>`, or `server`.
-    pub who: String,
-    /// Operation, for example `patch-job.create`.
-    pub operation: String,
-    /// Object, for example `patch-job 0198…`.
-    pub resource: String,
-    /// `allowed`, `denied` or `failed`.
-    pub outcome: String,
-    /// The request it came with.
-    pub request_id: String,
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddApiKey {
+    /// `PUBLIC KEY` in PEM form, RSA of 2,048 to 8,192 bits.
+    pub public_key: String,
+}
+
+/// Whom an OpenID Connect provider knows a user as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OidcIdentity {
+    /// The provider, exactly as the server's configuration names it.
+    pub issuer: String,
+    /// Its name for the person: the claim `sub`.
+    pub subject: String,
 }

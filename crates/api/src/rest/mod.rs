@@ -8,7 +8,10 @@
 //! not kept and could not be answered again.
 
 mod access;
+mod approval;
+mod audit;
 mod calendar;
+mod compartment;
 mod content_job;
 mod deployment;
 mod environment;
@@ -20,9 +23,18 @@ mod package;
 mod patch;
 mod policy;
 mod source;
+mod user;
 
-pub use access::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, WhoAmI};
+pub use access::{
+    AccessToken, AddApiKey, ApiKey, CreateAccessToken, CreatedAccessToken, CreatedProfile, EnrolmentProfile, OidcIdentity,
+};
+pub use approval::{Approval, ApprovalRule, DecideApproval};
+pub use audit::{AuditForward, AuditRecord, AuditSeal, AuditStatus, DropAudit, DroppedAudit};
 pub use calendar::{FreezeCalendarView, MaintenanceWindowView, Opening, RebootSlotGroup, ReleaseSlot, SlotHolder};
+pub use compartment::{
+    AccessDecision, AccessHolders, AccessPolicy, Compartment, ConsideredStatement, CreateAccessPolicy, CreateCompartment,
+    DynamicGroup, EditAccessPolicy, EditCompartment, HoldingAccount, HoldingStatement, SetDynamicGroup, TestAccess,
+};
 pub use content_job::{CollectReport, ContentJob, ContentJobDetail, Freed};
 pub use deployment::{PatchDeployment, PatchExecution, SkipNextRun};
 pub use environment::{
@@ -31,8 +43,8 @@ pub use environment::{
 pub use error::{ApiError, ErrorKind};
 pub use group::{AddMatching, AddedMembers, EditGroup, EditMembers, Group, GroupMember, LeftOutInstance};
 pub use instance::{
-    EditInstance, HistoryEntry, Instance, InstanceRules, InventorySummary, MatchInstances, MatchedInstances, NamedInstance,
-    PackageList, RejectInstance, UpdateList,
+    EditInstance, HistoryEntry, Instance, InstanceRules, InventorySummary, MatchInstances, MatchedInstances, MoveTo,
+    NamedInstance, PackageList, RejectInstance, UpdateList,
 };
 pub use module::ModuleList;
 pub use package::{InstalledPackage, PackageChanges, PackageHolding};
@@ -50,6 +62,10 @@ pub use policy::{
 pub use source::{
     DiffCounts, EditAttachments, EditInstanceSources, InstanceSource, InstanceSources, RepositoryKey, RepositoryKeys, Snapshot,
     SnapshotDetail, SnapshotDiff, SnapshotRef, Source, UnitPage,
+};
+pub use user::{
+    ChangePassword, ConfirmSecondFactor, EditUser, EditUserGroup, OfferedSecondFactor, PasswordSet, RecoveryCodes, Session,
+    SetPassword, SignIn, User, UserGroup, UserGroupMember, WhoAmI,
 };
 
 use serde::{Deserialize, Serialize};

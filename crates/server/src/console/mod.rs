@@ -32,7 +32,7 @@ use axum::routing::{get, post};
 use drydock_control::Control;
 
 use auth::Token;
-use session::Sessions;
+use session::{Notices, Sessions};
 
 use crate::state::AppState;
 
@@ -49,6 +49,7 @@ struct Console(Arc<Inner>);
 struct Inner {
     app: AppState,
     sessions: Sessions<Token>,
+    notices: Notices,
 }
 
 impl Console {
@@ -60,7 +61,7 @@ impl Console {
 /// All pages and assets, with their security headers; to be merged at the root of the one TLS port.
 pub fn router(app: AppState) -> Router {
     // Nobody is signed in yet.
-    let console = Console(Arc::new(Inner { app, sessions: Sessions::default() }));
+    let console = Console(Arc::new(Inner { app, sessions: Sessions::default(), notices: Notices::default() }));
     use pages::{
         access, advisories, audit, deployments, enrolment, environments, exceptions, groups, jobs, overview, packages, sources,
         start, vulnerabilities,
@@ -116,6 +117,7 @@ pub fn router(app: AppState) -> Router {
         .route("/audit", get(audit::list))
         .merge(instance_pages())
         .merge(policy_pages())
+        .merge(user_pages())
         .fallback(error::no_such_page)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .with_state(console);
@@ -139,6 +141,33 @@ fn instance_pages() -> Router<Console> {
         .route("/instances/{id}/reject", post(instances::reject))
         .route("/instances/{id}/revoke", post(instances::revoke))
         .route("/instances/{id}/delete", post(instances::delete))
+}
+
+/// Users, groups of users, one's own account.
+fn user_pages() -> Router<Console> {
+    use pages::{account, users};
+    Router::new()
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::password))
+        .route("/account/second-factor", post(account::offer))
+        .route("/account/second-factor/confirm", post(account::confirm))
+        .route("/account/second-factor/remove", post(account::remove))
+        .route("/account/sessions/{id}/end", post(account::end_session))
+        .route("/account/tokens", post(account::create_token))
+        .route("/account/tokens/{id}/revoke", post(account::revoke_token))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{name}", get(users::show))
+        .route("/users/{name}/edit", post(users::edit))
+        .route("/users/{name}/disable", post(users::disable))
+        .route("/users/{name}/enable", post(users::enable))
+        .route("/users/{name}/password", post(users::password))
+        .route("/users/{name}/reset-second-factor", post(users::reset_second_factor))
+        .route("/users/{name}/delete", post(users::delete))
+        .route("/users/{name}/sessions/{id}/end", post(users::end_session))
+        .route("/user-groups", get(users::groups).post(users::create_group))
+        .route("/user-groups/{name}", get(users::show_group))
+        .route("/user-groups/{name}/members", post(users::change_members))
+        .route("/user-groups/{name}/delete", post(users::delete_group))
 }
 
 /// Pages of OS policies and of how hosts stand with them.

@@ -1,6 +1,6 @@
-//! Sessions of the console: who is signed in. Kept in memory only, so a restart signs everybody out; bounded in count
-//! and in time. A session names its access token and never widens it: each request asks `control` whether the token
-//! is still good. Absent on purpose: cookies and HTTP (see `auth`).
+//! Sessions of the console that an access token began. Kept in memory only, so a restart signs those out (sessions of users
+//! are in the store); bounded in count and in time. A session names its access token and never widens it: each request asks
+//! `control` whether the token is still good. Absent on purpose: cookies and HTTP (see `auth`).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,9 +12,9 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// A session ends when nothing was asked with it for this long, seconds (8 hours: a shift).
-pub const SESSION_IDLE_SECS: i64 = 8 * 3600;
+pub const SESSION_IDLE_SECS: i64 = drydock_control::SESSION_IDLE_SECS;
 /// A session ends this long after sign-in in any case, seconds (24 hours).
-pub const SESSION_ABSOLUTE_SECS: i64 = 24 * 3600;
+pub const SESSION_ABSOLUTE_SECS: i64 = drydock_control::SESSION_ABSOLUTE_SECS;
 /// Sessions at once, count; the one idle for longest goes when there are more. About 300 bytes each.
 pub const SESSIONS_MAX: usize = 1000;
 /// Sessions of one access token at once, count: one person cannot push everybody else out.
@@ -48,8 +48,6 @@ pub struct Session<T> {
     pub token: T,
     /// Every form of this session carries it.
     pub csrf: String,
-    /// Left for the next page, shown once.
-    notice: Option<Notice>,
 }
 
 /// One line for the next page: what became of what was asked.
@@ -90,7 +88,7 @@ impl<T: Clone + PartialEq> Sessions<T> {
     /// Starts a session and returns its id, which only the browser keeps.
     pub fn start(&self, token: T, now: Timestamp) -> Result<String, NoRandomness> {
         let id = secret()?;
-        let session = Session { token, csrf: secret()?, notice: None };
+        let session = Session { token, csrf: secret()? };
         let mut entries = self.lock();
         entries.retain(|_, e| alive(e, now));
         make_room(&mut entries, SESSIONS_PER_TOKEN_MAX, |e| e.session.token == session.token);
@@ -122,27 +120,34 @@ impl<T: Clone + PartialEq> Sessions<T> {
         self.lock().remove(&key(id));
     }
 
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry<T>>> {
+        // Each change is one insert, remove or assignment: a panic elsewhere cannot leave the map half-changed.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines for the next page of each session, in memory: losing them costs a word.
+#[derive(Default)]
+pub struct Notices(Mutex<HashMap<Key, Notice>>);
+
+impl Notices {
     /// Leaves a line for the next page of this session.
-    pub fn leave_notice(&self, id: &str, bad: bool, mut text: String) {
+    pub fn leave(&self, id: &str, bad: bool, mut text: String) {
         let mut end = text.len().min(NOTICE_MAX_BYTES);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         text.truncate(end);
-        let notice = Notice { bad, text };
-        if let Some(entry) = self.lock().get_mut(&key(id)) {
-            entry.session.notice = Some(notice);
+        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if notices.len() >= SESSIONS_MAX {
+            notices.clear();
         }
+        notices.insert(key(id), Notice { bad, text });
     }
 
     /// Takes the line left for this page.
-    pub fn take_notice(&self, id: &str) -> Option<Notice> {
-        self.lock().get_mut(&key(id)).and_then(|e| e.session.notice.take())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry<T>>> {
-        // Each change is one insert, remove or assignment: a panic elsewhere cannot leave the map half-changed.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn take(&self, id: &str) -> Option<Notice> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(id))
     }
 }
 
@@ -222,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_notice_is_shown_once_and_cut() {
-        let sessions = Sessions::default();
-        let id = sessions.start("t", at(0)).expect("started");
-        sessions.leave_notice(&id, true, "é".repeat(400));
-        let notice = sessions.take_notice(&id).expect("left");
+        let notices = Notices::default();
+        notices.leave("id", true, "é".repeat(400));
+        assert_eq!(notices.take("other"), None);
+        let notice = notices.take("id").expect("left");
         assert_eq!((notice.bad, notice.text.len()), (true, NOTICE_MAX_BYTES));
-        assert_eq!(sessions.take_notice(&id), None);
+        assert_eq!(notices.take("id"), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use askama::Template;
 use askama::filters::HtmlSafe;
-use drydock_domain::access::{Permission, Role, allows};
+use drydock_domain::access::Permission;
 use drydock_domain::instance::{InstanceState, Labels, PendingReason, Reachability};
 use drydock_domain::inventory::{PackageChange, UpdateKind};
 use drydock_domain::patch::admission::WaitingOn;
@@ -411,23 +411,25 @@ pub struct May {
     pub manage_policies: bool,
 }
 
-/// What `role` may do, from the one table of the domain.
-pub fn may(role: Role) -> May {
+/// What may be done somewhere with these permissions.
+pub fn may(held: &[Permission]) -> May {
     May {
-        manage_instances: allows(role, Permission::InstanceManage),
-        patch: allows(role, Permission::PatchManage),
-        manage_enrolment: allows(role, Permission::EnrolmentManage),
-        manage_access: allows(role, Permission::AccessManage),
-        read_audit: allows(role, Permission::AuditRead),
-        manage_sources: allows(role, Permission::SourceManage),
-        manage_environments: allows(role, Permission::EnvironmentManage),
-        manage_advisories: allows(role, Permission::AdvisoryManage),
-        manage_policies: allows(role, Permission::PolicyManage),
+        manage_instances: held.contains(&Permission::InstanceManage),
+        patch: held.contains(&Permission::PatchManage),
+        manage_enrolment: held.contains(&Permission::EnrolmentManage),
+        manage_access: held.contains(&Permission::AccessManage),
+        read_audit: held.contains(&Permission::AuditRead),
+        manage_sources: held.contains(&Permission::SourceManage),
+        manage_environments: held.contains(&Permission::EnvironmentManage),
+        manage_advisories: held.contains(&Permission::AdvisoryManage),
+        manage_policies: held.contains(&Permission::PolicyManage),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use drydock_domain::access::{Role, allows};
+
     use super::*;
 
     fn at(secs: i64) -> Timestamp {
@@ -525,9 +527,10 @@ mod tests {
 
     #[test]
     fn a_viewer_may_press_nothing() {
-        let v = may(Role::Viewer);
+        let held = |role| Permission::ALL.into_iter().filter(|p| allows(role, *p)).collect::<Vec<_>>();
+        let v = may(&held(Role::Viewer));
         assert!(!(v.manage_instances || v.patch || v.manage_enrolment || v.manage_access || v.read_audit));
-        let o = may(Role::Operator);
+        let o = may(&held(Role::Operator));
         assert!(o.manage_instances && o.patch && !o.manage_enrolment && !o.manage_access && !o.read_audit);
     }
 }

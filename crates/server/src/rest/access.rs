@@ -1,9 +1,10 @@
-//! Who am I, access tokens, audit.
+//! Who am I, access tokens.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{AccessToken, ApiError, AuditRecord, CreateAccessToken, CreatedAccessToken, Page, WhoAmI};
+use drydock_api::rest::{AccessToken, ApiError, CreateAccessToken, CreatedAccessToken, Page, WhoAmI};
+use drydock_control::TokenAsk;
 use drydock_domain::ids::AccessTokenId;
 use http::{HeaderMap, StatusCode};
 
@@ -18,22 +19,32 @@ use crate::state::AppState;
 pub async fn whoami(State(state): State<AppState>, caller: Caller, params: Params) -> Result<Json<WhoAmI>> {
     params.finish()?;
     let who = state.control.whoami(&caller.ctx).await?;
-    Ok(Json(WhoAmI { name: who.name, role: who.role, server_version: crate::VERSION.to_owned() }))
+    Ok(Json(WhoAmI {
+        name: who.name,
+        kind: who.kind.to_owned(),
+        role: who.role,
+        groups: who.groups,
+        second_factor: who.second_factor,
+        narrowed: who.narrowed,
+        server_version: crate::VERSION.to_owned(),
+    }))
 }
 
-/// Access tokens, without their secrets.
+/// Access tokens, without their secrets. With `user` that user's only; everybody may list their own.
 #[utoipa::path(get, path = "/api/v1/access-tokens", tag = "access", operation_id = "listAccessTokens",
-    params(("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+    params(("user" = Option<String>, Query, description = "Name of the user they belong to"),
+        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
         ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
     responses((status = 200, body = Page<AccessToken>), (status = "default", body = ApiError)))]
 pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Params) -> Result<Json<Page<AccessToken>>> {
     let page = params.page()?;
+    let user = params.one("user")?;
     params.finish()?;
-    let tokens = state.control.list_access_tokens(&caller.ctx, &page).await?;
+    let tokens = state.control.list_access_tokens(&caller.ctx, user.as_deref(), &page).await?;
     Ok(Json(encode::page(tokens, encode::access_token)))
 }
 
-/// Makes an access token. The answer shows its secret, once.
+/// Makes an access token. The answer shows its secret, once. Everybody makes tokens for themselves.
 #[utoipa::path(post, path = "/api/v1/access-tokens", tag = "access", operation_id = "createAccessToken",
     request_body = CreateAccessToken,
     responses((status = 201, body = CreatedAccessToken), (status = "default", body = ApiError)))]
@@ -46,7 +57,8 @@ pub async fn create(
 ) -> Result<Response> {
     params.finish()?;
     no_idempotency_key(&headers)?;
-    let (token, secret) = state.control.create_access_token(&caller.ctx, &ask.name, ask.role, ask.expires_at).await?;
+    let ask = TokenAsk { name: ask.name, role: ask.role, user: ask.user, scope: ask.scope, expires_at: ask.expires_at };
+    let (token, secret) = state.control.create_access_token(&caller.ctx, ask).await?;
     let created = CreatedAccessToken { token: encode::access_token(token), secret: secret.expose().to_owned() };
     Ok((StatusCode::CREATED, super::NO_STORE, Json(created)).into_response())
 }
@@ -70,16 +82,4 @@ pub async fn verb(
     no_body(&body)?;
     let token = state.control.revoke_access_token(&caller.ctx, id.parse::<AccessTokenId>()?).await?;
     Ok(Json(encode::access_token(token)))
-}
-
-/// Audit records, newest first.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "access", operation_id = "listAudit",
-    params(("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
-        ("limit" = Option<u32>, Query, description = "Rows, 1 to 1000; 100 when absent")),
-    responses((status = 200, body = Page<AuditRecord>), (status = "default", body = ApiError)))]
-pub async fn audit(State(state): State<AppState>, caller: Caller, mut params: Params) -> Result<Json<Page<AuditRecord>>> {
-    let page = params.page()?;
-    params.finish()?;
-    let records = state.control.list_audit(&caller.ctx, &page).await?;
-    Ok(Json(encode::page(records, encode::audit)))
 }

@@ -1,14 +1,12 @@
 //! From the records of `control` to the types of the wire.
 
 use drydock_api::rest;
-use drydock_control::records::{
-    AccessTokenRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord,
-};
+use drydock_control::records::{AccessTokenRecord, HistoryRecord, InventorySummary, Paged, ProfileRecord, TaskRecord};
 use drydock_control::store::undo::BarRecord;
 use drydock_control::store::user_groups::MemberRecord;
 use drydock_control::{
-    InstanceView, JobView, NamedHost, PackagesView, RolloutView, RulesView, TaskDetail, UndoHost, UpdatesView, UserGroupView, UserView,
-    ZoneView,
+    InstanceView, JobView, NamedHost, PackagesView, RolloutView, RulesView, TaskDetail, UndoHost, UpdatesView, UserGroupView,
+    UserView, ZoneView,
 };
 use drydock_domain::patch::job::JobOrigin;
 

@@ -4,8 +4,12 @@
 mod access;
 mod advisories;
 mod advisory_feeds;
+mod api_keys;
+mod approvals;
+mod audit;
 mod bom;
 mod calendars;
+mod compartments;
 mod compliance;
 mod content_jobs;
 mod csv;
@@ -22,12 +26,18 @@ mod groups;
 mod instances;
 mod job_report;
 mod modules;
+mod oidc_links;
 mod packages;
 mod patch_jobs;
 mod policies;
+mod recorded;
+mod sign_in;
 mod snapshots;
 mod sources;
+mod statements;
 mod upload;
+mod user_groups;
+mod users;
 mod vulnerabilities;
 
 use axum::Router;
@@ -47,12 +57,24 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Drydock", description = "Patches, inventory and software sources of Linux fleets. Send an access token as \
-        `Authorization: Bearer ddt_…`; unknown fields and parameters are refused; lists are pages with a cursor."),
+        `Authorization: Bearer ddt_…`, or sign requests with an API key (docs/sign-in.md); unknown fields and parameters are \
+        refused; lists are pages with a cursor."),
     paths(
-        access::whoami, access::list, access::create, access::verb, access::audit,
-        enrolment::list, enrolment::create, enrolment::get, enrolment::verb,
+        access::whoami, access::list, access::create, access::verb, audit::list, audit::export, audit::status, audit::set, audit::seal, audit::drop_old,
+        api_keys::list, api_keys::add, api_keys::delete, oidc_links::link, oidc_links::unlink,
+        users::list, users::create, users::get, users::edit, users::delete, users::set_password, users::reset_second_factor,
+        sign_in::sign_in, sign_in::change_password, sign_in::offer_second_factor, sign_in::confirm_second_factor,
+        sign_in::remove_second_factor, sign_in::sessions, sign_in::session_verb,
+        user_groups::list, user_groups::create, user_groups::get, user_groups::edit, user_groups::delete,
+        user_groups::members, user_groups::edit_members,
+        compartments::list, compartments::create, compartments::get, compartments::edit, compartments::delete,
+        approvals::list_rules, approvals::set_rule, approvals::delete_rule, approvals::list, approvals::verb, approvals::refuse,
+        statements::test, statements::who_can, statements::list, statements::create, statements::get, statements::edit, statements::delete,
+        statements::list_groups, statements::create_group, statements::get_group, statements::edit_group, statements::delete_group,
+        enrolment::list, enrolment::create, enrolment::get, enrolment::verb, enrolment::move_to,
         instances::list, instances::get, instances::edit, instances::delete, instances::accept, instances::reject,
-        instances::revoke, instances::matching, instances::packages, instances::updates, modules::of_instance, instances::rules, instances::history,
+        instances::revoke, instances::move_to, instances::matching, instances::packages, packages::changes, packages::list, packages::holdings,
+        instances::updates, modules::of_instance, instances::rules, instances::history,
         patch_jobs::list, patch_jobs::create, patch_jobs::get, patch_jobs::cancel, patch_jobs::rerun,
         patch_jobs::pause, patch_jobs::resume, patch_jobs::halt, patch_jobs::abort, patch_jobs::approve, patch_jobs::plans,
         calendars::list_windows, calendars::create_window, calendars::get_window, calendars::edit_window, calendars::delete_window,
@@ -68,7 +90,7 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         environments::list, environments::create, environments::get, environments::delete, environments::verb,
         environments::history, environments::edit_sources, environments::of_instance, environments::edit_of_instance,
         groups::list, groups::create, groups::get, groups::edit, groups::delete, groups::members, groups::edit_members,
-        groups::edit_sources, groups::add,
+        groups::edit_sources, groups::add, groups::move_to,
         content_jobs::list, content_jobs::get, content_jobs::verb, content_jobs::collect, content_jobs::keys,
         content_jobs::prepare_key, content_jobs::switch_key, content_jobs::retire_key,
         advisory_feeds::list, advisory_feeds::get, advisory_feeds::delete, advisory_feeds::verb,
@@ -112,7 +134,11 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/whoami", get(access::whoami))
         .route("/api/v1/access-tokens", get(access::list).post(access::create))
         .route("/api/v1/access-tokens/{id}", post(access::verb))
-        .route("/api/v1/audit", get(access::audit))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit:export", get(audit::export))
+        .route("/api/v1/audit:seal", post(audit::seal))
+        .route("/api/v1/audit:drop", post(audit::drop_old))
+        .route("/api/v1/audit-settings", get(audit::status).put(audit::set))
         .route("/api/v1/enrolment-profiles", get(enrolment::list).post(enrolment::create))
         .route("/api/v1/enrolment-profiles/{id}", get(enrolment::get).post(enrolment::verb))
         .route("/api/v1/instances", get(instances::list))
@@ -145,6 +171,8 @@ pub fn router(state: AppState) -> Router {
             get(deployments::get).put(deployments::edit).delete(deployments::delete).post(deployments::verb),
         )
         .route("/api/v1/deployments/{name}/executions", get(deployments::executions))
+        .merge(access_routes())
+        .merge(user_routes())
         .merge(calendar_routes())
         .merge(policy_routes())
         .merge(content_routes())
@@ -152,6 +180,45 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
         // 600 packages are 60 kB of JSON and 10 kB of gzip. Event streams stay as they are.
         .layer(tower_http::compression::CompressionLayer::new())
+}
+
+/// Compartments, policies of access statements, dynamic groups.
+fn access_routes() -> Router<AppState> {
+    use {compartments as c, statements as s};
+    Router::new()
+        .route("/api/v1/compartments", get(c::list).post(c::create))
+        .route("/api/v1/compartments/{path}", get(c::get).patch(c::edit).delete(c::delete))
+        .route("/api/v1/access-policies", get(s::list).post(s::create))
+        .route("/api/v1/access-policies/{name}", get(s::get).patch(s::edit).delete(s::delete))
+        .route("/api/v1/approval-rules", get(approvals::list_rules))
+        .route("/api/v1/approval-rules/{name}", put(approvals::set_rule).delete(approvals::delete_rule))
+        .route("/api/v1/approvals", get(approvals::list))
+        .route("/api/v1/approvals/{id}", post(approvals::verb))
+        .route("/api/v1/access:test", post(s::test))
+        .route("/api/v1/access:who-can", get(s::who_can))
+        .route("/api/v1/users/{name}/oidc-identity", put(oidc_links::link).delete(oidc_links::unlink))
+        .route("/api/v1/users/{name}/api-keys", get(api_keys::list).post(api_keys::add))
+        .route("/api/v1/users/{name}/api-keys/{fingerprint}", axum::routing::delete(api_keys::delete))
+        .route("/api/v1/dynamic-groups", get(s::list_groups).post(s::create_group))
+        .route("/api/v1/dynamic-groups/{name}", get(s::get_group).put(s::edit_group).delete(s::delete_group))
+}
+
+/// Users, groups of users, and what they sign in with.
+fn user_routes() -> Router<AppState> {
+    use {sign_in as s, user_groups as g, users as u};
+    Router::new()
+        .route("/api/v1/tokens:sign-in", post(s::sign_in))
+        .route("/api/v1/whoami:change-password", post(s::change_password))
+        .route("/api/v1/whoami:offer-second-factor", post(s::offer_second_factor))
+        .route("/api/v1/whoami:confirm-second-factor", post(s::confirm_second_factor))
+        .route("/api/v1/whoami:remove-second-factor", post(s::remove_second_factor))
+        .route("/api/v1/sessions", get(s::sessions))
+        .route("/api/v1/sessions/{id}", post(s::session_verb))
+        .route("/api/v1/users", get(u::list).post(u::create))
+        .route("/api/v1/users/{name}", get(u::get).patch(u::edit).delete(u::delete).post(u::verb))
+        .route("/api/v1/user-groups", get(g::list).post(g::create))
+        .route("/api/v1/user-groups/{name}", get(g::get).patch(g::edit).delete(g::delete))
+        .route("/api/v1/user-groups/{name}/members", get(g::members).put(g::edit_members))
 }
 
 /// Maintenance windows, freezes, reboot slots.
@@ -222,10 +289,10 @@ fn content_routes() -> Router<AppState> {
 
 /// Advisories, vulnerabilities and their feeds.
 fn advisory_routes() -> Router<AppState> {
-    let feed = get(advisory_feeds::get).delete(advisory_feeds::delete).post(advisory_feeds::verb);
+    use advisory_feeds as feeds;
     Router::new()
-        .route("/api/v1/advisory-feeds", get(advisory_feeds::list))
-        .route("/api/v1/advisory-feeds/{name}", feed)
+        .route("/api/v1/advisory-feeds", get(feeds::list))
+        .route("/api/v1/advisory-feeds/{name}", get(feeds::get).delete(feeds::delete).post(feeds::verb))
         .route("/api/v1/advisories", get(advisories::list))
         .route("/api/v1/advisories/{id}", get(advisories::get))
         .route("/api/v1/advisories/{id}/instances", get(advisories::instances))

@@ -93,7 +93,7 @@ async fn a_revoked_token_ends_its_live_pages() {
     let mut events = Events { body: response.into_body().into_data_stream(), buffer: String::new() };
     events.until(|name, _| name == "job").await;
     let ctx = world.ctx();
-    let tokens = world.control().list_access_tokens(&ctx, &Default::default()).await.expect("tokens").items;
+    let tokens = world.control().list_access_tokens(&ctx, None, &Default::default()).await.expect("tokens").items;
     let leaver = tokens.iter().find(|t| t.name == "leaver").expect("the token");
     world.control().revoke_access_token(&ctx, leaver.id).await.expect("revoked");
     events.until(|name, _| name == "signed-out").await;

@@ -44,7 +44,7 @@ async fn a_revoked_token_ends_its_sessions() {
     let mut browser = world.browser(&secret).await;
     browser.page("/").await;
     let ctx = world.ctx();
-    let tokens = world.control().list_access_tokens(&ctx, &PageQuery::default()).await.expect("tokens");
+    let tokens = world.control().list_access_tokens(&ctx, None, &PageQuery::default()).await.expect("tokens");
     let id = tokens.items.iter().find(|t| t.name == "leaver").expect("the token").id;
     world.control().revoke_access_token(&ctx, id).await.expect("revoked");
     let page = browser.get("/").await;
@@ -114,7 +114,7 @@ async fn a_form_without_this_sessions_token_does_nothing() {
     }
     let ctx = world.ctx();
     assert!(world.control().list_patch_jobs(&ctx, &Default::default()).await.expect("jobs").items.is_empty());
-    assert_eq!(world.control().list_access_tokens(&ctx, &Default::default()).await.expect("tokens").items.len(), 1);
+    assert_eq!(world.control().list_access_tokens(&ctx, None, &Default::default()).await.expect("tokens").items.len(), 1);
     world.control().get_instance(&ctx, "web-1").await.expect("still there");
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use drydock_control::{EnrolAsk, OpCtx, Principal, Secret, SectionBodyIn, SectionIn};
+use drydock_control::{EnrolAsk, OpCtx, Principal, Secret, SectionBodyIn, SectionIn, TokenAsk};
 use drydock_domain::access::Role;
 use drydock_domain::enrolment::ProfileSpec;
 use drydock_domain::ids::{InstanceId, TaskId};
@@ -48,10 +48,15 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let inputs = Inputs::from_fragment(Fragment::default());
         let inputs = inputs.override_with(Some(dir.path().to_owned()), Some("127.0.0.1:0".to_owned()));
-        let settings = Settings::from_inputs(inputs).expect("valid settings");
+        let mut settings = Settings::from_inputs(inputs).expect("valid settings");
+        change(&mut settings);
         let mut running = Server::start(settings).await.expect("started");
         let admin = running.admin_token.take().expect("a first run").expose().to_owned();
         World { running, admin, _dir: dir }
@@ -67,7 +72,8 @@ impl World {
 
     /// The secret of a new access token.
     pub async fn token(&self, name: &str, role: Role) -> String {
-        let (_, secret) = self.control().create_access_token(&self.ctx(), name, role, None).await.expect("a token");
+        let ask = TokenAsk { name: name.to_owned(), role: Some(role), ..TokenAsk::default() };
+        let (_, secret) = self.control().create_access_token(&self.ctx(), ask).await.expect("a token");
         secret.expose().to_owned()
     }
 
@@ -219,6 +225,38 @@ impl Host {
         assert!(wanted.is_empty(), "{wanted:?}");
     }
 
+    pub fn hostname(&self) -> &str {
+        &self.os.hostname
+    }
+
+    pub fn machine_id(&self) -> &str {
+        &self.os.machine_id
+    }
+
+    /// Tells one section as JSON; maybe it is refused.
+    pub async fn try_section(&self, kind: SectionKind, section: &Value) -> Result<(), drydock_control::Error> {
+        let body = serde_json::to_vec(section).expect("JSON");
+        let section =
+            SectionIn { kind: kind.as_str().to_owned(), fingerprint: fingerprint(&body), body: SectionBodyIn::Full(body) };
+        self.control.report_inventory(&self.ctx().await, vec![section]).await.map(drop)
+    }
+
+    /// Tells how its policies stand; was it taken?
+    pub async fn try_policies(&self, report: &HostPoliciesReport) -> bool {
+        let body = serde_json::to_vec(report).expect("JSON");
+        self.control.report_policies(&self.ctx().await, &body).await.unwrap_or(false)
+    }
+
+    /// As [`Host::report`]; was it taken?
+    pub async fn try_report(&self, task: TaskId, seq: u64, state: &str, more: Value) -> bool {
+        let mut report = json!({"task": task, "seq": seq, "at": Timestamp::now().to_string(), "state": state});
+        for (key, value) in more.as_object().expect("an object") {
+            report[key] = value.clone();
+        }
+        let body = serde_json::to_vec(&report).expect("JSON");
+        self.control.report_task(&self.ctx().await, &body).await.is_ok_and(|answer| answer.stored)
+    }
+
     /// Pulls until there is an order.
     pub async fn pull(&self) -> WorkOrder {
         wait_until("an order", async || {
@@ -342,7 +380,9 @@ impl Browser {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         for set in response.headers().get_all(header::SET_COOKIE) {
             let text = set.to_str().expect("ASCII");
-            assert!(text.contains("; Secure; HttpOnly; SameSite=Strict"), "{text}");
+            // The one that waits while the browser is at a sign-in provider comes back with a request from there.
+            let same_site = if text.starts_with("__Host-drydock-oidc=") { "Lax" } else { "Strict" };
+            assert!(text.contains(&format!("; Secure; HttpOnly; SameSite={same_site}")), "{text}");
             let (name, value) = text.split(';').next().and_then(|p| p.split_once('=')).expect("a cookie");
             if text.contains("Max-Age=0") {
                 self.cookies.remove(name);

@@ -5,8 +5,8 @@ use askama::Template;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use drydock_control::ErrorKind;
 use drydock_control::records::AccessTokenRecord;
+use drydock_control::{ErrorKind, TokenAsk};
 use drydock_domain::access::Role;
 use drydock_domain::ids::AccessTokenId;
 use jiff::{SignedDuration, Timestamp};
@@ -22,14 +22,14 @@ use crate::console::view::{self, Badge, When};
 /// Shown once, after making.
 struct Created {
     name: String,
-    role: &'static str,
+    role: String,
     secret: String,
 }
 
 struct Row {
     id: AccessTokenId,
     name: String,
-    role: &'static str,
+    role: String,
     badge: Badge,
     own: bool,
     usable: bool,
@@ -38,8 +38,17 @@ struct Row {
     created: When,
 }
 
+/// What a token may do, for people.
+fn whose(t: &AccessTokenRecord) -> String {
+    let narrowed = if t.scope.is_empty() { "" } else { ", narrowed" };
+    match (&t.user, t.role) {
+        (Some(user), _) => format!("user {}{narrowed}", user.name),
+        (None, role) => format!("{}{narrowed}", role.map_or("", Role::as_str)),
+    }
+}
+
 impl Row {
-    fn new(t: &AccessTokenRecord, own: AccessTokenId, now: Timestamp) -> Self {
+    fn new(t: &AccessTokenRecord, own: Option<AccessTokenId>, now: Timestamp) -> Self {
         let expired = t.expires_at.is_some_and(|at| at <= now);
         let badge = match (t.revoked, expired) {
             (true, _) => Badge { tone: "bad", label: "REVOKED" },
@@ -49,9 +58,9 @@ impl Row {
         Row {
             id: t.id,
             name: t.name.clone(),
-            role: t.role.as_str(),
+            role: whose(t),
             badge,
-            own: t.id == own,
+            own: Some(t.id) == own,
             usable: !t.revoked,
             last_used: view::when_opt(t.last_used_at, now),
             expires: view::when_opt(t.expires_at, now),
@@ -116,7 +125,7 @@ struct Page {
 }
 
 async fn page(who: &Signed, cursor: &CursorQuery, created: Option<Created>, f: TokenForm) -> Result<Page, Fail> {
-    let tokens = who.control().list_access_tokens(&who.ctx, &cursor.page()).await.map_err(|e| who.fail(e))?;
+    let tokens = who.control().list_access_tokens(&who.ctx, None, &cursor.page()).await.map_err(|e| who.fail(e))?;
     Ok(Page {
         c: who.chrome("Access tokens", "/access-tokens"),
         created,
@@ -138,9 +147,10 @@ pub async fn create(form: SignedForm) -> Result<Response, Fail> {
     let first = CursorQuery::default();
     let refused = |page| (StatusCode::UNPROCESSABLE_ENTITY, Html(page)).into_response();
     let Some((role, expires_at)) = f.parts(who.ctx.now) else { return Ok(refused(page(&who, &first, None, f).await?)) };
-    match who.control().create_access_token(&who.ctx, &f.name, role, expires_at).await {
+    let ask = TokenAsk { name: f.name.clone(), role: Some(role), expires_at, ..TokenAsk::default() };
+    match who.control().create_access_token(&who.ctx, ask).await {
         Ok((token, secret)) => {
-            let created = Created { name: token.name, role: token.role.as_str(), secret: secret.expose().to_owned() };
+            let created = Created { role: whose(&token), name: token.name, secret: secret.expose().to_owned() };
             Ok((StatusCode::CREATED, Html(page(&who, &first, Some(created), TokenForm::default()).await?)).into_response())
         }
         Err(e) if e.kind() == ErrorKind::Invalid => {

@@ -1,6 +1,7 @@
 //! The pages, one file per noun.
 
 pub mod access;
+pub mod account;
 pub mod advisories;
 pub mod audit;
 pub mod compliance;
@@ -17,6 +18,7 @@ pub mod packages;
 pub mod policies;
 pub mod sources;
 pub mod start;
+pub mod users;
 pub mod vulnerabilities;
 
 use drydock_control::records::PageQuery;

@@ -40,7 +40,7 @@ pub(super) fn refuse_viewer(who: &Signed) -> Result<(), Fail> {
     if who.may.patch {
         return Ok(());
     }
-    let message = format!("the role {} may not start patch jobs; it needs {:?}", who.role.as_str(), Permission::PatchManage);
+    let message = format!("{} ({}) may not start patch jobs; that needs {:?}", who.name, who.role, Permission::PatchManage);
     Err(who.fail(Error::Forbidden(message)))
 }
 

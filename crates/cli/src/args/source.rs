@@ -115,6 +115,9 @@ pub struct CreateSourceArgs {
     /// Format.
     #[command(flatten)]
     pub output: Output,
+    /// Compartment it is made in; without it, the tenancy
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
 }
 
 /// A family of repositories.
@@ -339,6 +342,9 @@ pub struct CreateEnvironmentArgs {
     /// Free text
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub description: String,
+    /// Compartment it is made in; without it, the tenancy
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
 }
 
 /// One environment.

@@ -173,6 +173,7 @@ async fn spec(args: &CreateSourceArgs, client: &Client, world: &mut World) -> Re
         keep_snapshots: None,
         priority: None,
         module_hotfixes: false,
+        compartment: args.compartment.clone(),
     })
 }
 

@@ -54,7 +54,7 @@ pub struct AdvisoryQuery {
 impl Control {
     /// What the caller may see of the picture in answer to an operation about hosts; whoever may do that nowhere is refused.
     /// The words of advisories and of feeds are public knowledge: for them it is enough to be allowed somewhere.
-    pub(super) async fn sight(&self, ctx: &OpCtx, operation: &'static str, permission: Permission) -> Result<Sight> {
+    pub(super) async fn fleet_sight(&self, ctx: &OpCtx, operation: &'static str, permission: Permission) -> Result<Sight> {
         let hosts = self.scope_of_hosts(ctx, operation, permission).await?;
         let hosts = self.host_mask(&hosts).await?;
         let sources = self.scope_of(&ctx.who, "source.list", Some(Permission::SourceRead), ctx.now).await?;
@@ -73,7 +73,7 @@ impl Control {
 
     /// Advisories, newest first.
     pub async fn list_advisories(&self, ctx: &OpCtx, query: &AdvisoryQuery, at: &PageQuery) -> Result<Paged<AdvisorySummary>> {
-        let sight = self.sight(ctx, "advisory.list", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "advisory.list", Permission::AdvisoryRead).await?;
         if query.text.as_ref().is_some_and(|t| t.len() > TEXT_MAX_BYTES) {
             return Err(Error::invalid("q", format!("has more than {TEXT_MAX_BYTES} bytes")));
         }
@@ -83,14 +83,14 @@ impl Control {
 
     /// The same, all of them: for exports.
     pub async fn export_advisories(&self, ctx: &OpCtx, query: &AdvisoryQuery) -> Result<Vec<AdvisorySummary>> {
-        let sight = self.sight(ctx, "advisory.export", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "advisory.export", Permission::AdvisoryRead).await?;
         let model = self.fleet_model().await?;
         Ok(listed(&model, query, &sight))
     }
 
     /// One advisory with everything that is said of it.
     pub async fn get_advisory(&self, ctx: &OpCtx, id: &str) -> Result<AdvisoryDetail> {
-        let sight = self.sight(ctx, "advisory.show", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "advisory.show", Permission::AdvisoryRead).await?;
         let (roots, origins, applicable, installable, places) = {
             let model = self.fleet_model().await?;
             let entry = model.catalogue.get(id).ok_or_else(|| no_advisory(id))?;
@@ -137,7 +137,7 @@ impl Control {
 
     /// Hosts that need an advisory, by name.
     pub async fn advisory_instances(&self, ctx: &OpCtx, id: &str, at: &PageQuery) -> Result<Paged<AdvisedInstance>> {
-        let sight = self.sight(ctx, "advisory.instances", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "advisory.instances", Permission::AdvisoryRead).await?;
         let model = self.fleet_model().await?;
         model.catalogue.get(id).ok_or_else(|| no_advisory(id))?;
         let seen = model.engine.hosts_of_advisory(id).into_iter().filter(|(host, _)| sight.sees(*host));

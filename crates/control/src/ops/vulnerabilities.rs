@@ -56,7 +56,7 @@ impl Control {
         query: &VulnerabilityQuery,
         at: &PageQuery,
     ) -> Result<Paged<VulnerabilitySummary>> {
-        let sight = self.sight(ctx, "vulnerability.list", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "vulnerability.list", Permission::AdvisoryRead).await?;
         check(query)?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
@@ -65,7 +65,7 @@ impl Control {
 
     /// The same, all of them: for exports.
     pub async fn export_vulnerabilities(&self, ctx: &OpCtx, query: &VulnerabilityQuery) -> Result<Vec<VulnerabilitySummary>> {
-        let sight = self.sight(ctx, "vulnerability.export", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "vulnerability.export", Permission::AdvisoryRead).await?;
         check(query)?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
@@ -86,7 +86,7 @@ impl Control {
 
     /// One vulnerability with everything that is said of it, open somewhere or not.
     pub async fn get_vulnerability(&self, ctx: &OpCtx, id: &str) -> Result<VulnerabilityDetail> {
-        let sight = self.sight(ctx, "vulnerability.show", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "vulnerability.show", Permission::AdvisoryRead).await?;
         let id = vulnerability_id(id);
         let id = id.as_str();
         let bucket = feed_chunks::bucket(id);
@@ -129,7 +129,7 @@ impl Control {
         excepted: bool,
         at: &PageQuery,
     ) -> Result<Paged<AffectedInstance>> {
-        let sight = self.sight(ctx, "vulnerability.instances", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "vulnerability.instances", Permission::AdvisoryRead).await?;
         let id = vulnerability_id(id);
         let id = id.as_str();
         let standing = self.fleet_standing(ctx.now).await?;
@@ -172,7 +172,7 @@ impl Control {
 
     /// The fleet in numbers.
     pub async fn fleet_security(&self, ctx: &OpCtx) -> Result<FleetSecurity> {
-        let sight = self.sight(ctx, "fleet.security", Permission::AdvisoryRead).await?;
+        let sight = self.fleet_sight(ctx, "fleet.security", Permission::AdvisoryRead).await?;
         let standing = self.fleet_standing(ctx.now).await?;
         let model = self.fleet_model().await?;
         let mut numbers = FleetSecurity::default();

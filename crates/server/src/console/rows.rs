@@ -254,6 +254,8 @@ pub struct InstanceRow {
     packages: u32,
     /// Zone; may be empty.
     pub zone: String,
+    /// Its compartment; absent: the tenancy.
+    pub compartment: Option<String>,
     /// Labels.
     pub labels: Vec<String>,
     /// When its agent last spoke.
@@ -298,6 +300,7 @@ impl InstanceRow {
             findings: inventory.findings,
             packages: inventory.packages,
             zone: r.zone.clone(),
+            compartment: Some(r.compartment.clone()).filter(|path| path != "/"),
             labels: view::labels(&r.labels),
             last_seen: view::when_opt(instance.last_seen, now),
             can_patch: active,

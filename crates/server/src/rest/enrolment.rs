@@ -1,7 +1,7 @@
 //! Enrolment profiles.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{ApiError, CreatedProfile, EnrolmentProfile, MoveTo, Page};
 use drydock_domain::enrolment::ProfileSpec;
@@ -9,7 +9,7 @@ use drydock_domain::ids::ProfileId;
 use http::{HeaderMap, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, no_idempotency_key, parse_json};
+use super::extract::{Caller, Params, StrictJson, no_idempotency_key, parse_json, read_body};
 use super::{encode, no_body, split_verb};
 use crate::state::AppState;
 
@@ -70,9 +70,10 @@ pub async fn verb(
     Path(target): Path<String>,
     caller: Caller,
     params: Params,
-    body: bytes::Bytes,
+    request: Request,
 ) -> Result<Json<EnrolmentProfile>> {
     params.finish()?;
+    let body = read_body(request).await?;
     let (id, verb) = split_verb(&target)?;
     let id = id.parse::<ProfileId>()?;
     let profile = match verb {

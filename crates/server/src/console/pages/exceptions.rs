@@ -36,6 +36,7 @@ impl Row {
             id: e.id.to_string(),
             cve: e.cve.clone(),
             scope: match &e.scope {
+                ScopeSpec::All {} if e.compartment != "/" => format!("all hosts of {}", e.compartment),
                 ScopeSpec::All {} => "all hosts".to_owned(),
                 ScopeSpec::Instance(name) => format!("instance {name}"),
                 ScopeSpec::Group(name) => format!("group {name}"),

@@ -1,10 +1,13 @@
 //! Managed instances: the list, and the pages of one; those about packages and modules are in [`super::instance_past`].
 
+use std::future::Future;
+
 use askama::Template;
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use drydock_control::records::{InstanceQuery, PageQuery};
 use drydock_control::{Error, ErrorKind, InstanceEdit, InstanceView};
+use drydock_domain::access::Permission;
 use drydock_domain::instance::{InstanceState, Reachability};
 use drydock_domain::inventory::Finding;
 use serde::Deserialize;
@@ -44,6 +47,8 @@ pub struct Filter {
     #[serde(default)]
     zone: String,
     #[serde(default)]
+    compartment: String,
+    #[serde(default)]
     state: String,
     #[serde(default)]
     need: String,
@@ -55,6 +60,8 @@ pub struct Filter {
     label_error: Option<String>,
     #[serde(skip)]
     filter_error: Option<String>,
+    #[serde(skip)]
+    compartment_error: Option<String>,
 }
 
 impl Filter {
@@ -69,7 +76,7 @@ impl Filter {
     }
 
     fn active(&self) -> bool {
-        [&self.q, &self.label, &self.zone, &self.state, &self.need, &self.filter].iter().any(|t| !t.is_empty())
+        [&self.q, &self.label, &self.zone, &self.compartment, &self.state, &self.need, &self.filter].iter().any(|t| !t.is_empty())
     }
 
     fn page_url(&self, cursor: &str) -> String {
@@ -77,6 +84,7 @@ impl Filter {
             ("q", self.q.as_str()),
             ("label", &self.label),
             ("zone", &self.zone),
+            ("compartment", &self.compartment),
             ("state", &self.state),
             ("need", &self.need),
             ("filter", &self.filter),
@@ -91,7 +99,13 @@ impl Filter {
     fn job_url(&self) -> Option<String> {
         let narrow = self.label.is_empty() && self.zone.is_empty() && self.filter.is_empty();
         let wrong = self.label_error.is_some() || self.filter_error.is_some();
-        if narrow || wrong || !self.q.is_empty() || !self.need.is_empty() || !self.state.is_empty() {
+        if narrow
+            || wrong
+            || !self.q.is_empty()
+            || !self.need.is_empty()
+            || !self.state.is_empty()
+            || !self.compartment.is_empty()
+        {
             return None;
         }
         let pairs = [("labels", &self.label), ("zone", &self.zone), ("query", &self.filter)];
@@ -114,7 +128,7 @@ impl Filter {
             name_contains: self.q.trim().to_owned(),
             labels,
             zone: Some(self.zone.trim().to_owned()).filter(|z| !z.is_empty()),
-            compartment: None,
+            compartment: Some(self.compartment.trim().to_owned()).filter(|path| !path.is_empty()),
             page: PageQuery { cursor: self.cursor.clone().filter(|c| !c.is_empty()), limit },
         }
     }
@@ -156,6 +170,11 @@ pub async fn list(who: Signed, Query(mut f): Query<Filter>) -> Result<Html<impl 
             filter => who.control().search_instances(&who.ctx, &query, filter).await,
         };
         let page = match found {
+            Err(e) if e.kind() == ErrorKind::NotFound && query.compartment.is_some() => {
+                f.compartment_error = Some(sentence(&e.to_string()));
+                query.page.cursor = None;
+                break;
+            }
             // Nothing is listed beside a filter that means nothing: those would be the wrong instances.
             Err(e) if e.fields().iter().any(|f| f.field == "filter") => {
                 f.filter_error = Some(sentence(&e.fields()[0].message));
@@ -239,6 +258,23 @@ pub(super) fn or_none<T>(who: &Signed, result: Result<T, Error>) -> Result<Optio
     }
 }
 
+/// What the caller may see, or nothing: a page shows the rest of what it has.
+pub(super) async fn when_allowed<T>(
+    who: &Signed,
+    permission: Permission,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, Fail> {
+    // Asked first, so that a page that refreshes itself leaves no denial in the audit each time.
+    if !who.control().might(&who.ctx.who, permission).await.map_err(|e| who.fail(e))? {
+        return Ok(None);
+    }
+    match asked.await {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == ErrorKind::Forbidden => Ok(None),
+        Err(e) => Err(who.fail(e)),
+    }
+}
+
 pub(super) async fn read(who: &Signed, id: &str) -> Result<InstanceView, Fail> {
     who.control().get_instance(&who.ctx, id).await.map_err(|e| who.fail(e))
 }
@@ -247,7 +283,8 @@ async fn summary(who: &Signed, id: &str, typed: Option<EditForm>) -> Result<Summ
     let instance = read(who, id).await?;
     let updates = or_none(who, who.control().instance_updates(&who.ctx, id).await)?;
     let latest = PageQuery { limit: Some(LATEST_TASKS), ..PageQuery::default() };
-    let tasks = who.control().instance_tasks(&who.ctx, id, &latest).await.map_err(|e| who.fail(e))?;
+    let tasks = who.control().instance_tasks(&who.ctx, id, &latest);
+    let tasks = when_allowed(who, Permission::PatchRead, tasks).await?.map_or_else(Vec::new, |found| found.items);
     let r = &instance.record;
     let edit = typed.unwrap_or_else(|| EditForm {
         zone: r.zone.clone(),
@@ -262,7 +299,7 @@ async fn summary(who: &Signed, id: &str, typed: Option<EditForm>) -> Result<Summ
         health: updates.map(|u| HealthBlock::new(&u.health, &u.findings)),
         facts: facts(&instance),
         moments: moments(who, &instance),
-        tasks: tasks.items.iter().map(|t| TaskRow::new(t, who.ctx.now)).collect(),
+        tasks: tasks.iter().map(|t| TaskRow::new(t, who.ctx.now)).collect(),
         edit,
     })
 }

@@ -3,9 +3,11 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 use drydock_control::records::{FleetCounts, InstanceQuery, JobQuery, PageQuery};
+use drydock_domain::access::Permission;
 use drydock_domain::instance::InstanceState;
 use drydock_domain::patch::job::JobState;
 
+use super::instances::when_allowed;
 use crate::console::auth::{Chrome, Signed};
 use crate::console::charts::{Slice, percent, slices};
 use crate::console::error::{Fail, Html};
@@ -125,14 +127,17 @@ fn bars(n: &Counts) -> Vec<NeedBar> {
 
 async fn read_live(who: &Signed) -> Result<Live, Fail> {
     let (control, ctx) = (who.control(), &who.ctx);
-    let counts = Counts::new(&control.overview(ctx).await.map_err(|e| who.fail(e))?);
+    let counts = when_allowed(who, Permission::InstanceRead, control.overview(ctx)).await?;
+    let counts = Counts::new(&counts.unwrap_or_default());
     let limit = |n: u32| PageQuery { limit: Some(n), ..PageQuery::default() };
     let at_work = JobQuery { state: Some(JobState::Patching), page: limit(RUNNING_ROWS), ..JobQuery::default() };
-    let running = control.list_patch_jobs(ctx, &at_work).await.map_err(|e| who.fail(e))?;
+    let running = when_allowed(who, Permission::PatchRead, control.list_patch_jobs(ctx, &at_work)).await?;
+    let running = running.map_or_else(Vec::new, |found| found.items);
     let newest = JobQuery { page: limit(RUNNING_ROWS + RECENT_ROWS), ..JobQuery::default() };
-    let newest = control.list_patch_jobs(ctx, &newest).await.map_err(|e| who.fail(e))?;
+    let newest = when_allowed(who, Permission::PatchRead, control.list_patch_jobs(ctx, &newest)).await?;
+    let newest = newest.map_or_else(Vec::new, |found| found.items);
     // Jobs that look up their hosts are at work too; they are among the newest.
-    let looking_up = newest.items.iter().filter(|j| matches!(j.record.state, JobState::Started | JobState::InstanceLookup));
+    let looking_up = newest.iter().filter(|j| matches!(j.record.state, JobState::Started | JobState::InstanceLookup));
     let row = |j| JobRow::new(j, ctx.now);
     let reach = slices(
         &[
@@ -145,8 +150,8 @@ async fn read_live(who: &Signed) -> Result<Live, Fail> {
     let reach_words: Vec<String> = reach.iter().map(|s| format!("{} {}", s.value, s.label)).collect();
     Ok(Live {
         tiles: tiles(&counts),
-        running: looking_up.chain(&running.items).map(row).collect(),
-        recent: newest.items.iter().filter(|j| j.record.state.is_final()).take(RECENT_ROWS as usize).map(row).collect(),
+        running: looking_up.chain(&running).map(row).collect(),
+        recent: newest.iter().filter(|j| j.record.state.is_final()).take(RECENT_ROWS as usize).map(row).collect(),
         active: counts.active,
         reach,
         reach_words: reach_words.join(", "),
@@ -159,13 +164,14 @@ async fn read_live(who: &Signed) -> Result<Live, Fail> {
 pub async fn show(who: Signed) -> Result<Html<impl Template>, Fail> {
     let page = PageQuery { limit: Some(PENDING_ROWS), ..PageQuery::default() };
     let query = InstanceQuery { state: Some(InstanceState::Pending), page, ..InstanceQuery::default() };
-    let pending = who.control().list_instances(&who.ctx, &query).await.map_err(|e| who.fail(e))?;
+    let pending = when_allowed(&who, Permission::InstanceRead, who.control().list_instances(&who.ctx, &query)).await?;
+    let (pending, more_pending) = pending.map_or_else(Default::default, |page| (page.items, page.next_cursor.is_some()));
     let live = read_live(&who).await?;
     Ok(Html(Page {
         c: who.chrome("Overview", "/"),
         live,
-        pending: pending.items.iter().map(|i| InstanceRow::new(i, who.ctx.now)).collect(),
-        more_pending: pending.next_cursor.is_some(),
+        pending: pending.iter().map(|i| InstanceRow::new(i, who.ctx.now)).collect(),
+        more_pending,
     }))
 }
 

@@ -24,6 +24,8 @@ use crate::context::OpCtx;
 pub struct SourceView {
     /// Its id.
     pub id: SourceId,
+    /// Path of its compartment.
+    pub compartment: String,
     /// As made or last edited, redacted.
     pub spec: SourceSpec,
     /// Who made it.
@@ -152,6 +154,8 @@ pub struct DiffView {
 pub struct EnvironmentView {
     /// Its id.
     pub id: EnvironmentId,
+    /// Path of its compartment.
+    pub compartment: String,
     /// As made.
     pub spec: EnvironmentSpec,
     /// When it was made.

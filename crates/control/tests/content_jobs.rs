@@ -212,7 +212,7 @@ async fn without_content_the_operations_say_so() {
     let yum = r#"{"name":"a","format":"rpm","origin":{"local":{}}}"#;
     let refused = control.create_source(&ctx, common::sources::spec(yum)).await.expect_err("no content");
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
-    let prod = EnvironmentSpec { name: "prod".into(), description: String::new(), rank: 1 };
+    let prod = EnvironmentSpec { name: "prod".into(), description: String::new(), rank: 1, compartment: None };
     control.create_environment(&ctx, prod).await.expect("needs none");
     assert_eq!(control.promote(&ctx, "prod", promotion("{}")).await.expect_err("no content").kind(), ErrorKind::Unavailable);
     assert!(drydock_control::reconcile::turn(&control).await.is_empty());

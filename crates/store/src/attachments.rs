@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{EnvironmentId, SourceId};
 use drydock_domain::source::resolve::AttachedTo;
 use sqlx::AnyConnection;
@@ -109,20 +110,22 @@ pub async fn hosts_seeing(
     environment: EnvironmentId,
     source: SourceId,
     limit: u32,
+    scope: &Scope,
 ) -> StoreResult<HostsSeeing> {
     let mut sql = Sql::new("SELECT count(*) AS n");
-    hosts(&mut sql, environment, source);
+    hosts(&mut sql, environment, source, scope);
     let total = sql.fetch(c, "count the hosts of a promotion").await?.first().map(|r| big_count(r, "n")).transpose()?;
     let mut sql = Sql::new("SELECT i.id, i.name");
-    hosts(&mut sql, environment, source);
+    hosts(&mut sql, environment, source, scope);
     sql.push(" ORDER BY i.name LIMIT ").bind(i64::from(limit));
     let rows = sql.fetch(c, "read the hosts of a promotion").await?;
     let first = rows.iter().map(|r| Ok((id(r, "id")?, text(r, "name")?))).collect::<StoreResult<_>>()?;
     Ok(HostsSeeing { total: total.unwrap_or_default(), first })
 }
 
-fn hosts(sql: &mut Sql, environment: EnvironmentId, source: SourceId) {
+fn hosts(sql: &mut Sql, environment: EnvironmentId, source: SourceId, scope: &Scope) {
     sql.push(" FROM instances i LEFT JOIN instance_groups g ON g.id = i.group_id WHERE i.state = 'ACTIVE'");
+    sql.within("i.compartment", scope);
     sql.push(" AND COALESCE(i.environment_id, g.environment_id) = ").bind(environment.to_string());
     sql.push(" AND EXISTS (SELECT 1 FROM attachments a WHERE a.source_id = ").bind(source.to_string());
     sql.push(

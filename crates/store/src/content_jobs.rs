@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{ContentJobId, SourceId};
 use drydock_domain::inventory::Finding;
 use drydock_domain::source::job::{ContentJobKind, ContentJobState, JobProgress};
@@ -90,9 +91,14 @@ pub async fn newest_of(c: &mut AnyConnection, sources: &[SourceId]) -> StoreResu
 }
 
 /// Jobs, newest first.
-pub async fn list(c: &mut AnyConnection, query: &ContentJobQuery) -> StoreResult<Paged<ContentJobRecord>> {
+pub async fn list(c: &mut AnyConnection, query: &ContentJobQuery, scope: &Scope) -> StoreResult<Paged<ContentJobRecord>> {
     let mut sql = Sql::new(COLUMNS);
     sql.push(" WHERE 1 = 1");
+    if *scope != Scope::Everywhere {
+        sql.push(" AND (source_id IN (SELECT id FROM sources WHERE 1 = 1").within("compartment", scope).push(")");
+        // What belongs to no source is the tenancy's.
+        sql.push(if scope.holds_in("/") { " OR source_id IS NULL)" } else { ")" });
+    }
     if let Some([last]) = cursor::keys::<1>(&query.page)? {
         sql.push(" AND id < ").bind(last);
     }

@@ -12,13 +12,13 @@ use crate::row::{big_count, count, id, int, micros, storable, text, time};
 use crate::source_records::EnvironmentRecord;
 use crate::sql::Sql;
 
-const COLUMNS: &str = "SELECT id, name, rank, description, created_by, created_at, version FROM environments";
+const COLUMNS: &str = "SELECT id, name, rank, description, compartment, created_by, created_at, version FROM environments";
 
 /// Adds an environment. A duplicate (see [`StoreError::is_duplicate`]) means its name or rank was taken meanwhile.
 pub async fn insert(c: &mut AnyConnection, environment: &EnvironmentRecord) -> StoreResult<()> {
     sqlx::query(
-        "INSERT INTO environments (id, name, rank, description, created_by, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO environments (id, name, rank, description, created_by, created_at, version, compartment) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(environment.id.to_string())
     .bind(environment.spec.name.clone())
@@ -27,6 +27,7 @@ pub async fn insert(c: &mut AnyConnection, environment: &EnvironmentRecord) -> S
     .bind(environment.created_by.clone())
     .bind(micros(environment.created_at))
     .bind(environment.version)
+    .bind(environment.compartment.clone())
     .execute(c)
     .await
     .map(drop)
@@ -121,7 +122,13 @@ pub async fn instances(c: &mut AnyConnection, environment: EnvironmentId, limit:
 fn read(row: &AnyRow) -> StoreResult<EnvironmentRecord> {
     Ok(EnvironmentRecord {
         id: id(row, "id")?,
-        spec: EnvironmentSpec { name: text(row, "name")?, description: text(row, "description")?, rank: count(row, "rank")? },
+        spec: EnvironmentSpec {
+            name: text(row, "name")?,
+            description: text(row, "description")?,
+            rank: count(row, "rank")?,
+            compartment: None,
+        },
+        compartment: text(row, "compartment")?,
         created_by: text(row, "created_by")?,
         created_at: time(row, "created_at")?,
         version: int(row, "version")?,

@@ -1,6 +1,7 @@
 //! Where each view (an environment, or `latest`) points for each source, and how it came to. A move and its history
 //! entry are written together: the caller's transaction makes both or neither visible.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{EnvironmentId, SnapshotId, SourceId};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
@@ -189,9 +190,13 @@ pub async fn history(
     environment: Option<EnvironmentId>,
     source: Option<SourceId>,
     page: &PageQuery,
+    scope: &Scope,
 ) -> StoreResult<Paged<PointerMoveRecord>> {
     let mut sql = Sql::new(MOVE_COLUMNS);
     sql.push(" WHERE environment_id = ").bind(view(environment));
+    if *scope != Scope::Everywhere {
+        sql.push(" AND source_id IN (SELECT id FROM sources WHERE 1 = 1").within("compartment", scope).push(")");
+    }
     if let Some(source) = source {
         sql.push(" AND source_id = ").bind(source.to_string());
     }

@@ -30,6 +30,8 @@ pub struct SourceRecord {
     pub last_job: Option<ContentJobId>,
     /// Jobs that failed since the last one that did not.
     pub failures: u32,
+    /// Path of its compartment.
+    pub compartment: String,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -90,6 +92,8 @@ pub struct SourceOutline {
     pub last_job: Option<ContentJobId>,
     /// Grows with every edit by a person.
     pub version: i64,
+    /// Path of its compartment.
+    pub compartment: String,
 }
 
 /// Which sources to list (by name).
@@ -142,6 +146,8 @@ pub struct EnvironmentRecord {
     pub id: EnvironmentId,
     /// As made or last edited.
     pub spec: EnvironmentSpec,
+    /// Path of its compartment.
+    pub compartment: String,
     /// Who made it.
     pub created_by: String,
     /// When.

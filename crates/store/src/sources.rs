@@ -1,5 +1,6 @@
 //! Software sources. Edits are conditional on the version read; what a sync leaves behind is not an edit.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{ContentJobId, SourceId};
 use drydock_domain::source::spec::{Origin, SourceSpec};
 use drydock_domain::source::unit::Format;
@@ -14,15 +15,16 @@ use crate::row::{count, id, int, json, micros, opt_id, opt_int, opt_text, opt_ti
 use crate::source_records::{SourceKind, SourceOutline, SourceQuery, SourceRecord};
 use crate::sql::{Sql, like_escaped};
 
-const COLUMNS: &str = "SELECT id, spec, last_sync_at, last_job_id, failures, created_by, created_at, version FROM sources";
+const COLUMNS: &str =
+    "SELECT id, spec, last_sync_at, last_job_id, failures, compartment, created_by, created_at, version FROM sources";
 
 /// Adds a source. A duplicate (see [`StoreError::is_duplicate`]) means its name was taken meanwhile.
 pub async fn insert(c: &mut AnyConnection, source: &SourceRecord) -> StoreResult<()> {
     let (kind, from) = kind_of(&source.spec);
     sqlx::query(
         "INSERT INTO sources (id, name, format, kind, parent, derived_from, sync_interval_secs, spec, last_sync_at, \
-         last_job_id, failures, created_by, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         last_job_id, failures, created_by, created_at, version, compartment) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(source.id.to_string())
     .bind(source.spec.name.clone())
@@ -38,6 +40,7 @@ pub async fn insert(c: &mut AnyConnection, source: &SourceRecord) -> StoreResult
     .bind(source.created_by.clone())
     .bind(micros(source.created_at))
     .bind(source.version)
+    .bind(source.compartment.clone())
     .execute(c)
     .await
     .map(drop)
@@ -65,10 +68,10 @@ pub async fn find_all(c: &mut AnyConnection, sources: &[SourceId]) -> StoreResul
     sql.fetch(c, "read software sources").await?.iter().map(read).collect()
 }
 
-/// Sources by name.
-pub async fn list(c: &mut AnyConnection, query: &SourceQuery) -> StoreResult<Paged<SourceRecord>> {
+/// Sources in the compartments of `scope`, by name.
+pub async fn list(c: &mut AnyConnection, query: &SourceQuery, scope: &Scope) -> StoreResult<Paged<SourceRecord>> {
     let mut sql = Sql::new(COLUMNS);
-    sql.push(" WHERE 1 = 1");
+    sql.push(" WHERE 1 = 1").within("compartment", scope);
     if let Some([last]) = cursor::keys::<1>(&query.page)? {
         sql.push(" AND name > ").bind(last);
     }
@@ -89,7 +92,7 @@ pub async fn list(c: &mut AnyConnection, query: &SourceQuery) -> StoreResult<Pag
 pub async fn outlines(c: &mut AnyConnection) -> StoreResult<Vec<SourceOutline>> {
     let sql = Sql::new(
         "SELECT id, name, format, kind, parent, derived_from, sync_interval_secs, last_sync_at, failures, last_job_id, \
-         version FROM sources ORDER BY name",
+         compartment, version FROM sources ORDER BY name",
     );
     sql.fetch(c, "read the outlines of software sources").await?.iter().map(read_outline).collect()
 }
@@ -196,6 +199,7 @@ fn read(row: &AnyRow) -> StoreResult<SourceRecord> {
     Ok(SourceRecord {
         id: id(row, "id")?,
         spec: json(row, "spec")?,
+        compartment: text(row, "compartment")?,
         last_sync_at: opt_time(row, "last_sync_at")?,
         last_job: opt_id(row, "last_job_id")?,
         failures: count(row, "failures")?,
@@ -207,6 +211,7 @@ fn read(row: &AnyRow) -> StoreResult<SourceRecord> {
 
 fn read_outline(row: &AnyRow) -> StoreResult<SourceOutline> {
     Ok(SourceOutline {
+        compartment: text(row, "compartment")?,
         id: id(row, "id")?,
         name: text(row, "name")?,
         format: parsed(row, "format", Format::parse)?,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use common::rows::{at, instance, page};
 use common::sources::*;
 use common::suite::Case;
+use drydock_domain::access::Scope;
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::Finding;
 use drydock_domain::source::job::ContentJobKind::{Collect, Derive, Sync, Upload};
@@ -83,14 +84,14 @@ async fn one_sync_waits_for_a_source(a: Store, b: Store) {
     assert_eq!(two.len(), 2, "the refused one is not there");
 
     let all = ContentJobQuery { page: page(4, None), ..ContentJobQuery::default() };
-    let first = content_jobs::list(&mut c, &all).await.expect("read");
+    let first = content_jobs::list(&mut c, &all, &Scope::Everywhere).await.expect("read");
     assert_eq!(first.items.first().map(|j| j.id), Some(uploads[2].id), "newest first");
     let rest = ContentJobQuery { page: page(4, first.next_cursor), ..ContentJobQuery::default() };
-    assert_eq!(content_jobs::list(&mut c, &rest).await.expect("read").items.len(), 2);
+    assert_eq!(content_jobs::list(&mut c, &rest, &Scope::Everywhere).await.expect("read").items.len(), 2);
     let of_one = ContentJobQuery { source: Some(source_id(1)), kind: Some(Upload), ..ContentJobQuery::default() };
-    assert_eq!(content_jobs::list(&mut c, &of_one).await.expect("read").items.len(), 2);
+    assert_eq!(content_jobs::list(&mut c, &of_one, &Scope::Everywhere).await.expect("read").items.len(), 2);
     let running = ContentJobQuery { state: Some(ContentJobState::Running), ..ContentJobQuery::default() };
-    assert_eq!(content_jobs::list(&mut c, &running).await.expect("read").items, []);
+    assert_eq!(content_jobs::list(&mut c, &running, &Scope::Everywhere).await.expect("read").items, []);
     drop(c);
     let mut tx = a.begin().await.expect("begins");
     assert!(content_jobs::set_input(&mut tx, uploads[0].id, r#"{"files":[]}"#).await.expect("stored"));

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::rows::{at, id, instance, page};
 use common::sources::*;
 use common::suite::Case;
+use drydock_domain::access::Scope;
 use drydock_domain::ids::ContentJobId;
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::Finding;
@@ -94,7 +95,7 @@ async fn sources_are_listed_by_filter_and_page(a: Store, b: Store) {
     let mut names = Vec::new();
     let mut query = SourceQuery { page: page(2, None), ..SourceQuery::default() };
     loop {
-        let got = sources::list(&mut c, &query).await.expect("read");
+        let got = sources::list(&mut c, &query, &Scope::Everywhere).await.expect("read");
         names.extend(got.items.into_iter().map(|s| s.spec.name));
         match got.next_cursor {
             Some(next) => query.page.cursor = Some(next),
@@ -103,10 +104,14 @@ async fn sources_are_listed_by_filter_and_page(a: Store, b: Store) {
     }
     assert_eq!(names, ["mix_1", "s1", "s2", "s3", "s4", "s5"]);
     let deb = SourceQuery { format: Some(Format::Deb), ..SourceQuery::default() };
-    assert_eq!(sources::list(&mut c, &deb).await.expect("read").items.len(), 1);
+    assert_eq!(sources::list(&mut c, &deb, &Scope::Everywhere).await.expect("read").items.len(), 1);
     let holds = |text: &str| SourceQuery { name_contains: text.into(), ..SourceQuery::default() };
-    assert_eq!(sources::list(&mut c, &holds("S3")).await.expect("read").items.len(), 1, "whatever the case");
-    assert_eq!(sources::list(&mut c, &holds("_")).await.expect("read").items.len(), 1, "an underscore is an underscore");
+    assert_eq!(sources::list(&mut c, &holds("S3"), &Scope::Everywhere).await.expect("read").items.len(), 1, "whatever the case");
+    assert_eq!(
+        sources::list(&mut c, &holds("_"), &Scope::Everywhere).await.expect("read").items.len(),
+        1,
+        "an underscore is an underscore"
+    );
     let two = sources::find_all(&mut c, &[source_id(2), source_id(1), source_id(77)]).await.expect("read");
     assert_eq!(two, [source(1), source(2)]);
     let outlines = sources::outlines(&mut c).await.expect("read");
@@ -284,10 +289,11 @@ async fn a_pointer_moves_with_its_history(a: Store, b: Store) {
     let seen = pointers::seen(&mut c, dev, source_id(1)).await.expect("read");
     assert_eq!(seen, BTreeSet::from([one.0, two.0]));
     assert!(pointers::seen(&mut c, Some(environment_id(2)), source_id(1)).await.expect("read").is_empty());
-    let newest = pointers::history(&mut c, dev, None, &page(2, None)).await.expect("read");
-    let rest = pointers::history(&mut c, dev, None, &page(2, newest.next_cursor)).await.expect("read");
+    let newest = pointers::history(&mut c, dev, None, &page(2, None), &Scope::Everywhere).await.expect("read");
+    let rest = pointers::history(&mut c, dev, None, &page(2, newest.next_cursor), &Scope::Everywhere).await.expect("read");
     assert_eq!((newest.items.len(), newest.items[0].at, rest.items.len()), (2, at(1), 1));
-    let of_two = pointers::history(&mut c, dev, Some(source_id(2)), &PageQuery::default()).await.expect("read");
+    let of_two =
+        pointers::history(&mut c, dev, Some(source_id(2)), &PageQuery::default(), &Scope::Everywhere).await.expect("read");
     assert_eq!(of_two.items.iter().map(|m| m.to.1).collect::<Vec<_>>(), [3]);
     drop(c);
 
@@ -457,11 +463,11 @@ async fn hosts_of_a_promotion_are_counted(a: Store, b: Store) {
     commit(tx).await.expect("committed");
     let mut c = b.read().await.expect("reads");
     let prod = environment_id(2);
-    let one = attachments::hosts_seeing(&mut c, prod, source_id(1), 10).await.expect("read");
+    let one = attachments::hosts_seeing(&mut c, prod, source_id(1), 10, &Scope::Everywhere).await.expect("read");
     assert_eq!(one, HostsSeeing { total: 1, first: vec![(instance(1).id, "h1".into())] }, "revoked hosts see nothing");
-    let two = attachments::hosts_seeing(&mut c, prod, source_id(2), 1).await.expect("read");
+    let two = attachments::hosts_seeing(&mut c, prod, source_id(2), 1, &Scope::Everywhere).await.expect("read");
     assert_eq!(two, HostsSeeing { total: 2, first: vec![(instance(1).id, "h1".into())] });
-    let dev = attachments::hosts_seeing(&mut c, environment_id(1), source_id(1), 10).await.expect("read");
+    let dev = attachments::hosts_seeing(&mut c, environment_id(1), source_id(1), 10, &Scope::Everywhere).await.expect("read");
     assert_eq!(dev, HostsSeeing::default());
 }
 

@@ -193,6 +193,14 @@ impl About {
         facts(operation, now, self.thing.as_ref())
     }
 
+    /// It is not there, see [`About::missing`].
+    pub(crate) fn gone(mut self) -> About {
+        if let Some(thing) = &mut self.thing {
+            (thing.is_there, thing.name) = (false, String::new());
+        }
+        self
+    }
+
     /// A compartment itself.
     pub(crate) fn compartment(path: &str) -> About {
         About::named("compartment", "drydock-compartment", path, path, path)

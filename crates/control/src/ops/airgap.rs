@@ -13,7 +13,7 @@ use drydock_content::airgap::{self, Announced, ExportRequest, ExportedSnapshot};
 use drydock_content::openpgp::{Keyring, OpenPgpError};
 use drydock_content::snapshot;
 use drydock_content::{ContentError, ProgressSink};
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::{SnapshotId, SourceId};
 use drydock_domain::source::filter::Selection;
 use drydock_domain::source::job::SnapshotOrigin;
@@ -32,6 +32,7 @@ use super::secrets::redacted;
 use super::snapshots::{root_of, select};
 use super::sources::check_relations;
 use crate::Control;
+use crate::access_part::ROOT;
 use crate::content_part::{ContentPart, blocking};
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -348,7 +349,7 @@ impl Control {
 
         let mut tx = self.begin().await?;
         if target.created {
-            check_relations(&mut tx, &target.record.spec).await?;
+            check_relations(&mut tx, &target.record.spec, None, &Scope::Everywhere).await?;
             match sources::insert(&mut tx, &target.record).await {
                 Err(e) if e.is_duplicate() => return Ok(false),
                 other => other?,
@@ -418,6 +419,7 @@ async fn target(control: &Control, c: &mut Connection, ctx: &OpCtx, wanted: &Wan
         let record = SourceRecord {
             id: SourceId(control.mint(ctx.now)),
             spec,
+            compartment: ROOT.to_owned(),
             last_sync_at: None,
             last_job: None,
             failures: 0,
@@ -454,6 +456,7 @@ fn local(there: &SourceSpec, suite: Option<&str>) -> SourceSpec {
     SourceSpec {
         origin: Origin::Local { suite: suite.unwrap_or("local").to_owned() },
         signatures: SignatureCheck::default(),
+        compartment: None,
         policy: DownloadPolicy::default(),
         selection: Selection::default(),
         sync_interval_secs: None,

@@ -14,6 +14,7 @@ use drydock_domain::ids::{EnvironmentId, InstanceId, SourceId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::source::name::LATEST;
 use drydock_domain::source::spec::Origin;
+use drydock_store::compartments::Kind;
 use drydock_store::records::InstanceRecord;
 use drydock_store::source_records::SourceRecord;
 use drydock_store::{Connection, attachments, commit, environments, instances, pointers, sources};
@@ -69,7 +70,10 @@ impl Control {
         let now = self.now();
         match peer {
             ContentPeer::Person(ctx) => {
-                self.may_read(ctx, "content.read", Permission::SourceRead).await?;
+                self.known(ctx, "content.read", Kind::Source, source).await?;
+                if view != LATEST {
+                    self.known(ctx, "environment.show", Kind::Environment, view).await?;
+                }
                 Ok(self.repository(part, view, source, now).await?.view)
             }
             ContentPeer::Agent { instance, .. } | ContentPeer::Host { instance, .. } => {
@@ -95,7 +99,10 @@ impl Control {
     pub async fn authorize_content_keys(&self, peer: &ContentPeer) -> Result<String> {
         let part = self.content_part()?;
         match peer {
-            ContentPeer::Person(ctx) => self.may_read(ctx, "content.read", Permission::SourceRead).await?,
+            ContentPeer::Person(ctx) => {
+                // The keys are the same everywhere: whoever may read content anywhere checks it with them.
+                self.scope(ctx, "content.read", Permission::SourceRead).await?;
+            }
             ContentPeer::Agent { instance, .. } | ContentPeer::Host { instance, .. } => {
                 self.content_instance(peer, *instance).await.map(drop)?;
             }

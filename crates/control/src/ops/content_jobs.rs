@@ -8,9 +8,11 @@ use drydock_store::{Connection, commit, content_jobs, pointers, snapshots, sourc
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::act::About;
 use super::describe::{Names, no_source};
 use super::promotion::served_roots;
 use crate::Control;
+use crate::access_part::ROOT;
 use crate::content_part::{ContentPart, blocking};
 use crate::content_views::{CollectView, ContentJobQuery, ContentJobView, Freed};
 use crate::context::OpCtx;
@@ -30,12 +32,14 @@ pub(crate) struct CollectInput {
 impl Control {
     /// Content jobs, newest first.
     pub async fn list_content_jobs(&self, ctx: &OpCtx, query: &ContentJobQuery) -> Result<Paged<ContentJobView>> {
-        self.may_read(ctx, "content-job.list", Permission::SourceRead).await?;
+        let scope = self.scope(ctx, "content-job.list", Permission::SourceRead).await?;
+        let sight = self.sight(ctx).await?;
         let mut c = self.read().await?;
         let names = Names::read(&mut c).await?;
+        let known = |name: &String| names.outline_of(name).filter(|own| sight.sources.holds_in(&own.compartment));
         let source = match &query.source {
             None => None,
-            Some(name) => Some(names.outline_of(name).ok_or_else(|| no_source(name))?.id),
+            Some(name) => Some(known(name).ok_or_else(|| no_source(name))?.id),
         };
         let query = drydock_store::source_records::ContentJobQuery {
             state: query.state,
@@ -43,20 +47,20 @@ impl Control {
             source,
             page: query.page.clone(),
         };
-        let page = content_jobs::list(&mut c, &query).await?;
+        let page = content_jobs::list(&mut c, &query, &scope).await?;
         Ok(page.map(|job| names.job(job)))
     }
 
     /// One content job, with its findings.
     pub async fn get_content_job(&self, ctx: &OpCtx, id: ContentJobId) -> Result<ContentJobView> {
-        self.may_read(ctx, "content-job.show", Permission::SourceRead).await?;
+        self.may_see(ctx, "content-job.show", self.about_content_job(id).await?).await?;
         self.content_job_view(id).await
     }
 
     /// Cancels a content job: one that waits ends at once, one that runs within a second or two. What it made so far is
     /// not visible and is used by the next one.
     pub async fn cancel_content_job(&self, ctx: &OpCtx, id: ContentJobId) -> Result<ContentJobView> {
-        let act = self.act(ctx, "content-job.cancel", format!("content-job {id}"), Permission::SourceManage).await?;
+        let act = self.act_on(ctx, "content-job.cancel", self.about_content_job(id).await?).await?;
         let cancelled = async {
             let mut tx = self.begin().await?;
             if content_jobs::cancel(&mut tx, id, ctx.now).await?.is_none() {
@@ -71,6 +75,21 @@ impl Control {
         }
         .await;
         act.settle(cancelled).await
+    }
+
+    /// A content job lies where its source does; one without a source is the tenancy's.
+    async fn about_content_job(&self, id: ContentJobId) -> Result<About> {
+        let mut c = self.read().await?;
+        let text = id.to_string();
+        let Some(job) = content_jobs::find(&mut c, id).await? else {
+            return Ok(About::named("content job", "drydock-content-job", ROOT, &text, &text).gone());
+        };
+        let source = match job.source {
+            Some(source) => sources::find(&mut c, source).await?,
+            None => None,
+        };
+        let lies = source.map_or_else(|| ROOT.to_owned(), |own| own.compartment);
+        Ok(About::named("content job", "drydock-content-job", &lies, &text, &text).called(format!("content-job {id}")))
     }
 
     /// Frees what nothing refers to, or says what would be freed and why some things are kept.

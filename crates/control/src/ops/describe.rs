@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{EnvironmentId, GroupId, SnapshotId, SourceId};
 use drydock_store::source_records::{
     ContentJobRecord, EnvironmentRecord, GroupRecord, PointerRecord, SnapshotRecord, SourceOutline, SourceRecord,
@@ -13,21 +14,38 @@ use super::secrets::redacted;
 use crate::content_views::{ContentJobView, SnapshotRef, SnapshotView, SourceView};
 use crate::error::{Error, Result};
 
+/// In which compartments somebody may know what there is.
+#[derive(Debug, Clone)]
+pub(crate) struct Sight {
+    pub(crate) sources: Scope,
+    pub(crate) environments: Scope,
+    pub(crate) groups: Scope,
+    pub(crate) instances: Scope,
+}
+
 /// Every source in outline, every environment and every group: a handful to some thousand, read together.
 pub(crate) struct Names {
     pub(crate) sources: Vec<SourceOutline>,
     pub(crate) environments: Vec<EnvironmentRecord>,
     pub(crate) groups: Vec<GroupRecord>,
     by_id: HashMap<SourceId, usize>,
+    /// Where sources lie that may be named as users of others.
+    users: Scope,
 }
 
 impl Names {
+    /// As somebody sees them: environments and users of sources that he may not know of are left out.
+    pub(crate) fn seen_by(mut self, sight: Sight) -> Names {
+        self.environments.retain(|own| sight.environments.holds_in(&own.compartment));
+        Names { users: sight.sources, ..self }
+    }
+
     pub(crate) async fn read(c: &mut Connection) -> Result<Names> {
         let sources = sources::outlines(c).await?;
         let environments = environments::list(c).await?;
         let groups = groups::list(c).await?;
         let by_id = sources.iter().enumerate().map(|(n, s)| (s.id, n)).collect();
-        Ok(Names { sources, environments, groups, by_id })
+        Ok(Names { sources, environments, groups, by_id, users: Scope::Everywhere })
     }
 
     pub(crate) fn outline(&self, id: SourceId) -> Option<&SourceOutline> {
@@ -99,13 +117,13 @@ impl Names {
     /// Sources that take from `name` or belong to it.
     pub(crate) fn users_of(&self, name: &str) -> Vec<String> {
         let uses = |s: &&SourceOutline| s.parent.as_deref() == Some(name) || s.from.iter().any(|f| f == name);
-        self.sources.iter().filter(uses).map(|s| s.name.clone()).collect()
+        let seen = self.sources.iter().filter(uses).filter(|s| self.users.holds_in(&s.compartment));
+        seen.map(|s| s.name.clone()).collect()
     }
 }
 
 /// Sources as people see them, in the order given.
-pub(crate) async fn source_views(c: &mut Connection, records: Vec<SourceRecord>) -> Result<Vec<SourceView>> {
-    let names = Names::read(c).await?;
+pub(crate) async fn source_views(c: &mut Connection, records: Vec<SourceRecord>, names: &Names) -> Result<Vec<SourceView>> {
     let ids: Vec<SourceId> = records.iter().map(|r| r.id).collect();
     let mut newest = snapshots::newest_of(c, &ids).await?;
     let mut jobs = content_jobs::newest_of(c, &ids).await?;
@@ -122,6 +140,7 @@ pub(crate) async fn source_views(c: &mut Connection, records: Vec<SourceRecord>)
         let interval = record.spec.sync_interval_secs.filter(|_| !open);
         SourceView {
             id: record.id,
+            compartment: record.compartment,
             created_by: record.created_by,
             created_at: record.created_at,
             current: newest.remove(&record.id).map(|s| names.snapshot(s, on)),

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::{EnvironmentId, SnapshotId, SourceId};
 use drydock_domain::source::environment::EnvironmentSpec;
 use drydock_domain::source::resolve::AttachedTo;
+use drydock_store::compartments::Kind;
 use drydock_store::records::{PageQuery, Paged};
 use drydock_store::source_records::{EnvironmentRecord, PointerRecord};
 use drydock_store::{Connection, attachments, commit, environments, pointers, profiles, snapshots};
 
-use super::describe::{Names, environment_named, no_environment, refs, short};
+use super::describe::{Names, Sight, environment_named, no_environment, refs, short};
 use crate::Control;
 use crate::content_views::{EnvironmentView, PointerMoveView, PointerView, SnapshotRef};
 use crate::context::OpCtx;
@@ -21,9 +22,10 @@ const ENVIRONMENTS_MAX: usize = 64;
 
 impl Control {
     /// Makes a lifecycle environment. It points nowhere until something is promoted into it.
-    pub async fn create_environment(&self, ctx: &OpCtx, spec: EnvironmentSpec) -> Result<EnvironmentView> {
+    pub async fn create_environment(&self, ctx: &OpCtx, mut spec: EnvironmentSpec) -> Result<EnvironmentView> {
+        let asked = spec.compartment.take();
         let resource = format!("environment {}", spec.name);
-        let act = self.act(ctx, "environment.create", resource, Permission::EnvironmentManage).await?;
+        let (act, compartment) = self.act_in(ctx, "environment.create", asked.as_deref(), resource).await?;
         let made = async {
             spec.validate()?;
             let there = environments::list(&mut *self.read().await?).await?;
@@ -34,14 +36,14 @@ impl Control {
                 return Err(Error::conflict(format!("a lifecycle environment {} exists already", spec.name)));
             }
             if let Some(other) = there.iter().find(|e| e.spec.rank == spec.rank) {
-                return Err(Error::invalid(
-                    "rank",
-                    format!("{} is the rank of {}; two never have the same", spec.rank, other.spec.name),
-                ));
+                let sees = self.sight(ctx).await?.environments.holds_in(&other.compartment);
+                let other = if sees { &other.spec.name } else { "another environment" };
+                return Err(Error::invalid("rank", format!("{} is the rank of {other}; two never have the same", spec.rank)));
             }
             let record = EnvironmentRecord {
                 id: EnvironmentId(self.mint(ctx.now)),
                 spec,
+                compartment,
                 created_by: ctx.who.name(),
                 created_at: ctx.now,
                 version: 1,
@@ -53,7 +55,7 @@ impl Control {
             }
             act.allowed(&mut tx).await?;
             commit(tx).await?;
-            self.environment_view(record).await
+            self.environment_view(ctx, record).await
         }
         .await;
         act.settle(made).await
@@ -61,22 +63,25 @@ impl Control {
 
     /// Lifecycle environments, lowest rank first.
     pub async fn list_environments(&self, ctx: &OpCtx) -> Result<Vec<EnvironmentView>> {
-        self.may_read(ctx, "environment.list", Permission::SourceRead).await?;
+        let scope = self.scope(ctx, "environment.list", Permission::SourceRead).await?;
+        let sight = self.sight(ctx).await?;
         let mut c = self.read().await?;
-        let records = environments::list(&mut c).await?;
-        views(&mut c, records).await
+        let mut records = environments::list(&mut c).await?;
+        // A handful: the ladder of ranks is read as a whole everywhere.
+        records.retain(|own| scope.holds_in(&own.compartment));
+        views(&mut c, records, &sight).await
     }
 
     /// One lifecycle environment.
     pub async fn get_environment(&self, ctx: &OpCtx, name: &str) -> Result<EnvironmentView> {
-        self.may_read(ctx, "environment.show", Permission::SourceRead).await?;
+        self.known(ctx, "environment.show", Kind::Environment, name).await?;
         let record = environment_named(&mut *self.read().await?, name).await?;
-        self.environment_view(record).await
+        self.environment_view(ctx, record).await
     }
 
     /// Deletes a lifecycle environment that no instance and no group is in and no enrolment profile names.
     pub async fn delete_environment(&self, ctx: &OpCtx, name: &str) -> Result<()> {
-        let act = self.act(ctx, "environment.delete", format!("environment {name}"), Permission::EnvironmentManage).await?;
+        let act = self.act_on(ctx, "environment.delete", self.about(Kind::Environment, name).await?).await?;
         let deleted = async {
             let mut c = self.read().await?;
             let record = environment_named(&mut c, name).await?;
@@ -104,10 +109,11 @@ impl Control {
 
     /// Moves of an environment's pointers, newest first.
     pub async fn environment_history(&self, ctx: &OpCtx, name: &str, page: &PageQuery) -> Result<Paged<PointerMoveView>> {
-        self.may_read(ctx, "environment.history", Permission::SourceRead).await?;
+        self.known(ctx, "environment.history", Kind::Environment, name).await?;
+        let sight = self.sight(ctx).await?;
         let mut c = self.read().await?;
         let record = environment_named(&mut c, name).await?;
-        let page = pointers::history(&mut c, Some(record.id), None, page).await?;
+        let page = pointers::history(&mut c, Some(record.id), None, page, &sight.sources).await?;
         let ids: Vec<SnapshotId> = page.items.iter().flat_map(|m| m.from.iter().map(|f| f.0).chain([m.to.0])).collect();
         let known = refs(&mut c, &ids).await?;
         let names = Names::read(&mut c).await?;
@@ -120,18 +126,21 @@ impl Control {
         }))
     }
 
-    async fn environment_view(&self, record: EnvironmentRecord) -> Result<EnvironmentView> {
+    async fn environment_view(&self, ctx: &OpCtx, record: EnvironmentRecord) -> Result<EnvironmentView> {
         let name = record.spec.name.clone();
-        let made = views(&mut *self.read().await?, vec![record]).await?;
+        let sight = self.sight(ctx).await?;
+        let made = views(&mut *self.read().await?, vec![record], &sight).await?;
         made.into_iter().next().ok_or_else(|| no_environment(&name))
     }
 }
 
-async fn views(c: &mut Connection, records: Vec<EnvironmentRecord>) -> Result<Vec<EnvironmentView>> {
+/// Sources that the caller may not know of are left out.
+async fn views(c: &mut Connection, records: Vec<EnvironmentRecord>, sight: &Sight) -> Result<Vec<EnvironmentView>> {
     let names = Names::read(c).await?;
+    let seen = |id: SourceId| names.outline(id).is_none_or(|own| sight.sources.holds_in(&own.compartment));
     let mut by_environment: BTreeMap<EnvironmentId, Vec<PointerRecord>> = BTreeMap::new();
     for pointer in pointers::all(c).await? {
-        if let Some(environment) = pointer.environment {
+        if let Some(environment) = pointer.environment.filter(|_| seen(pointer.source)) {
             by_environment.entry(environment).or_default().push(pointer);
         }
     }
@@ -157,11 +166,12 @@ async fn views(c: &mut Connection, records: Vec<EnvironmentRecord>) -> Result<Ve
         let mut pointers: Vec<PointerView> =
             by_environment.remove(&record.id).unwrap_or_default().into_iter().filter_map(pointer).collect();
         pointers.sort_by(|a, b| a.source.cmp(&b.source));
-        let here = attached.iter().filter(|a| a.target == AttachedTo::Environment(record.id));
+        let here = attached.iter().filter(|a| a.target == AttachedTo::Environment(record.id) && seen(a.source));
         let mut attached: Vec<String> = here.map(|a| names.source(a.source)).collect();
         attached.sort_unstable();
         EnvironmentView {
             id: record.id,
+            compartment: record.compartment,
             created_at: record.created_at,
             pointers,
             attached,
@@ -177,7 +187,7 @@ async fn views(c: &mut Connection, records: Vec<EnvironmentRecord>) -> Result<Ve
 async fn profile_into(c: &mut Connection, name: &str) -> Result<Option<String>> {
     let mut page = PageQuery { cursor: None, limit: Some(drydock_domain::limits::PAGE_MAX) };
     loop {
-        let found = profiles::list(c, &page).await?;
+        let found = profiles::list(c, &page, &Scope::Everywhere).await?;
         let here = found.items.into_iter().find(|p| !p.revoked && p.spec.environment.as_deref() == Some(name));
         match (here, found.next_cursor) {
             (Some(profile), _) => return Ok(Some(profile.spec.display_name)),

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use drydock_content::ProgressSink;
 use drydock_content::snapshot::{self, SnapshotDoc, SnapshotRoot};
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::{EnvironmentId, InstanceId, SnapshotId, SourceId};
 use drydock_domain::inventory::{PackageSet, SectionKind};
 use drydock_domain::source::environment::{Candidate, Promotion, Rung, may_enter, next_below, rollback_target};
 use drydock_domain::source::unit::Format;
+use drydock_store::compartments::Kind;
 use drydock_store::pointers::Move;
 use drydock_store::source_records::{EnvironmentRecord, PointerRecord, SnapshotRecord, SourceRecord};
 use drydock_store::{Connection, Tx, attachments, commit, environments, inventory, pointers, snapshots, sources};
@@ -57,7 +58,11 @@ impl Control {
             (false, false) => ("environment.promote", Permission::EnvironmentManage),
             (false, true) => ("environment.rollback", Permission::EnvironmentManage),
         };
-        let act = self.act(ctx, operation, format!("environment {environment}"), permission).await?;
+        let about = self.about(Kind::Environment, environment).await?;
+        let act = self.begin_act(ctx, operation, Some(permission), about).await?;
+        for name in &promotion.sources {
+            self.known(ctx, "source.show", Kind::Source, name).await?;
+        }
         let promoted = self.promote_as(ctx, environment, &promotion, &act).await;
         act.settle(promoted).await
     }
@@ -65,16 +70,18 @@ impl Control {
     async fn promote_as(&self, ctx: &OpCtx, name: &str, promotion: &Promotion, act: &Act<'_>) -> Result<PromotionView> {
         let part = self.content_part()?;
         promotion.validate(ctx.now)?;
+        let readable = self.readable_sources(ctx).await?;
+        let hosts = self.host_scope(ctx).await?;
         for _ in 0..RACE_RETRIES {
             let mut c = self.read().await?;
             let environment = environment_named(&mut c, name).await?;
-            let (steps, unchanged) = decide(&mut c, &environment, promotion).await?;
+            let (steps, unchanged) = decide(&mut c, &environment, promotion, &readable).await?;
             drop(c);
             let mut view =
                 PromotionView { environment: name.to_owned(), dry_run: promotion.dry_run, moves: Vec::new(), unchanged };
             if promotion.dry_run {
                 for step in &steps {
-                    view.moves.push(self.preview(&environment, step).await?);
+                    view.moves.push(self.preview(&environment, step, &hosts).await?);
                 }
                 return Ok(view);
             }
@@ -82,7 +89,7 @@ impl Control {
                 continue;
             }
             for step in &steps {
-                view.moves.push(self.summary(&environment, step).await?);
+                view.moves.push(self.summary(&environment, step, &hosts).await?);
             }
             return Ok(view);
         }
@@ -148,10 +155,10 @@ impl Control {
     }
 
     /// What was done, without a look at the hosts' packages.
-    async fn summary(&self, environment: &EnvironmentRecord, step: &Step) -> Result<MoveView> {
+    async fn summary(&self, environment: &EnvironmentRecord, step: &Step, hosts: &Scope) -> Result<MoveView> {
         let found = self.difference(step, SHOWN_MAX).await?;
         let mut c = self.read().await?;
-        let seen = attachments::hosts_seeing(&mut c, environment.id, step.source.id, 1).await?;
+        let seen = attachments::hosts_seeing(&mut c, environment.id, step.source.id, 1, hosts).await?;
         Ok(MoveView {
             source: step.source.spec.name.clone(),
             from: from_ref(&mut c, step).await?,
@@ -167,10 +174,10 @@ impl Control {
     }
 
     /// What would change, and which hosts would be offered newer versions.
-    async fn preview(&self, environment: &EnvironmentRecord, step: &Step) -> Result<MoveView> {
+    async fn preview(&self, environment: &EnvironmentRecord, step: &Step, hosts: &Scope) -> Result<MoveView> {
         let mut found = self.difference(step, PREVIEW_CHANGES_MAX).await?;
         let mut c = self.read().await?;
-        let seen = attachments::hosts_seeing(&mut c, environment.id, step.source.id, PREVIEW_HOSTS_MAX).await?;
+        let seen = attachments::hosts_seeing(&mut c, environment.id, step.source.id, PREVIEW_HOSTS_MAX, hosts).await?;
         let looked_at = u64::try_from(seen.first.len()).unwrap_or(u64::MAX);
         let offers = Offers::new(step.source.spec.format, &found.changes);
         let (sums, all_sets) = self.sum_up(&mut c, offers, &seen.first).await?;
@@ -251,9 +258,14 @@ async fn from_ref(c: &mut Connection, step: &Step) -> Result<Option<crate::conte
 }
 
 /// Which pointer moves where, and which sources are there already (by name).
-async fn decide(c: &mut Connection, environment: &EnvironmentRecord, promotion: &Promotion) -> Result<(Vec<Step>, Vec<String>)> {
+async fn decide(
+    c: &mut Connection,
+    environment: &EnvironmentRecord,
+    promotion: &Promotion,
+    readable: &Scope,
+) -> Result<(Vec<Step>, Vec<String>)> {
     let below = below(c, environment).await?;
-    let wanted = wanted_sources(c, environment, below.as_ref(), promotion).await?;
+    let wanted = wanted_sources(c, environment, below.as_ref(), promotion, readable).await?;
     let (mut steps, mut unchanged) = (Vec::new(), Vec::new());
     for source in wanted {
         let from = pointers::find(c, Some(environment.id), source.id).await?;
@@ -278,13 +290,14 @@ fn rung(environment: &EnvironmentRecord) -> Rung<'_> {
     Rung { name: &environment.spec.name, rank: environment.spec.rank }
 }
 
-/// The sources of a promotion by name: those named, or every one that the environment below has (for the lowest, and
+/// The sources of a promotion by name: those named, or every one that the caller may read and that the environment below has (for the lowest, and
 /// for a rollback: that this one has).
 async fn wanted_sources(
     c: &mut Connection,
     environment: &EnvironmentRecord,
     below: Option<&EnvironmentRecord>,
     promotion: &Promotion,
+    readable: &Scope,
 ) -> Result<Vec<SourceRecord>> {
     let mut wanted = BTreeMap::new();
     for name in &promotion.sources {
@@ -293,7 +306,8 @@ async fn wanted_sources(
     if wanted.is_empty() {
         let of = below.filter(|_| !promotion.rollback).unwrap_or(environment);
         let ids: Vec<_> = pointers::of_view(c, Some(of.id)).await?.into_iter().map(|p| p.source).collect();
-        for source in sources::find_all(c, &ids).await? {
+        let all = sources::find_all(c, &ids).await?.into_iter();
+        for source in all.filter(|own| readable.holds_in(&own.compartment)) {
             wanted.insert(source.spec.name.clone(), source);
         }
         if wanted.is_empty() {

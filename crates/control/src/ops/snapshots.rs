@@ -2,9 +2,9 @@
 
 use drydock_content::ContentError;
 use drydock_content::snapshot::{self, SnapshotRoot};
-use drydock_domain::access::Permission;
 use drydock_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
 use drydock_domain::validate::Problems;
+use drydock_store::compartments::Kind;
 use drydock_store::records::{PageQuery, Paged};
 use drydock_store::source_records::{SnapshotRecord, SourceRecord};
 use drydock_store::{Connection, pointers, snapshots};
@@ -25,29 +25,33 @@ const CURSOR_MAX_BYTES: usize = 4096;
 impl Control {
     /// Snapshots of a source, newest first.
     pub async fn list_snapshots(&self, ctx: &OpCtx, source: &str, page: &PageQuery) -> Result<Paged<SnapshotView>> {
-        self.may_read(ctx, "snapshot.list", Permission::SourceRead).await?;
+        self.known(ctx, "snapshot.list", Kind::Source, source).await?;
+        let sight = self.sight(ctx).await?;
         let mut c = self.read().await?;
         let source = source_named(&mut c, source).await?;
         let on = pointers::of_source(&mut c, source.id).await?;
-        let names = Names::read(&mut c).await?;
+        let names = Names::read(&mut c).await?.seen_by(sight);
         Ok(snapshots::list(&mut c, source.id, page).await?.map(|s| names.snapshot(s, &on)))
     }
 
     /// One snapshot with its findings.
     pub async fn get_snapshot(&self, ctx: &OpCtx, source: &str, selector: &str) -> Result<SnapshotView> {
-        self.may_read(ctx, "snapshot.show", Permission::SourceRead).await?;
+        self.known(ctx, "snapshot.show", Kind::Source, source).await?;
+        self.check_selector(ctx, selector).await?;
+        let sight = self.sight(ctx).await?;
         let mut c = self.read().await?;
         let source = source_named(&mut c, source).await?;
         let snapshot = select(&mut c, &source, selector).await?;
         let on = pointers::of_source(&mut c, source.id).await?;
         let findings = snapshots::findings(&mut c, snapshot.id).await?;
-        let names = Names::read(&mut c).await?;
+        let names = Names::read(&mut c).await?.seen_by(sight);
         Ok(SnapshotView { findings, ..names.snapshot(snapshot, &on) })
     }
 
     /// Units of a snapshot.
     pub async fn snapshot_units(&self, ctx: &OpCtx, source: &str, selector: &str, query: &UnitQuery) -> Result<UnitPage> {
-        self.may_read(ctx, "snapshot.units", Permission::SourceRead).await?;
+        self.known(ctx, "snapshot.units", Kind::Source, source).await?;
+        self.check_selector(ctx, selector).await?;
         let mut problems = Problems::default();
         problems.text("q", &query.name_contains, NAME_PART_MAX_BYTES);
         if let Some(index) = &query.index {
@@ -80,7 +84,9 @@ impl Control {
 
     /// What differs between two snapshots of a source: how much, and the first `limit` changes.
     pub async fn snapshot_diff(&self, ctx: &OpCtx, source: &str, from: &str, to: &str, limit: Option<u32>) -> Result<DiffView> {
-        self.may_read(ctx, "snapshot.diff", Permission::SourceRead).await?;
+        self.known(ctx, "snapshot.diff", Kind::Source, source).await?;
+        self.check_selector(ctx, from).await?;
+        self.check_selector(ctx, to).await?;
         let mut c = self.read().await?;
         let source = source_named(&mut c, source).await?;
         let from = select(&mut c, &source, from).await?;
@@ -89,6 +95,14 @@ impl Control {
         let found = self.diff(root_of(&from)?, root_of(&to)?, page_limit(limit)).await?;
         let (counts, truncated) = (counts(&found), found.truncated);
         Ok(DiffView { source: source.spec.name, from: short(&from), to: short(&to), counts, changes: found.changes, truncated })
+    }
+
+    /// An environment that a selector names is there only for those who may see it.
+    async fn check_selector(&self, ctx: &OpCtx, selector: &str) -> Result<()> {
+        match Selector::parse(selector)? {
+            Selector::Environment(name) => self.known(ctx, "environment.show", Kind::Environment, &name).await,
+            _ => Ok(()),
+        }
     }
 
     /// The difference of two snapshots, cut to `limit` changes.

@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::{ContentJobId, SourceId};
 use drydock_domain::source::job::{ContentJobKind, ContentJobState, JobProgress};
 use drydock_domain::source::spec::{Origin, SourceSpec};
 use drydock_domain::source::unit::Format;
 use drydock_domain::validate::Problems;
+use drydock_store::compartments::Kind;
 use drydock_store::records::Paged;
 use drydock_store::source_records::{ContentJobRecord, SourceQuery, SourceRecord};
 use drydock_store::{Connection, Tx, attachments, commit, content_jobs, instances, sources};
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::RACE_RETRIES;
-use super::describe::{Names, no_source, source_named, source_views};
+use super::describe::{Names, Sight, no_source, source_named, source_views};
 use super::secrets::merged;
 use crate::Control;
 use crate::content_part::blocking;
@@ -50,15 +51,18 @@ pub(crate) struct UploadInput {
 impl Control {
     /// Makes a software source. One with an upstream is first synced when asked, or at once when it has
     /// an interval.
-    pub async fn create_source(&self, ctx: &OpCtx, spec: SourceSpec) -> Result<SourceView> {
+    pub async fn create_source(&self, ctx: &OpCtx, mut spec: SourceSpec) -> Result<SourceView> {
+        let asked = spec.compartment.take();
         let resource = format!("software-source {}", spec.name);
-        let act = self.act(ctx, "source.create", resource, Permission::SourceManage).await?;
+        let (act, compartment) = self.act_in(ctx, "source.create", asked.as_deref(), resource).await?;
         let made = async {
             self.content_part()?;
             spec.validate()?;
+            let readable = self.readable_sources(ctx).await?;
             let record = SourceRecord {
                 id: SourceId(self.mint(ctx.now)),
                 spec,
+                compartment,
                 last_sync_at: None,
                 last_job: None,
                 failures: 0,
@@ -67,7 +71,7 @@ impl Control {
                 version: 1,
             };
             let mut tx = self.begin().await?;
-            check_relations(&mut tx, &record.spec).await?;
+            check_relations(&mut tx, &record.spec, None, &readable).await?;
             match sources::insert(&mut tx, &record).await {
                 Err(e) if e.is_duplicate() => {
                     return Err(Error::conflict(format!("a software source {} exists already", record.spec.name)));
@@ -82,7 +86,7 @@ impl Control {
             act.allowed(&mut tx).await?;
             commit(tx).await?;
             self.wake();
-            self.one_view(record).await
+            self.one_view(ctx, record).await
         }
         .await;
         act.settle(made).await
@@ -90,40 +94,44 @@ impl Control {
 
     /// Software sources by name.
     pub async fn list_sources(&self, ctx: &OpCtx, query: &SourceQuery) -> Result<Paged<SourceView>> {
-        self.may_read(ctx, "source.list", Permission::SourceRead).await?;
+        let scope = self.scope(ctx, "source.list", Permission::SourceRead).await?;
         let mut problems = Problems::default();
         problems.text("q", &query.name_contains, FILE_NAME_MAX_BYTES);
         problems.finish()?;
         let mut c = self.read().await?;
-        let page = sources::list(&mut c, query).await?;
-        let items = source_views(&mut c, page.items).await?;
+        let page = sources::list(&mut c, query, &scope).await?;
+        let names = Names::read(&mut c).await?.seen_by(self.sight(ctx).await?);
+        let items = source_views(&mut c, page.items, &names).await?;
         Ok(Paged { items, next_cursor: page.next_cursor })
     }
 
     /// One software source.
     pub async fn get_source(&self, ctx: &OpCtx, name: &str) -> Result<SourceView> {
-        self.may_read(ctx, "source.show", Permission::SourceRead).await?;
+        self.known(ctx, "source.show", Kind::Source, name).await?;
         let record = source_named(&mut *self.read().await?, name).await?;
-        self.one_view(record).await
+        self.one_view(ctx, record).await
     }
 
     /// Replaces a source's specification. Name, format and kind of origin stay; secrets that are left out stay, too.
     /// `if_match`: the etag the caller read, or `*`.
-    pub async fn edit_source(&self, ctx: &OpCtx, name: &str, spec: SourceSpec, if_match: Option<&str>) -> Result<SourceView> {
-        let act = self.act(ctx, "source.edit", format!("software-source {name}"), Permission::SourceManage).await?;
+    pub async fn edit_source(&self, ctx: &OpCtx, name: &str, mut spec: SourceSpec, if_match: Option<&str>) -> Result<SourceView> {
+        let act = self.act_on(ctx, "source.edit", self.about(Kind::Source, name).await?).await?;
         let edited = async {
             self.content_part()?;
+            let asked = spec.compartment.take();
+            let readable = self.readable_sources(ctx).await?;
             for _ in 0..RACE_RETRIES {
                 let record = source_named(&mut *self.read().await?, name).await?;
                 if if_match.filter(|tag| *tag != "*").is_some_and(|tag| tag != record.version.to_string()) {
                     let message = format!("software source {name} was changed meanwhile; read it again, then edit");
                     return Err(Error::Conflict { message, stale: true });
                 }
+                self.stays(asked.as_deref(), &record.compartment).await?;
                 let spec = merged(&record.spec, spec.clone());
                 spec.check_edit(&record.spec)?;
                 spec.validate()?;
                 let mut tx = self.begin().await?;
-                check_relations(&mut tx, &spec).await?;
+                check_relations(&mut tx, &spec, Some(&record.spec), &readable).await?;
                 if sources::edit(&mut tx, record.id, &spec, record.version).await? {
                     if shapes_content(&record.spec) != shapes_content(&spec) {
                         sources::forget_sync_state(&mut tx, record.id).await?;
@@ -132,7 +140,7 @@ impl Control {
                     commit(tx).await?;
                     self.sources_moved();
                     let after = sources::find(&mut *self.read().await?, record.id).await?;
-                    return self.one_view(after.ok_or_else(|| no_source(name))?).await;
+                    return self.one_view(ctx, after.ok_or_else(|| no_source(name))?).await;
                 }
             }
             Err(Error::conflict(format!("software source {name} is changed by others at the same time; try again")))
@@ -143,12 +151,13 @@ impl Control {
 
     /// Deletes a source with its snapshots, when nothing is attached to it, takes from it or belongs to it.
     pub async fn delete_source(&self, ctx: &OpCtx, name: &str) -> Result<()> {
-        let act = self.act(ctx, "source.delete", format!("software-source {name}"), Permission::SourceManage).await?;
+        let act = self.act_on(ctx, "source.delete", self.about(Kind::Source, name).await?).await?;
         let deleted = async {
             let part = self.content_part()?;
+            let sight = self.sight(ctx).await?;
             let record = source_named(&mut *self.read().await?, name).await?;
             let mut tx = self.begin().await?;
-            refuse_used(&mut tx, &record).await?;
+            refuse_used(&mut tx, &record, &sight).await?;
             match sources::delete(&mut tx, record.id, record.version).await {
                 Ok(true) => {}
                 Ok(false) => return Err(changed_meanwhile(name)),
@@ -172,7 +181,7 @@ impl Control {
 
     /// Asks for a sync (or, for a custom source, for a derivation). One that waits already is returned.
     pub async fn sync_source(&self, ctx: &OpCtx, name: &str) -> Result<ContentJobView> {
-        let act = self.act(ctx, "source.sync", format!("software-source {name}"), Permission::SourceManage).await?;
+        let act = self.act_on(ctx, "source.sync", self.about(Kind::Source, name).await?).await?;
         let asked = async {
             self.content_part()?;
             let record = source_named(&mut *self.read().await?, name).await?;
@@ -203,7 +212,7 @@ impl Control {
 
     /// May the caller upload to this source? Asked before the body of an upload is read.
     pub async fn may_upload(&self, ctx: &OpCtx, name: &str) -> Result<()> {
-        let act = self.act(ctx, "source.upload", format!("software-source {name}"), Permission::SourceManage).await?;
+        let act = self.act_on(ctx, "source.upload", self.about(Kind::Source, name).await?).await?;
         let may = async {
             self.content_part()?;
             self.local_source(name).await.map(drop)
@@ -214,8 +223,8 @@ impl Control {
     /// Takes an uploaded package file into a local source: a job adds it and makes a snapshot. The file is moved away,
     /// or copied when that cannot be done; the caller removes what is left.
     pub async fn upload_unit(&self, ctx: &OpCtx, name: &str, file: &Path, file_name: &str) -> Result<ContentJobView> {
-        let resource = format!("software-source {name}, file {file_name}");
-        let act = self.act(ctx, "source.upload", resource, Permission::SourceManage).await?;
+        let about = self.about(Kind::Source, name).await?.called(format!("software-source {name}, file {file_name}"));
+        let act = self.act_on(ctx, "source.upload", about).await?;
         let taken = async {
             let part = self.content_part()?;
             let record = self.local_source(name).await?;
@@ -253,9 +262,27 @@ impl Control {
         }
     }
 
-    async fn one_view(&self, record: SourceRecord) -> Result<SourceView> {
+    /// Which sources and environments the caller may know of.
+    pub(super) async fn sight(&self, ctx: &OpCtx) -> Result<Sight> {
+        Ok(Sight {
+            sources: self.scope_of(&ctx.who, "source.list", None, ctx.now).await?,
+            environments: self.scope_of(&ctx.who, "environment.list", None, ctx.now).await?,
+            groups: self.scope_of(&ctx.who, "group.list", None, ctx.now).await?,
+            instances: self.host_scope(ctx).await?,
+        })
+    }
+
+    /// Where the caller may read sources: others can be taken from as little as what is not there.
+    pub(super) async fn readable_sources(&self, ctx: &OpCtx) -> Result<Scope> {
+        self.scope_of(&ctx.who, "source.show", None, ctx.now).await
+    }
+
+    async fn one_view(&self, ctx: &OpCtx, record: SourceRecord) -> Result<SourceView> {
         let name = record.spec.name.clone();
-        let views = source_views(&mut *self.read().await?, vec![record]).await?;
+        let sight = self.sight(ctx).await?;
+        let mut c = self.read().await?;
+        let names = Names::read(&mut c).await?.seen_by(sight);
+        let views = source_views(&mut c, vec![record], &names).await?;
         views.into_iter().next().ok_or_else(|| no_source(&name))
     }
 
@@ -290,15 +317,28 @@ impl Control {
     }
 }
 
-/// Parent and origins exist, are of the same format, and nothing takes from itself.
-pub(super) async fn check_relations(c: &mut Connection, spec: &SourceSpec) -> Result<()> {
+/// Parent and origins exist, may be read by whoever names them anew (they lie in `readable`, or are in `before`), are of the
+/// same format, and nothing takes from itself.
+pub(super) async fn check_relations(
+    c: &mut Connection,
+    spec: &SourceSpec,
+    before: Option<&SourceSpec>,
+    readable: &Scope,
+) -> Result<()> {
     let names = Names::read(c).await?;
+    let said_before = |name: &str| {
+        before.is_some_and(|old| {
+            let takes = matches!(&old.origin, Origin::Sources { from } if from.iter().any(|own| own == name));
+            takes || old.parent.as_deref() == Some(name)
+        })
+    };
+    let known = |name: &str| names.outline_of(name).filter(|own| readable.holds_in(&own.compartment) || said_before(name));
     let mut problems = Problems::default();
     if names.sources.len() >= SOURCES_MAX && names.outline_of(&spec.name).is_none() {
         problems.add("name", format!("there are {SOURCES_MAX} software sources already; delete some"));
     }
     if let Some(parent) = &spec.parent {
-        match names.outline_of(parent) {
+        match known(parent) {
             _ if *parent == spec.name => problems.add("parent", "is the source itself"),
             None => problems.add("parent", format!("there is no software source {parent}")),
             Some(p) if p.format != spec.format => problems.add("parent", format!("{parent} is of another format")),
@@ -311,7 +351,7 @@ pub(super) async fn check_relations(c: &mut Connection, spec: &SourceSpec) -> Re
     }
     if let Origin::Sources { from } = &spec.origin {
         for name in from {
-            match names.outline_of(name) {
+            match known(name) {
                 _ if *name == spec.name => problems.add("origin.sources.from", "holds the source itself"),
                 None => problems.add("origin.sources.from", format!("there is no software source {name}")),
                 Some(s) if s.format != spec.format => {
@@ -351,31 +391,43 @@ fn shapes_content(spec: &SourceSpec) -> impl PartialEq + '_ {
     (&spec.origin, &spec.architectures, &spec.keys, &spec.signatures, &spec.policy, &spec.selection)
 }
 
-async fn refuse_used(tx: &mut Tx, record: &SourceRecord) -> Result<()> {
+async fn refuse_used(tx: &mut Tx, record: &SourceRecord, sight: &Sight) -> Result<()> {
+    /// In the place of what the caller may not know of.
+    const UNSEEN: &str = "something that you may not see";
     let name = &record.spec.name;
     let uses = |s: &drydock_store::source_records::SourceOutline| {
         s.parent.as_deref() == Some(name.as_str()) || s.from.iter().any(|f| f == name)
     };
-    let users: Vec<String> = sources::outlines(tx).await?.into_iter().filter(uses).map(|s| s.name).collect();
+    let shown = |s: drydock_store::source_records::SourceOutline| {
+        if sight.sources.holds_in(&s.compartment) { s.name } else { UNSEEN.to_owned() }
+    };
+    let mut users: Vec<String> = sources::outlines(tx).await?.into_iter().filter(uses).map(shown).collect();
+    users.dedup();
     if !users.is_empty() {
         return Err(Error::conflict(format!("software source {name} is needed by {}", first(&users))));
     }
     let mut targets = Vec::new();
     for attachment in attachments::of_source(tx, record.id).await? {
         use drydock_domain::source::resolve::AttachedTo;
-        targets.push(match attachment.target {
+        let (what, lies, seen) = match attachment.target {
             AttachedTo::Instance(id) => {
-                format!("instance {}", instances::find(tx, id).await?.map_or_else(|| id.to_string(), |i| i.name))
+                let found = instances::find(tx, id).await?.map(|i| (i.name, i.compartment));
+                ("instance", found, &sight.instances)
             }
             AttachedTo::Group(id) => {
-                let found = drydock_store::groups::find(tx, id).await?;
-                format!("group {}", found.map_or_else(|| id.to_string(), |g| g.name))
+                let found = drydock_store::groups::find(tx, id).await?.map(|g| (g.name, g.compartment));
+                ("group", found, &sight.groups)
             }
             AttachedTo::Environment(id) => {
-                let found = drydock_store::environments::find(tx, id).await?;
-                format!("environment {}", found.map_or_else(|| id.to_string(), |e| e.spec.name))
+                let found = drydock_store::environments::find(tx, id).await?.map(|e| (e.spec.name, e.compartment));
+                ("environment", found, &sight.environments)
             }
+        };
+        targets.push(match lies {
+            Some((name, compartment)) if seen.holds_in(&compartment) => format!("{what} {name}"),
+            _ => UNSEEN.to_owned(),
         });
+        targets.dedup();
         if targets.len() > NAMES_SHOWN {
             break;
         }

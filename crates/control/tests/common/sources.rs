@@ -97,7 +97,7 @@ impl World {
     }
 
     pub async fn environment(&self, name: &str, rank: u32) {
-        let spec = EnvironmentSpec { name: name.to_owned(), description: String::new(), rank };
+        let spec = EnvironmentSpec { name: name.to_owned(), description: String::new(), rank, compartment: None };
         self.control.create_environment(&self.server(), spec).await.expect("an environment");
     }
 

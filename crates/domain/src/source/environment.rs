@@ -31,6 +31,10 @@ pub struct EnvironmentSpec {
     pub description: String,
     /// Promotion goes from lower to higher ranks; two environments never have the same.
     pub rank: u32,
+    /// Path of the compartment in which it is made, for example `/A`. Absent: the tenancy, or the one topmost
+    /// compartment in which the caller may. Said only when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 /// What to promote.
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn environments() {
-        let spec = |name: &str, rank| EnvironmentSpec { name: name.into(), description: String::new(), rank };
+        let spec = |name: &str, rank| EnvironmentSpec { name: name.into(), description: String::new(), rank, compartment: None };
         assert_eq!(spec("prod", 0).validate(), Ok(()));
         assert_eq!(fields(spec("7", 0).validate()), ["name"]);
         assert_eq!(fields(spec("0198c0de-0000-7000-8000-000000000001", 0).validate()), ["name"]);

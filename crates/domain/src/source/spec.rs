@@ -160,6 +160,10 @@ pub struct SourceSpec {
     /// rpm: modules of this source do not hide its other packages (`module_hotfixes`).
     #[serde(default)]
     pub module_hotfixes: bool,
+    /// Path of the compartment in which it is made, for example `/A`. Absent: the tenancy, or the one topmost
+    /// compartment in which the caller may. Said only when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 fn yes() -> bool {

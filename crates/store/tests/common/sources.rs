@@ -34,6 +34,7 @@ pub fn source(n: u128) -> SourceRecord {
         spec: serde_json::from_str(&json).expect("a spec"),
         last_sync_at: None,
         last_job: None,
+        compartment: "/A".into(),
         failures: 0,
         created_by: "me".into(),
         created_at: at(0),
@@ -58,7 +59,13 @@ pub fn snapshot(source: u128, number: u32) -> SnapshotRecord {
 pub fn environment(n: u128, name: &str) -> EnvironmentRecord {
     EnvironmentRecord {
         id: environment_id(n),
-        spec: EnvironmentSpec { name: name.into(), description: format!("{name}!"), rank: u32::try_from(n).expect("small") },
+        spec: EnvironmentSpec {
+            name: name.into(),
+            description: format!("{name}!"),
+            rank: u32::try_from(n).expect("small"),
+            compartment: None,
+        },
+        compartment: "/A".into(),
         created_by: "me".into(),
         created_at: at(0),
         version: 1,

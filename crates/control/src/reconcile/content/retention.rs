@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::SourceId;
 use drydock_domain::source::environment::{Retained, surplus};
 use drydock_domain::source::job::ContentJobKind;
@@ -99,7 +100,7 @@ async fn remove_orphans(control: &Control) -> Result<()> {
 async fn collect_when_due(control: &Control) -> Result<()> {
     let now = control.now();
     let query = ContentJobQuery { kind: Some(ContentJobKind::Collect), ..ContentJobQuery::default() };
-    let last = content_jobs::list(&mut *control.read().await?, &query).await?.items.into_iter().next();
+    let last = content_jobs::list(&mut *control.read().await?, &query, &Scope::Everywhere).await?.items.into_iter().next();
     if !collection_due(last.as_ref(), now) {
         return Ok(());
     }

@@ -40,6 +40,11 @@ pub(crate) struct CalendarPart {
 }
 
 impl CalendarPart {
+    /// A host lies elsewhere now: whom calendars reach is looked up anew.
+    pub(crate) fn forget(&self) {
+        self.members().clear();
+    }
+
     fn members(&self) -> MutexGuard<'_, HashMap<Uuid, Members>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }

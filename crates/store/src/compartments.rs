@@ -276,14 +276,32 @@ pub async fn instances_within(c: &mut AnyConnection, scope: &Scope) -> StoreResu
     sql.fetch(c, "read which instances lie in some compartments").await?.iter().map(|row| id(row, "id")).collect()
 }
 
-/// Names of the things of a kind in the compartments of `scope`.
-pub async fn names_within(c: &mut AnyConnection, kind: Kind, scope: &Scope) -> StoreResult<Vec<String>> {
-    let mut sql = Sql::new(match kind {
-        Kind::Source => "SELECT name FROM sources WHERE 1 = 1",
-        Kind::Environment => "SELECT name FROM environments WHERE 1 = 1",
-        Kind::Group => "SELECT name FROM instance_groups WHERE 1 = 1",
-        _ => "SELECT name FROM instances WHERE 1 = 1",
-    });
+/// Names of the sources in the compartments of `scope`.
+pub async fn sources_within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<String>> {
+    names(c, Sql::new("SELECT name FROM sources WHERE 1 = 1"), scope).await
+}
+
+/// Names of the environments in the compartments of `scope`.
+pub async fn environments_within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<String>> {
+    names(c, Sql::new("SELECT name FROM environments WHERE 1 = 1"), scope).await
+}
+
+async fn names(c: &mut AnyConnection, mut sql: Sql, scope: &Scope) -> StoreResult<Vec<String>> {
+    sql.within("compartment", scope);
+    sql.fetch(c, "read what lies in some compartments").await?.iter().map(|row| text(row, "name")).collect()
+}
+
+/// Names of the sources in the compartments of `scope`.
+pub async fn sources_within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<String>> {
+    names(c, Sql::new("SELECT name FROM sources WHERE 1 = 1"), scope).await
+}
+
+/// Names of the environments in the compartments of `scope`.
+pub async fn environments_within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<String>> {
+    names(c, Sql::new("SELECT name FROM environments WHERE 1 = 1"), scope).await
+}
+
+async fn names(c: &mut AnyConnection, mut sql: Sql, scope: &Scope) -> StoreResult<Vec<String>> {
     sql.within("compartment", scope);
     sql.fetch(c, "read what lies in some compartments").await?.iter().map(|row| text(row, "name")).collect()
 }

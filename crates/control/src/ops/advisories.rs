@@ -12,8 +12,7 @@ use drydock_domain::advisory::report::{
 use drydock_domain::advisory::{Advisory, AdvisoryKind, Product, Severity};
 use drydock_domain::applicability::HostAdvisory;
 use drydock_domain::ids::InstanceId;
-use drydock_store::advisories;
-use drydock_store::compartments::{self, Kind};
+use drydock_store::{advisories, compartments};
 use drydock_store::records::{PageQuery, Paged};
 use jiff::Timestamp;
 
@@ -59,16 +58,18 @@ impl Control {
         let hosts = self.host_mask(&hosts).await?;
         let sources = self.scope_of(&ctx.who, "source.list", Some(Permission::SourceRead), ctx.now).await?;
         let environments = self.scope_of(&ctx.who, "environment.list", Some(Permission::SourceRead), ctx.now).await?;
-        let (sources, environments) =
-            (self.named_within(Kind::Source, &sources).await?, self.named_within(Kind::Environment, &environments).await?);
-        Ok(Sight { hosts, sources, environments })
-    }
-
-    async fn named_within(&self, kind: Kind, scope: &Scope) -> Result<Option<HashSet<String>>> {
-        match scope {
-            Scope::Everywhere => Ok(None),
-            some => Ok(Some(compartments::names_within(&mut *self.read().await?, kind, some).await?.into_iter().collect())),
+        let mut sight = Sight { hosts, ..Sight::default() };
+        if sources != Scope::Everywhere {
+            let names = compartments::sources_within(&mut *self.read().await?, &sources).await?;
+            sight.sources = Some(names.into_iter().collect());
         }
+        if environments != Scope::Everywhere {
+            let mut names = compartments::environments_within(&mut *self.read().await?, &environments).await?;
+            // Not an environment, and nobody's secret: what those see who look through none.
+            names.push(drydock_domain::source::name::LATEST.to_owned());
+            sight.environments = Some(names.into_iter().collect());
+        }
+        Ok(sight)
     }
 
     /// Advisories, newest first.

@@ -238,9 +238,9 @@ impl Control {
         .await;
         let id = act.settle(moved).await?;
         // Calendars, policies and exceptions that reach it are others now.
+        self.calendar_part().forget();
         self.policy_host_changed(id);
         self.host_changed(id).await;
-        self.wake();
         self.viewed(self.resolve(&id.to_string()).await?, ctx.now).await
     }
 

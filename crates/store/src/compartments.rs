@@ -291,21 +291,6 @@ async fn names(c: &mut AnyConnection, mut sql: Sql, scope: &Scope) -> StoreResul
     sql.fetch(c, "read what lies in some compartments").await?.iter().map(|row| text(row, "name")).collect()
 }
 
-/// Names of the sources in the compartments of `scope`.
-pub async fn sources_within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<String>> {
-    names(c, Sql::new("SELECT name FROM sources WHERE 1 = 1"), scope).await
-}
-
-/// Names of the environments in the compartments of `scope`.
-pub async fn environments_within(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<String>> {
-    names(c, Sql::new("SELECT name FROM environments WHERE 1 = 1"), scope).await
-}
-
-async fn names(c: &mut AnyConnection, mut sql: Sql, scope: &Scope) -> StoreResult<Vec<String>> {
-    sql.within("compartment", scope);
-    sql.fetch(c, "read what lies in some compartments").await?.iter().map(|row| text(row, "name")).collect()
-}
-
 /// The number that grows with every change of what decides.
 pub async fn access_version(c: &mut AnyConnection) -> StoreResult<i64> {
     let rows = Sql::new("SELECT version FROM access_version WHERE id = 1").fetch(c, "read the version of access").await?;

@@ -1,7 +1,7 @@
 //! Advisories as people look for them: which there are, which hosts need them, where their packages are to be had.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use drydock_content::facts::snapshot_advisory;
 use drydock_content::feeds::read_updateinfo;

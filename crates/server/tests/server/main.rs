@@ -1,5 +1,6 @@
 //! The daemon as its users meet it: over real TLS, with real certificates and a real database.
 
+mod access_hosts;
 mod advisories;
 mod agent_link;
 mod content;

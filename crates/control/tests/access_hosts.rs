@@ -145,7 +145,7 @@ enum Case {
     Tenancy(All),
     /// Public knowledge: whoever may somewhere.
     Anywhere(All),
-    /// Asked in another test, and why.
+    /// Asked in the test of this name.
     Elsewhere(&'static str),
 }
 
@@ -218,14 +218,14 @@ fn instances() -> Vec<(&'static str, Case)> {
         ("instance.updates", Host(on!(|c, who, name| c.instance_updates(who, name)))),
         ("instance.history", Host(on!(|c, who, name| c.instance_history(who, name, &page())))),
         ("instance.modules", Host(on!(|c, who, name| c.instance_modules(who, name)))),
-        ("instance.rules", Elsewhere("hosts without rules answer NotFound: the_rest_is_not_there_either")),
+        ("instance.rules", Elsewhere("the_rest_is_not_there_either")),
         ("instance.sbom", Host(on!(|c, who, name| c.instance_sbom(who, name)))),
         ("instance.vex", Host(on!(|c, who, name| c.instance_vex(who, name)))),
         ("instance.sources-show", Host(on!(|c, who, name| c.instance_sources(who, name)))),
         ("instance.tasks", Host(on!(|c, who, name| c.instance_tasks(who, name, &page())))),
         ("instance.advisories", Host(on!(|c, who, name| c.instance_advisories(who, name)))),
         ("instance.vulnerabilities", Host(on!(|c, who, name| c.instance_vulnerabilities(who, name, true)))),
-        ("instance.match", Elsewhere("patch jobs: their own tests")),
+        ("instance.match", Elsewhere("the_rest_is_not_there_either")),
         (
             "instance.edit",
             Host(on!(|c, who, name| {
@@ -372,6 +372,12 @@ fn advisories() -> Vec<(&'static str, Case)> {
             ))),
         ),
         ("fleet.security", Count(told!(|c, who| c.fleet_security(who), |n| n.hosts.to_string()))),
+    ]
+}
+
+fn exceptions() -> Vec<(&'static str, Case)> {
+    use Case::*;
+    vec![
         ("sla.show", Anywhere(all!(|c, who| c.vulnerability_sla(who)))),
         ("sla.set", Tenancy(all!(|c, who| c.set_vulnerability_sla(who, Sla::default())))),
         ("exception.list", Names(told!(|c, who| c.list_exceptions(who), |all| named(all.into_iter().map(|e| e.reason))))),
@@ -389,7 +395,7 @@ fn advisories() -> Vec<(&'static str, Case)> {
 }
 
 fn table() -> Vec<(&'static str, Case)> {
-    instances().into_iter().chain(groups_and_profiles()).chain(advisories()).collect()
+    instances().into_iter().chain(groups_and_profiles()).chain(advisories()).chain(exceptions()).collect()
 }
 
 #[test]
@@ -429,6 +435,19 @@ async fn each(w: &World, operation: &str, noun: &str, ask: On, things: &[(String
     }
 }
 
+/// Asks for something new in each compartment.
+async fn within(s: &Scene, operation: &str, ask: On) {
+    let places = HOSTS.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect::<Vec<_>>();
+    for (team, sees) in SEES {
+        for (host, path) in &places {
+            let answer = ask(&s.w.control, &member(&s.w, team), path).await;
+            let kind = answer.as_ref().err().map(drydock_control::Error::kind);
+            let denied = matches!(kind, Some(ErrorKind::Forbidden | ErrorKind::NotFound));
+            assert_eq!(denied, !sees.contains(&host.as_str()), "{operation} in {path} by {team}: {answer:?}");
+        }
+    }
+}
+
 async fn asked(s: &Scene, operation: &'static str, case: Case) {
     let own = |prefix: &str| HOSTS.iter().map(|(name, _)| ((*name).to_owned(), format!("{prefix}{name}"))).collect::<Vec<_>>();
     match case {
@@ -436,17 +455,7 @@ async fn asked(s: &Scene, operation: &'static str, case: Case) {
         Case::Group(ask) => each(&s.w, operation, "group", ask, &own("g-")).await,
         Case::Profile(ask) => each(&s.w, operation, "enrolment profile", ask, &s.profiles).await,
         Case::Exception(ask) => each(&s.w, operation, "exception", ask, &s.exceptions).await,
-        Case::Within(ask) => {
-            let places = HOSTS.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect::<Vec<_>>();
-            for (team, sees) in SEES {
-                for (host, path) in &places {
-                    let answer = ask(&s.w.control, &member(&s.w, team), path).await;
-                    let kind = answer.as_ref().err().map(drydock_control::Error::kind);
-                    let denied = matches!(kind, Some(ErrorKind::Forbidden | ErrorKind::NotFound));
-                    assert_eq!(denied, !sees.contains(&host.as_str()), "{operation} in {path} by {team}: {answer:?}");
-                }
-            }
-        }
+        Case::Within(ask) => within(s, operation, ask).await,
         Case::Names(ask) => {
             for (team, sees) in SEES {
                 let told = ask(&s.w.control, &member(&s.w, team)).await.expect(operation);
@@ -475,7 +484,7 @@ async fn asked(s: &Scene, operation: &'static str, case: Case) {
             let stranger = ask(&s.w.control, &member(&s.w, "Strangers")).await.expect_err(operation);
             assert_eq!(stranger.kind(), ErrorKind::Forbidden, "{operation}");
         }
-        Case::Elsewhere(_) => {}
+        Case::Elsewhere(test) => assert!(include_str!("access_hosts.rs").contains(&format!("async fn {test}")), "{test}"),
     }
 }
 
@@ -700,6 +709,9 @@ async fn the_rest_is_not_there_either() {
     }
     let own = c.instance_rules(&team, "bravo").await.expect_err("none reported").to_string();
     assert!(own.contains("rules of bravo"), "{own}");
+    let filter = serde_json::from_str(r#"{"all":true}"#).expect("a filter");
+    let reached = c.match_instances(&team, &filter, None).await.expect("matched");
+    assert_eq!(reached.hosts.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), ["bravo"]);
     // By id nothing of the name is told.
     let alpha = c.get_instance(&s.w.server(), "alpha").await.expect("there").record.id.to_string();
     let refused = c.get_instance(&team, &alpha).await.expect_err("unseen").to_string();

@@ -203,12 +203,7 @@ impl Control {
                 Error::Forbidden(format!("the enrolment profile names the lifecycle environment {name}, which does not exist"))
             })?),
         };
-        if self.access().await?.id_of(&profile.spec.compartment).is_none() {
-            return Err(Error::Forbidden(format!(
-                "the enrolment profile puts hosts into the compartment {}, which does not exist; ask for another profile",
-                profile.spec.compartment
-            )));
-        }
+        self.check_landing(&profile.spec.compartment).await?;
         let base = base_name(&ask.hostname);
         let record = InstanceRecord {
             id: InstanceId(self.mint(now)),
@@ -255,6 +250,16 @@ impl Control {
         };
         history::insert(tx, self.mint(now), record.id, &entry).await?;
         Ok(Some(record))
+    }
+
+    /// Refuses a host whose compartment is gone: it must not land where others see it.
+    async fn check_landing(&self, compartment: &str) -> Result<()> {
+        if self.access().await?.id_of(compartment).is_some() {
+            return Ok(());
+        }
+        Err(Error::Forbidden(format!(
+            "the enrolment profile puts hosts into the compartment {compartment}, which does not exist; ask for another profile"
+        )))
     }
 
     /// What a host with a known key is told.

@@ -454,7 +454,7 @@ async fn checks_are_asked_for_by_number_and_done_when_the_report_says_so() {
 async fn a_preview_asks_hosts_and_changes_nothing() {
     let world = World::new().await;
     let hosts = world.hosts(2).await;
-    let preview = world.control.start_preview(&world.server(), read(&assignment("web", at_once()))).await.expect("begun");
+    let preview = world.control.start_preview(&world.server(), read(&assignment("web", at_once())), None).await.expect("begun");
     assert_eq!((preview.hosts, preview.waiting), (2, 2));
     let asked = hosts[0].ask_policies(&world, 0, 0).await;
     assert!(asked.changed.is_none() && asked.previews.len() == 1);
@@ -483,7 +483,7 @@ async fn hosts_that_are_off_are_previewed_from_their_inventory() {
         {"id": "missing", "pkg": {"desiredState": "INSTALLED", "yum": {"name": "httpd"}}},
         {"id": "to-go", "pkg": {"desiredState": "REMOVED", "yum": {"name": "bash"}}},
         {"id": "motd", "file": {"path": "/etc/motd", "content": "x", "state": "PRESENT"}}]);
-    let preview = world.control.start_preview(&world.server(), read(&document)).await.expect("begun");
+    let preview = world.control.start_preview(&world.server(), read(&document), None).await.expect("begun");
     assert_eq!((preview.from_inventory, preview.waiting, preview.would_change), (1, 0, 1));
     let answers = world.control.preview_answers(&world.server(), preview.id, None, &Default::default()).await.expect("answers");
     let host = &answers.items[0];
@@ -503,7 +503,7 @@ async fn secrets_travel_beside_documents_and_a_new_value_is_a_new_document() {
     let one = world.control.host_compliance(&world.server(), "h1").await.expect("a host");
     assert!(one.problems[0].message.contains("no secret db") && one.problems[0].whole, "{one:?}");
     assert_eq!(world.results("web").await, ["h1 p UNKNOWN template-error"]);
-    let set = world.control.set_secret(&world.server(), "db", &Secret::new("hunter2")).await.expect("set");
+    let set = world.control.set_secret(&world.server(), "db", &Secret::new("hunter2"), None).await.expect("set");
     world.settle().await;
     let first = hosts[0].pull_policies(&world, 0).await.expect("a document");
     let json = serde_json::to_string(&first).expect("JSON");
@@ -511,7 +511,7 @@ async fn secrets_travel_beside_documents_and_a_new_value_is_a_new_document() {
     assert_eq!(first.secrets.get("db"), Some(&set.version));
     let values = hosts[0].ask_policies(&world, 0, 0).await.changed.expect("a document").secrets;
     assert_eq!(values.expose(), r#"{"db":"hunter2"}"#);
-    world.control.set_secret(&world.server(), "db", &Secret::new("hunter3")).await.expect("set");
+    world.control.set_secret(&world.server(), "db", &Secret::new("hunter3"), None).await.expect("set");
     world.settle().await;
     let second = hosts[0].pull_policies(&world, first.generation).await.expect("a newer document");
     assert!(second.secrets["db"] > first.secrets["db"]);
@@ -602,10 +602,10 @@ async fn who_only_reads_writes_nothing() {
         control.delete_policy(&viewer, "web", "", None).await.map(drop),
         control.cancel_policy(&viewer, "web").await.map(drop),
         control.resume_policy(&viewer, "web").await.map(drop),
-        control.start_preview(&viewer, document.clone()).await.map(drop),
+        control.start_preview(&viewer, document.clone(), None).await.map(drop),
         control.check_policies(&viewer, &CheckAsk { assignment: Some("web".into()), ..CheckAsk::default() }).await.map(drop),
-        control.set_secret(&viewer, "db", &Secret::new("x")).await.map(drop),
-        control.set_secret(&operator, "db", &Secret::new("x")).await.map(drop),
+        control.set_secret(&viewer, "db", &Secret::new("x"), None).await.map(drop),
+        control.set_secret(&operator, "db", &Secret::new("x"), None).await.map(drop),
         control.delete_secret(&operator, "db").await,
     ];
     for one in denied {

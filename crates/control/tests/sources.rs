@@ -130,7 +130,8 @@ async fn from_a_source_to_a_host_and_back() {
     assert!(gone.sources.is_empty() && gone.mode == SourcesMode::Additive);
     w.control.delete_source(&w.server(), "base").await.expect("deleted");
     assert_eq!(w.control.get_source(&w.server(), "base").await.expect_err("gone").kind(), ErrorKind::NotFound);
-    let operations: Vec<String> = w.audit().await.into_iter().filter(|a| a.outcome == "allowed").map(|a| a.operation).collect();
+    let operations: Vec<String> =
+        w.audit().await.into_iter().filter(|a| a.outcome == "allowed").map(|a| a.operation.into_owned()).collect();
     for operation in ["source.create", "source.sync", "environment.promote", "instance.sources", "source.delete"] {
         assert!(operations.iter().any(|o| o == operation), "{operation} is not audited");
     }

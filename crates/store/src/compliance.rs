@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::policy::standing::{
     ComplianceCounts, ComplianceInterval, ComplianceResult, PolicyCompliance, ResourceCompliance,
@@ -240,11 +241,11 @@ const RANK: &str =
 const FROM: &str = " FROM policy_results r JOIN host_policies h ON h.instance_id = r.instance_id \
                     JOIN instances i ON i.id = r.instance_id WHERE i.state = 'ACTIVE'";
 
-/// Results by host, assignment and policy.
-pub async fn list(c: &mut AnyConnection, query: &ResultQuery) -> StoreResult<Paged<ComplianceResult>> {
+/// Results of hosts in the compartments of `scope`, by host, assignment and policy.
+pub async fn list(c: &mut AnyConnection, query: &ResultQuery, scope: &Scope) -> StoreResult<Paged<ComplianceResult>> {
     let mut sql =
         Sql::new("SELECT r.instance_id, i.name, i.zone, r.assignment, r.policy, r.revision, r.run, r.checked_at, r.since, ");
-    sql.push(STATE).push(" AS state, ").push(REASON).push(" AS reason").push(FROM);
+    sql.push(STATE).push(" AS state, ").push(REASON).push(" AS reason").push(FROM).within("i.compartment", scope);
     if let Some(instance) = query.instance {
         sql.push(" AND r.instance_id = ").bind(instance.to_string());
     }
@@ -287,9 +288,9 @@ pub async fn list(c: &mut AnyConnection, query: &ResultQuery) -> StoreResult<Pag
 }
 
 /// Hosts by their worst state over all policies, or those of one assignment.
-pub async fn hosts(c: &mut AnyConnection, assignment: Option<&str>) -> StoreResult<ComplianceCounts> {
+pub async fn hosts(c: &mut AnyConnection, assignment: Option<&str>, scope: &Scope) -> StoreResult<ComplianceCounts> {
     let mut sql = Sql::new("SELECT t.worst, count(*) AS n FROM (SELECT r.instance_id, max(");
-    sql.push(RANK).push(") AS worst").push(FROM);
+    sql.push(RANK).push(") AS worst").push(FROM).within("i.compartment", scope);
     if let Some(assignment) = assignment {
         sql.push(" AND r.assignment = ").bind(storable(assignment));
     }
@@ -302,9 +303,9 @@ pub async fn hosts(c: &mut AnyConnection, assignment: Option<&str>) -> StoreResu
 }
 
 /// Hosts of each assignment by their worst state.
-pub async fn by_assignment(c: &mut AnyConnection) -> StoreResult<BTreeMap<String, ComplianceCounts>> {
+pub async fn by_assignment(c: &mut AnyConnection, scope: &Scope) -> StoreResult<BTreeMap<String, ComplianceCounts>> {
     let mut sql = Sql::new("SELECT t.assignment, t.worst, count(*) AS n FROM (SELECT r.instance_id, r.assignment, max(");
-    sql.push(RANK).push(") AS worst").push(FROM);
+    sql.push(RANK).push(") AS worst").push(FROM).within("i.compartment", scope);
     sql.push(" GROUP BY r.instance_id, r.assignment) t GROUP BY t.assignment, t.worst");
     let mut counts: BTreeMap<String, ComplianceCounts> = BTreeMap::new();
     for row in &sql.fetch(c, "count how the hosts of assignments stand").await? {
@@ -354,9 +355,9 @@ pub async fn bad_hosts(c: &mut AnyConnection, assignment: &str) -> StoreResult<B
 }
 
 /// Hosts of each policy, of one assignment or all.
-pub async fn by_policy(c: &mut AnyConnection, assignment: Option<&str>) -> StoreResult<Vec<PolicyCompliance>> {
+pub async fn by_policy(c: &mut AnyConnection, assignment: Option<&str>, scope: &Scope) -> StoreResult<Vec<PolicyCompliance>> {
     let mut sql = Sql::new("SELECT r.assignment, r.policy, ");
-    sql.push(STATE).push(" AS state, count(*) AS n").push(FROM);
+    sql.push(STATE).push(" AS state, count(*) AS n").push(FROM).within("i.compartment", scope);
     if let Some(assignment) = assignment {
         sql.push(" AND r.assignment = ").bind(storable(assignment));
     }
@@ -378,12 +379,14 @@ pub async fn by_resource(
     c: &mut AnyConnection,
     assignment: Option<&str>,
     policy: Option<&str>,
+    scope: &Scope,
 ) -> StoreResult<Vec<ResourceCompliance>> {
     let mut sql = Sql::new("SELECT r.assignment, r.policy, r.resource, ");
     sql.push(STATE).push(
         " AS state, count(*) AS n FROM policy_resources r JOIN host_policies h ON h.instance_id = r.instance_id \
          JOIN instances i ON i.id = r.instance_id WHERE i.state = 'ACTIVE'",
     );
+    sql.within("i.compartment", scope);
     if let Some(assignment) = assignment {
         sql.push(" AND r.assignment = ").bind(storable(assignment));
     }
@@ -404,9 +407,15 @@ pub async fn by_resource(
 }
 
 /// Policies of hosts that are not compliant, by reason.
-pub async fn reasons(c: &mut AnyConnection) -> StoreResult<BTreeMap<String, u32>> {
+pub async fn reasons(c: &mut AnyConnection, scope: &Scope) -> StoreResult<BTreeMap<String, u32>> {
     let mut sql = Sql::new("SELECT ");
-    sql.push(REASON).push(" AS reason, count(*) AS n").push(FROM).push(" AND ").push(STATE).push(" <> 'COMPLIANT' GROUP BY 1");
+    sql.push(REASON)
+        .push(" AS reason, count(*) AS n")
+        .push(FROM)
+        .within("i.compartment", scope)
+        .push(" AND ")
+        .push(STATE)
+        .push(" <> 'COMPLIANT' GROUP BY 1");
     let rows = sql.fetch(c, "count why policies are not compliant").await?;
     rows.iter().map(|r| Ok((text(r, "reason")?, count(r, "n")?))).collect()
 }
@@ -425,11 +434,12 @@ pub struct IntervalQuery {
 }
 
 /// Intervals, newest first.
-pub async fn intervals(c: &mut AnyConnection, query: &IntervalQuery) -> StoreResult<Paged<ComplianceInterval>> {
+pub async fn intervals(c: &mut AnyConnection, query: &IntervalQuery, scope: &Scope) -> StoreResult<Paged<ComplianceInterval>> {
     let mut sql = Sql::new(
         "SELECT v.instance_id, i.name, v.assignment, v.policy, v.state, v.reason, v.since, v.until_at FROM policy_intervals v \
          JOIN instances i ON i.id = v.instance_id WHERE 1 = 1",
     );
+    sql.within("i.compartment", scope);
     if let Some(instance) = query.instance {
         sql.push(" AND v.instance_id = ").bind(instance.to_string());
     }
@@ -466,9 +476,12 @@ pub async fn intervals(c: &mut AnyConnection, query: &IntervalQuery) -> StoreRes
 }
 
 /// Policies of hosts by how they stood at a moment.
-pub async fn at(c: &mut AnyConnection, assignment: Option<&str>, at: Timestamp) -> StoreResult<ComplianceCounts> {
+pub async fn at(c: &mut AnyConnection, assignment: Option<&str>, at: Timestamp, scope: &Scope) -> StoreResult<ComplianceCounts> {
     let mut sql = Sql::new("SELECT state, count(*) AS n FROM policy_intervals WHERE since <= ");
     sql.bind(micros(at)).push(" AND (until_at IS NULL OR until_at > ").bind(micros(at)).push(")");
+    if *scope != Scope::Everywhere {
+        sql.push(" AND instance_id IN (SELECT id FROM instances WHERE 1 = 1").within("compartment", scope).push(")");
+    }
     if let Some(assignment) = assignment {
         sql.push(" AND assignment = ").bind(storable(assignment));
     }

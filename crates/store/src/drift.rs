@@ -1,5 +1,6 @@
 //! Drift events of hosts. Each is told once; one that is told again (its acknowledgement was lost) is stored once.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::policy::standing::HostDriftEvent;
 use drydock_domain::policy::{DriftEvent, DriftOutcome};
@@ -53,9 +54,10 @@ pub async fn put(c: &mut AnyConnection, instance: InstanceId, event: &DriftEvent
 }
 
 /// Events, newest first.
-pub async fn list(c: &mut AnyConnection, query: &DriftQuery) -> StoreResult<Paged<HostDriftEvent>> {
+pub async fn list(c: &mut AnyConnection, query: &DriftQuery, scope: &Scope) -> StoreResult<Paged<HostDriftEvent>> {
     let mut sql =
         Sql::new("SELECT d.instance_id, i.name, d.body FROM drift_events d JOIN instances i ON i.id = d.instance_id WHERE 1 = 1");
+    sql.within("i.compartment", scope);
     if let Some(instance) = query.instance {
         sql.push(" AND d.instance_id = ").bind(instance.to_string());
     }
@@ -95,9 +97,18 @@ pub async fn list(c: &mut AnyConnection, query: &DriftQuery) -> StoreResult<Page
 }
 
 /// Events noticed from a moment to before another: all, and the repaired ones.
-pub async fn counts(c: &mut AnyConnection, assignment: Option<&str>, from: Timestamp, to: Timestamp) -> StoreResult<(u32, u32)> {
+pub async fn counts(
+    c: &mut AnyConnection,
+    assignment: Option<&str>,
+    from: Timestamp,
+    to: Timestamp,
+    scope: &Scope,
+) -> StoreResult<(u32, u32)> {
     let mut sql = Sql::new("SELECT count(*) AS n, count(repaired_at) AS repaired FROM drift_events WHERE seen_at >= ");
     sql.bind(micros(from)).push(" AND seen_at < ").bind(micros(to));
+    if *scope != Scope::Everywhere {
+        sql.push(" AND instance_id IN (SELECT id FROM instances WHERE 1 = 1").within("compartment", scope).push(")");
+    }
     if let Some(assignment) = assignment {
         sql.push(" AND assignment = ").bind(storable(assignment));
     }

@@ -1,5 +1,6 @@
 //! Assignments of OS policies and their revisions.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::AssignmentId;
 use drydock_domain::policy::standing::RolloutState;
 use drydock_domain::policy::{OsPolicyAssignment, PolicyRollout};
@@ -49,6 +50,8 @@ pub struct AssignmentRecord {
     pub started_at: Timestamp,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
+    /// Path of its compartment: it reaches hosts there and below.
+    pub compartment: String,
     /// Who made the assignment.
     pub created_by: String,
     /// When.
@@ -81,14 +84,14 @@ pub struct RevisionRecord {
 }
 
 const COLUMNS: &str = "SELECT id, name, settings, policies, target, baseline, deleted, state, control, started_at, ended_at, \
-                       created_by, created_at, updated_at, version FROM policy_assignments";
+                       compartment, created_by, created_at, updated_at, version FROM policy_assignments";
 
 /// Adds an assignment.
 pub async fn insert(c: &mut AnyConnection, record: &AssignmentRecord) -> StoreResult<()> {
     sqlx::query(
         "INSERT INTO policy_assignments (id, name, settings, policies, target, baseline, deleted, state, control, started_at, \
-         ended_at, created_by, created_at, updated_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         ended_at, created_by, created_at, updated_at, version, compartment) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(record.id.to_string())
     .bind(record.name.clone())
@@ -105,6 +108,7 @@ pub async fn insert(c: &mut AnyConnection, record: &AssignmentRecord) -> StoreRe
     .bind(micros(record.created_at))
     .bind(micros(record.updated_at))
     .bind(record.version)
+    .bind(record.compartment.clone())
     .execute(c)
     .await
     .map(drop)
@@ -150,10 +154,11 @@ pub async fn all(c: &mut AnyConnection) -> StoreResult<Vec<AssignmentRecord>> {
 }
 
 /// Assignments by name, page by page.
-pub async fn list(c: &mut AnyConnection, page: &PageQuery) -> StoreResult<Paged<AssignmentRecord>> {
+pub async fn list(c: &mut AnyConnection, page: &PageQuery, scope: &Scope) -> StoreResult<Paged<AssignmentRecord>> {
     let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE 1 = 1").within("compartment", scope);
     if let Some([last]) = cursor::keys::<1>(page)? {
-        sql.push(" WHERE name > ").bind(last);
+        sql.push(" AND name > ").bind(last);
     }
     sql.push(" ORDER BY name LIMIT ").bind(cursor::fetch_limit(page));
     let rows = sql.fetch(c, "list policy assignments").await?;
@@ -267,6 +272,7 @@ fn read(row: &AnyRow) -> StoreResult<AssignmentRecord> {
         control: json(row, "control")?,
         started_at: time(row, "started_at")?,
         ended_at: opt_time(row, "ended_at")?,
+        compartment: text(row, "compartment")?,
         created_by: text(row, "created_by")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,

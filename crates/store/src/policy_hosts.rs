@@ -48,6 +48,8 @@ pub struct PolicyInputs {
     pub instance: InstanceId,
     /// Its name.
     pub name: String,
+    /// Path of its compartment.
+    pub compartment: String,
     /// Its zone.
     pub zone: String,
     /// Its labels.
@@ -86,7 +88,7 @@ pub struct NamedAssigned {
 const COLUMNS: &str = "SELECT p.assignment_id, p.instance_id, p.zone, p.revision, p.phase, p.generation, p.let_go_at, p.has_at, \
                        p.waiting_on FROM policy_hosts p";
 
-const INPUTS: &str = "SELECT i.id, i.name, i.zone, i.labels, i.os, i.last_seen, g.name AS group_name, e.name AS environment_name, \
+const INPUTS: &str = "SELECT i.id, i.name, i.compartment, i.zone, i.labels, i.os, i.last_seen, g.name AS group_name, e.name AS environment_name, \
                       h.generation, h.fingerprint, h.made_at, h.pulled_at, h.absent FROM instances i \
                       LEFT JOIN instance_groups g ON g.id = i.group_id \
                       LEFT JOIN environments e ON e.id = COALESCE(i.environment_id, g.environment_id) \
@@ -286,6 +288,7 @@ fn read_inputs(row: &AnyRow) -> StoreResult<PolicyInputs> {
     Ok(PolicyInputs {
         instance: id(row, "id")?,
         name: text(row, "name")?,
+        compartment: text(row, "compartment")?,
         zone: text(row, "zone")?,
         labels: json(row, "labels")?,
         os: opt_json(row, "os")?,

@@ -1,5 +1,6 @@
 //! Previews of policies: what was asked, and what each host answered.
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{InstanceId, PreviewId};
 use drydock_domain::policy::standing::{PreviewHost, PreviewSource};
 use drydock_domain::policy::{OsPolicyAssignment, PolicyResult};
@@ -22,6 +23,8 @@ pub struct PreviewRecord {
     pub name: String,
     /// What is previewed; in lists empty.
     pub document: OsPolicyAssignment,
+    /// Path of its compartment.
+    pub compartment: String,
     /// Who asked.
     pub created_by: String,
     /// When.
@@ -63,7 +66,7 @@ pub struct PreviewCounts {
 /// Adds a preview with its hosts.
 pub async fn insert(c: &mut AnyConnection, preview: &PreviewRecord, hosts: &[AnswerRecord]) -> StoreResult<()> {
     sqlx::query(
-        "INSERT INTO policy_previews (id, name, document, created_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO policy_previews (id, name, document, created_by, created_at, expires_at, compartment) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(preview.id.to_string())
     .bind(storable(&preview.name))
@@ -71,6 +74,7 @@ pub async fn insert(c: &mut AnyConnection, preview: &PreviewRecord, hosts: &[Ans
     .bind(storable(&preview.created_by))
     .bind(micros(preview.created_at))
     .bind(micros(preview.expires_at))
+    .bind(preview.compartment.clone())
     .execute(&mut *c)
     .await
     .map_err(StoreError::query("store a preview"))?;
@@ -95,17 +99,19 @@ pub async fn insert(c: &mut AnyConnection, preview: &PreviewRecord, hosts: &[Ans
 
 /// A preview with its document.
 pub async fn find(c: &mut AnyConnection, preview: PreviewId) -> StoreResult<Option<PreviewRecord>> {
-    let mut sql = Sql::new("SELECT id, name, document, created_by, created_at, expires_at FROM policy_previews WHERE id = ");
+    let mut sql =
+        Sql::new("SELECT id, name, document, compartment, created_by, created_at, expires_at FROM policy_previews WHERE id = ");
     sql.bind(preview.to_string());
     let rows = sql.fetch(c, "read a preview").await?;
     rows.first().map(|r| Ok(PreviewRecord { document: json(r, "document")?, ..read(r)? })).transpose()
 }
 
 /// Previews, newest first.
-pub async fn list(c: &mut AnyConnection, page: &PageQuery) -> StoreResult<Paged<PreviewRecord>> {
-    let mut sql = Sql::new("SELECT id, name, created_by, created_at, expires_at FROM policy_previews");
+pub async fn list(c: &mut AnyConnection, page: &PageQuery, scope: &Scope) -> StoreResult<Paged<PreviewRecord>> {
+    let mut sql = Sql::new("SELECT id, name, compartment, created_by, created_at, expires_at FROM policy_previews");
+    sql.push(" WHERE 1 = 1").within("compartment", scope);
     if let Some([last]) = cursor::keys::<1>(page)? {
-        sql.push(" WHERE id < ").bind(last);
+        sql.push(" AND id < ").bind(last);
     }
     sql.push(" ORDER BY id DESC LIMIT ").bind(cursor::fetch_limit(page));
     let rows = sql.fetch(c, "list previews").await?;
@@ -229,6 +235,7 @@ fn read(row: &AnyRow) -> StoreResult<PreviewRecord> {
         id: id(row, "id")?,
         name: text(row, "name")?,
         document: OsPolicyAssignment::default(),
+        compartment: text(row, "compartment")?,
         created_by: text(row, "created_by")?,
         created_at: time(row, "created_at")?,
         expires_at: time(row, "expires_at")?,

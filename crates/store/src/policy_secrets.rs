@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use drydock_domain::access::Scope;
 use drydock_domain::policy::standing::PolicySecret;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -23,15 +24,17 @@ pub struct SealedSecret {
 const COLUMNS: &str = "SELECT name, version, updated_by, created_at, updated_at, sealed FROM policy_secrets";
 
 /// Every secret by name, without values.
-pub async fn all(c: &mut AnyConnection) -> StoreResult<Vec<PolicySecret>> {
-    let sql = Sql::new("SELECT name, version, updated_by, created_at, updated_at FROM policy_secrets ORDER BY name");
+pub async fn all(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<PolicySecret>> {
+    let mut sql =
+        Sql::new("SELECT name, compartment, version, updated_by, created_at, updated_at FROM policy_secrets WHERE 1 = 1");
+    sql.within("compartment", scope).push(" ORDER BY name");
     sql.fetch(c, "list secrets").await?.iter().map(read).collect()
 }
 
-/// Versions by name.
-pub async fn versions(c: &mut AnyConnection) -> StoreResult<BTreeMap<String, u64>> {
-    let rows = Sql::new("SELECT name, version FROM policy_secrets").fetch(c, "read the versions of secrets").await?;
-    rows.iter().map(|r| Ok((text(r, "name")?, big_count(r, "version")?))).collect()
+/// Versions by name, with the paths of the secrets' compartments.
+pub async fn versions(c: &mut AnyConnection) -> StoreResult<BTreeMap<String, (u64, String)>> {
+    let rows = Sql::new("SELECT name, version, compartment FROM policy_secrets").fetch(c, "read the versions of secrets").await?;
+    rows.iter().map(|r| Ok((text(r, "name")?, (big_count(r, "version")?, text(r, "compartment")?)))).collect()
 }
 
 /// One secret.
@@ -52,7 +55,7 @@ pub async fn find_all(c: &mut AnyConnection, names: &[String]) -> StoreResult<Ve
 pub async fn put(c: &mut AnyConnection, secret: &SealedSecret) -> StoreResult<bool> {
     let shown = &secret.shown;
     sqlx::query(
-        "INSERT INTO policy_secrets (name, version, sealed, updated_by, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6) \
+        "INSERT INTO policy_secrets (name, version, sealed, updated_by, created_at, updated_at, compartment) VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (name) DO UPDATE SET version = excluded.version, sealed = excluded.sealed, \
          updated_by = excluded.updated_by, updated_at = excluded.updated_at WHERE policy_secrets.version < excluded.version",
     )
@@ -62,6 +65,7 @@ pub async fn put(c: &mut AnyConnection, secret: &SealedSecret) -> StoreResult<bo
     .bind(storable(&shown.updated_by))
     .bind(micros(shown.created_at))
     .bind(micros(shown.updated_at))
+    .bind(shown.compartment.clone())
     .execute(c)
     .await
     .map(|r| r.rows_affected() == 1)
@@ -81,6 +85,7 @@ pub async fn delete(c: &mut AnyConnection, name: &str) -> StoreResult<bool> {
 fn read(row: &AnyRow) -> StoreResult<PolicySecret> {
     Ok(PolicySecret {
         name: text(row, "name")?,
+        compartment: text(row, "compartment")?,
         version: big_count(row, "version")?,
         updated_by: text(row, "updated_by")?,
         created_at: time(row, "created_at")?,

@@ -5,6 +5,7 @@ mod common;
 
 use common::rows::{at, id, instance, page, profile};
 use common::suite::Case;
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{AssignmentId, InstanceId, JobId, PreviewId};
 use drydock_domain::patch::admission::WaitingOn;
 use drydock_domain::policy::standing::{HostPhase, PolicyProblem, PolicySecret, PreviewSource, RolloutState};
@@ -59,6 +60,7 @@ fn assignment(n: u128, name: &str) -> AssignmentRecord {
         control: Default::default(),
         started_at: at(0),
         ended_at: None,
+        compartment: "/A".into(),
         created_by: "me".into(),
         created_at: at(0),
         updated_at: at(0),
@@ -119,9 +121,9 @@ async fn assignments_and_revisions_are_kept_and_changed_by_version(store: Store,
     }
     assert_eq!(policies::find_by_name(&mut tx, "web").await.expect("read"), Some(web.clone()));
     assert_eq!(policies::count(&mut tx).await.expect("counted"), 2);
-    let first = policies::list(&mut tx, &page(1, None)).await.expect("a page");
+    let first = policies::list(&mut tx, &page(1, None), &Scope::Everywhere).await.expect("a page");
     assert_eq!(first.items[0].name, "db");
-    let second = policies::list(&mut tx, &page(1, first.next_cursor)).await.expect("a page");
+    let second = policies::list(&mut tx, &page(1, first.next_cursor), &Scope::Everywhere).await.expect("a page");
     assert_eq!((second.items[0].name.as_str(), second.next_cursor.is_some()), ("web", false));
     let changed = AssignmentRecord { target: 3, state: RolloutState::Halted, ended_at: Some(at(9)), ..web.clone() };
     assert!(policies::update(&mut tx, &changed).await.expect("stored"));
@@ -257,26 +259,26 @@ async fn results_are_counted_and_listed_as_the_host_speaks_or_not(store: Store, 
         }
     }
     host_policies::set_absent(&mut tx, host(3), "vm-not-running").await.expect("noted");
-    let counts = compliance::hosts(&mut tx, Some("web")).await.expect("counted");
+    let counts = compliance::hosts(&mut tx, Some("web"), &Scope::Everywhere).await.expect("counted");
     assert_eq!((counts.compliant, counts.non_compliant, counts.unknown), (1, 1, 1));
-    assert_eq!(compliance::by_assignment(&mut tx).await.expect("counted")["web"], counts);
-    let by_policy = compliance::by_policy(&mut tx, None).await.expect("counted");
+    assert_eq!(compliance::by_assignment(&mut tx, &Scope::Everywhere).await.expect("counted")["web"], counts);
+    let by_policy = compliance::by_policy(&mut tx, None, &Scope::Everywhere).await.expect("counted");
     assert_eq!(by_policy.iter().map(|p| (p.policy.as_str(), p.hosts.compliant)).collect::<Vec<_>>(), [("p", 2), ("q", 1)]);
-    let by_resource = compliance::by_resource(&mut tx, Some("web"), Some("q")).await.expect("counted");
+    let by_resource = compliance::by_resource(&mut tx, Some("web"), Some("q"), &Scope::Everywhere).await.expect("counted");
     assert_eq!((by_resource.len(), by_resource[0].hosts.non_compliant, by_resource[0].hosts.unknown), (1, 1, 1));
-    let reasons = compliance::reasons(&mut tx).await.expect("counted");
+    let reasons = compliance::reasons(&mut tx, &Scope::Everywhere).await.expect("counted");
     assert_eq!((reasons["execution-errors"], reasons["vm-not-running"]), (1, 2));
     let of_hosts = compliance::of_hosts(&mut tx, "web", &[host(1), host(2), host(3)]).await.expect("read");
     assert_eq!(of_hosts[&host(2)], (NonCompliant, "execution-errors".to_owned()));
     assert_eq!(of_hosts[&host(3)].0, Unknown);
     assert_eq!(compliance::bad_hosts(&mut tx, "web").await.expect("read").keys().collect::<Vec<_>>(), [&host(2)]);
     let mut query = ResultQuery { page: page(4, None), ..ResultQuery::default() };
-    let first = compliance::list(&mut tx, &query).await.expect("a page");
+    let first = compliance::list(&mut tx, &query, &Scope::Everywhere).await.expect("a page");
     query.page = page(4, first.next_cursor.clone());
-    let rest = compliance::list(&mut tx, &query).await.expect("a page");
+    let rest = compliance::list(&mut tx, &query, &Scope::Everywhere).await.expect("a page");
     assert_eq!((first.items.len(), rest.items.len(), rest.next_cursor.is_some()), (4, 2, false));
     let bad = ResultQuery { state: Some(Unknown), reason: Some("vm-not-running".into()), ..ResultQuery::default() };
-    assert_eq!(compliance::list(&mut tx, &bad).await.expect("a page").items.len(), 2);
+    assert_eq!(compliance::list(&mut tx, &bad, &Scope::Everywhere).await.expect("a page").items.len(), 2);
     compliance::delete_result(&mut tx, host(1), "web", "q").await.expect("deleted");
     assert_eq!(compliance::of_instance(&mut tx, host(1)).await.expect("read").len(), 1);
     assert_eq!(compliance::resources_of(&mut tx, host(1)).await.expect("read").len(), 1);
@@ -293,20 +295,20 @@ async fn intervals_tell_how_it_was(store: Store, _: Store) {
     }
     let was = |c| (c, ());
     for (secs, expected) in [(5, [0, 0, 0]), (10, [0, 0, 1]), (29, [0, 1, 0]), (99, [1, 0, 0])] {
-        let counts = compliance::at(&mut tx, Some("web"), at(secs)).await.expect("counted");
+        let counts = compliance::at(&mut tx, Some("web"), at(secs), &Scope::Everywhere).await.expect("counted");
         assert_eq!(was([counts.compliant, counts.non_compliant, counts.unknown]), was(expected), "at {secs}");
     }
     let query = IntervalQuery { page: page(2, None), ..IntervalQuery::default() };
-    let first = compliance::intervals(&mut tx, &query).await.expect("a page");
+    let first = compliance::intervals(&mut tx, &query, &Scope::Everywhere).await.expect("a page");
     assert_eq!(
         first.items.iter().map(|i| (i.state, i.until)).collect::<Vec<_>>(),
         [(Compliant, None), (NonCompliant, Some(at(30)))]
     );
     let rest = IntervalQuery { page: page(2, first.next_cursor), ..query };
-    assert_eq!(compliance::intervals(&mut tx, &rest).await.expect("a page").items.len(), 1);
+    assert_eq!(compliance::intervals(&mut tx, &rest, &Scope::Everywhere).await.expect("a page").items.len(), 1);
     assert_eq!(compliance::forget_intervals(&mut tx, at(25)).await.expect("forgotten"), 1);
     compliance::end_intervals_of(&mut tx, "web", at(40)).await.expect("ended");
-    let none = compliance::at(&mut tx, None, at(50)).await.expect("counted");
+    let none = compliance::at(&mut tx, None, at(50), &Scope::Everywhere).await.expect("counted");
     assert_eq!(none.total(), 0);
     commit(tx).await.expect("committed");
 }
@@ -332,14 +334,16 @@ async fn drift_is_stored_once_and_forgotten(store: Store, _: Store) {
     let repaired = DriftEvent { repaired_at: Some(at(52)), outcome: DriftOutcome::Repaired, ..event(5, 50) };
     drift::put(&mut tx, host(1), &repaired).await.expect("stored");
     let query = DriftQuery { page: page(3, None), ..DriftQuery::default() };
-    let first = drift::list(&mut tx, &query).await.expect("a page");
+    let first = drift::list(&mut tx, &query, &Scope::Everywhere).await.expect("a page");
     assert_eq!(first.items[0].time_to_repair_ms, Some(2000));
     assert_eq!(first.items.iter().map(|e| e.event.number).collect::<Vec<_>>(), [5, 4, 3]);
-    let rest = drift::list(&mut tx, &DriftQuery { page: page(3, first.next_cursor), ..query.clone() }).await.expect("a page");
+    let rest = drift::list(&mut tx, &DriftQuery { page: page(3, first.next_cursor), ..query.clone() }, &Scope::Everywhere)
+        .await
+        .expect("a page");
     assert_eq!(rest.items.iter().map(|e| e.event.number).collect::<Vec<_>>(), [2, 1]);
     let failed = DriftQuery { outcome: Some(DriftOutcome::Failed), since: Some(at(25)), ..DriftQuery::default() };
-    assert_eq!(drift::list(&mut tx, &failed).await.expect("a page").items.len(), 2);
-    assert_eq!(drift::counts(&mut tx, Some("web"), at(20), at(51)).await.expect("counted"), (4, 1));
+    assert_eq!(drift::list(&mut tx, &failed, &Scope::Everywhere).await.expect("a page").items.len(), 2);
+    assert_eq!(drift::counts(&mut tx, Some("web"), at(20), at(51), &Scope::Everywhere).await.expect("counted"), (4, 1));
     assert_eq!(drift::crowded(&mut tx, 4).await.expect("looked"), [host(1)]);
     assert_eq!(drift::cut(&mut tx, host(1), 4).await.expect("cut"), 1);
     assert!(drift::crowded(&mut tx, 4).await.expect("looked").is_empty());
@@ -354,6 +358,7 @@ async fn previews_and_secrets_come_and_go(store: Store, _: Store) {
         id: PreviewId(id(5)),
         name: "web".into(),
         document: OsPolicyAssignment::default(),
+        compartment: "/".into(),
         created_by: "me".into(),
         created_at: at(0),
         expires_at: at(100),
@@ -376,17 +381,24 @@ async fn previews_and_secrets_come_and_go(store: Store, _: Store) {
     assert_eq!((counts.waiting, counts.answered, counts.would_change), (1, 1, 1));
     let list = policy_previews::answers(&mut tx, preview.id, Some(PreviewSource::Host), &page(5, None)).await.expect("a page");
     assert_eq!((list.items.len(), list.items[0].would_change), (1, 2));
-    assert_eq!(policy_previews::list(&mut tx, &page(5, None)).await.expect("a page").items.len(), 1);
+    assert_eq!(policy_previews::list(&mut tx, &page(5, None), &Scope::Everywhere).await.expect("a page").items.len(), 1);
     assert_eq!(policy_previews::forget(&mut tx, at(100)).await.expect("forgotten"), 1);
     assert!(!policy_previews::delete(&mut tx, preview.id).await.expect("looked"));
     let secret = |version: u64| SealedSecret {
-        shown: PolicySecret { name: "db".into(), version, updated_by: "me".into(), created_at: at(0), updated_at: at(1) },
+        shown: PolicySecret {
+            name: "db".into(),
+            version,
+            compartment: "/".into(),
+            updated_by: "me".into(),
+            created_at: at(0),
+            updated_at: at(1),
+        },
         sealed: vec![0, 255, 1],
     };
     assert!(policy_secrets::put(&mut tx, &secret(7)).await.expect("stored"));
     assert!(!policy_secrets::put(&mut tx, &secret(7)).await.expect("looked"), "versions only grow");
     assert!(policy_secrets::put(&mut tx, &secret(8)).await.expect("stored"));
-    assert_eq!(policy_secrets::versions(&mut tx).await.expect("read")["db"], 8);
+    assert_eq!(policy_secrets::versions(&mut tx).await.expect("read")["db"], (8, "/".to_owned()));
     let found = policy_secrets::find_all(&mut tx, &["db".into(), "none".into()]).await.expect("read");
     assert!(found.len() == 1 && found[0].sealed == [0, 255, 1]);
     assert!(policy_secrets::delete(&mut tx, "db").await.expect("deleted"));

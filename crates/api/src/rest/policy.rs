@@ -84,6 +84,10 @@ pub struct CheckedInstance {
 pub struct SetPolicySecret {
     /// The value, 1 to 32,768 bytes of text. Never shown again.
     pub value: String,
+    /// Path of the compartment a new one is made in; policies of assignments there and below may use it. Absent: the tenancy, or
+    /// the one topmost in which the caller may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<String>,
 }
 
 impl std::fmt::Debug for SetPolicySecret {

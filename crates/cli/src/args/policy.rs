@@ -83,6 +83,10 @@ pub struct ApplyArgs {
     /// Why, for those who look later
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
+    /// Path of the compartment new assignments are made in, such as /A: only hosts there and below [default: /, or the one
+    /// topmost in which you may]
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
     /// Follow the rollouts until they end; Ctrl-C leaves, they go on
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,

@@ -35,6 +35,10 @@ pub struct SetSecretArgs {
     /// The line break at the value's end belongs to it
     #[arg(long)]
     pub keep_line_break: bool,
+    /// Path of the compartment a new one is made in, such as /A: policies of assignments there and below may use it [default:
+    /// /, or the one topmost in which you may]
+    #[arg(long, value_name = "PATH")]
+    pub compartment: Option<String>,
 }
 
 /// One secret.

@@ -20,7 +20,7 @@ pub async fn run(command: EnvironmentCommand, client: &Client, world: &mut World
     let now = (world.now)();
     match command {
         EnvironmentCommand::Create(args) => {
-            let spec = EnvironmentSpec { name: args.name, description: args.description, rank: args.rank };
+            let spec = EnvironmentSpec { name: args.name, description: args.description, rank: args.rank, compartment: args.compartment };
             let made: Environment = client.send(Method::POST, &["environments"], &spec, &[]).await?;
             Ok(writeln!(world.out, "Environment {} is made, rank {}.", clean(&made.spec.name), made.spec.rank)?)
         }

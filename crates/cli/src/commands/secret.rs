@@ -20,7 +20,7 @@ const VALUE_MAX_BYTES: u64 = 32 * 1024;
 pub async fn run(command: SecretCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
     match command {
         SecretCommand::Set(args) => {
-            let ask = SetPolicySecret { value: value(&args, world)? };
+            let ask = SetPolicySecret { value: value(&args, world)?, compartment: args.compartment.clone() };
             let now: PolicySecret = client.send(Method::PUT, &["secrets", &args.name], &ask, &[]).await?;
             Ok(writeln!(world.out, "Secret {} is set, version {}.", clean(&now.name), now.version)?)
         }

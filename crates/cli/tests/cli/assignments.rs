@@ -56,6 +56,7 @@ fn assignment(state: RolloutState, pending: u32, changing: u32, done: u32) -> Po
         deleted: false,
         rollout: progress(state, pending, changing, done),
         compliance: ComplianceCounts { compliant: 8, non_compliant: 1, unknown: 0 },
+        compartment: "/".into(),
         created_by: "alice".into(),
         created_at: before(86_400 * 3),
         updated_at: before(600),
@@ -240,7 +241,7 @@ async fn assignments_are_listed_and_shown() {
     let ran = fake.run("policy show web --document").await;
     let read = drydock_api::documents::read_policies("shown", &ran.out);
     assert_eq!((read.problems, read.documents.len()), (Vec::new(), 1), "{ran}");
-    assert!(fake.run("policy list -o csv").await.out.starts_with("baseline,compliance,"));
+    assert!(fake.run("policy list -o csv").await.out.starts_with("baseline,compartment,compliance,"));
 }
 
 #[tokio::test]
@@ -296,6 +297,7 @@ async fn a_preview_says_what_would_change_where() {
     let at = |waiting, answered| PolicyPreview {
         id,
         name: "web".into(),
+        compartment: "/".into(),
         created_by: "alice".into(),
         created_at: before(5),
         expires_at: before(-3600),

@@ -221,6 +221,7 @@ async fn secrets_come_from_standard_input_or_a_file_and_are_never_printed() {
     let fake = Fake::start().await;
     let secret = PolicySecret {
         name: "db".into(),
+        compartment: "/".into(),
         version: 2,
         updated_by: "alice".into(),
         created_at: before(86_400),

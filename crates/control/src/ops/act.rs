@@ -146,6 +146,11 @@ impl About {
         about
     }
 
+    /// Is there such a thing? (Something new is not there yet.)
+    pub(crate) fn is_there(&self) -> bool {
+        self.thing.as_ref().is_some_and(|thing| thing.is_there)
+    }
+
     /// It is not there, see [`About::missing`].
     pub(crate) fn absent(mut self) -> About {
         if let Some(thing) = &mut self.thing {

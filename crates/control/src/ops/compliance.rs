@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::policy::standing::{
     AssignmentCompliance, ComplianceDay, ComplianceInterval, ComplianceResult, FleetCompliance, HostCompliance, HostDriftEvent,
@@ -53,19 +53,20 @@ impl<T> Whole<T> {
 impl Control {
     /// How the whole fleet stands.
     pub async fn fleet_compliance(&self, ctx: &OpCtx) -> Result<FleetCompliance> {
-        self.may_read(ctx, "compliance.summary", Permission::PolicyRead).await?;
+        let scope = self.scope(ctx, "compliance.summary", Permission::PolicyRead).await?;
         let mut c = self.read().await?;
-        let hosts = compliance::hosts(&mut c, None).await?;
-        let assignments = compliance::by_assignment(&mut c).await?;
-        let active = instances::targets(&mut c, InstanceState::Active).await?.len();
+        let hosts = compliance::hosts(&mut c, None, &scope).await?;
+        let assignments = compliance::by_assignment(&mut c, &scope).await?;
+        let active = instances::targets(&mut c, InstanceState::Active).await?;
+        let active = active.iter().filter(|host| scope.holds_in(&host.compartment)).count();
         let since = ctx.now.saturating_sub(SignedDuration::from_hours(SUMMARY_DRIFT_HOURS)).unwrap_or(ctx.now);
-        let (drift_events, drift_repaired) = drift::counts(&mut c, None, since, Timestamp::MAX).await?;
+        let (drift_events, drift_repaired) = drift::counts(&mut c, None, since, Timestamp::MAX, &scope).await?;
         let named = |(assignment, hosts)| AssignmentCompliance { assignment, hosts };
         Ok(FleetCompliance {
             without_policies: u32::try_from(active).unwrap_or(u32::MAX).saturating_sub(hosts.total()),
             hosts,
             assignments: assignments.into_iter().map(named).collect(),
-            reasons: compliance::reasons(&mut c).await?,
+            reasons: compliance::reasons(&mut c, &scope).await?,
             drift_events,
             drift_repaired,
         })
@@ -73,8 +74,8 @@ impl Control {
 
     /// How each policy stands, of one assignment or all.
     pub async fn compliance_by_policy(&self, ctx: &OpCtx, assignment: Option<&str>) -> Result<Vec<PolicyCompliance>> {
-        self.may_read(ctx, "compliance.policies", Permission::PolicyRead).await?;
-        Ok(compliance::by_policy(&mut *self.read().await?, assignment).await?)
+        let scope = self.scope(ctx, "compliance.policies", Permission::PolicyRead).await?;
+        Ok(compliance::by_policy(&mut *self.read().await?, assignment, &scope).await?)
     }
 
     /// How each resource stands.
@@ -84,8 +85,8 @@ impl Control {
         assignment: Option<&str>,
         policy: Option<&str>,
     ) -> Result<Vec<ResourceCompliance>> {
-        self.may_read(ctx, "compliance.resources", Permission::PolicyRead).await?;
-        Ok(compliance::by_resource(&mut *self.read().await?, assignment, policy).await?)
+        let scope = self.scope(ctx, "compliance.resources", Permission::PolicyRead).await?;
+        Ok(compliance::by_resource(&mut *self.read().await?, assignment, policy, &scope).await?)
     }
 
     /// How policies stand on hosts. `instance`: a host by name or id.
@@ -95,11 +96,11 @@ impl Control {
         instance: Option<&str>,
         mut query: ResultQuery,
     ) -> Result<Paged<ComplianceResult>> {
-        self.may_read(ctx, "compliance.results", Permission::PolicyRead).await?;
+        let scope = self.scope(ctx, "compliance.results", Permission::PolicyRead).await?;
         if let Some(name) = instance {
-            query.instance = Some(self.resolve(name).await?.id);
+            query.instance = Some(self.seen_instance(ctx, "compliance.results", name).await?.id);
         }
-        Ok(compliance::list(&mut *self.read().await?, &query).await?)
+        Ok(compliance::list(&mut *self.read().await?, &query, &scope).await?)
     }
 
     /// All of them.
@@ -123,11 +124,11 @@ impl Control {
         instance: Option<&str>,
         mut query: IntervalQuery,
     ) -> Result<Paged<ComplianceInterval>> {
-        self.may_read(ctx, "compliance.history", Permission::PolicyRead).await?;
+        let scope = self.scope(ctx, "compliance.history", Permission::PolicyRead).await?;
         if let Some(name) = instance {
-            query.instance = Some(self.resolve(name).await?.id);
+            query.instance = Some(self.seen_instance(ctx, "compliance.history", name).await?.id);
         }
-        Ok(compliance::intervals(&mut *self.read().await?, &query).await?)
+        Ok(compliance::intervals(&mut *self.read().await?, &query, &scope).await?)
     }
 
     /// All of them.
@@ -146,7 +147,7 @@ impl Control {
 
     /// How policies stood at the end of each of the last days, oldest first.
     pub async fn compliance_trend(&self, ctx: &OpCtx, assignment: Option<&str>, days: u32) -> Result<Vec<ComplianceDay>> {
-        self.may_read(ctx, "compliance.trend", Permission::PolicyRead).await?;
+        let scope = self.scope(ctx, "compliance.trend", Permission::PolicyRead).await?;
         if !(1..=TREND_DAYS_MAX).contains(&days) {
             return Err(Error::invalid("days", format!("must be between 1 and {TREND_DAYS_MAX}")));
         }
@@ -160,8 +161,8 @@ impl Control {
             let last = to.saturating_sub(SignedDuration::from_micros(1)).unwrap_or(to).min(ctx.now);
             trend.push(ComplianceDay {
                 day: from.strftime("%Y-%m-%d").to_string(),
-                counts: compliance::at(&mut c, assignment, last).await?,
-                drift_events: drift::counts(&mut c, assignment, from, to).await?.0,
+                counts: compliance::at(&mut c, assignment, last, &scope).await?,
+                drift_events: drift::counts(&mut c, assignment, from, to, &scope).await?.0,
             });
         }
         Ok(trend)
@@ -169,8 +170,7 @@ impl Control {
 
     /// How one host stands, with steps and evidence.
     pub async fn host_compliance(&self, ctx: &OpCtx, id_or_name: &str) -> Result<HostCompliance> {
-        self.may_read(ctx, "compliance.host", Permission::PolicyRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "compliance.host", id_or_name).await?;
         let mut c = self.read().await?;
         let stored = host_policies::find(&mut c, record.id).await?;
         let query = ResultQuery {
@@ -178,7 +178,7 @@ impl Control {
             page: PageQuery { cursor: None, limit: Some(EXPORT_PAGE) },
             ..ResultQuery::default()
         };
-        let results = compliance::list(&mut c, &query).await?.items;
+        let results = compliance::list(&mut c, &query, &Scope::Everywhere).await?.items;
         let mut resources: BTreeMap<(String, String), Vec<ResourceResult>> = BTreeMap::new();
         for one in compliance::resources_of(&mut c, record.id).await? {
             resources.entry((one.assignment, one.policy)).or_default().push(one.result);
@@ -208,8 +208,7 @@ impl Control {
 
     /// The document a host is to have.
     pub async fn host_policies(&self, ctx: &OpCtx, id_or_name: &str) -> Result<HostPolicies> {
-        self.may_read(ctx, "compliance.document", Permission::PolicyRead).await?;
-        let record = self.resolve(id_or_name).await?;
+        let record = self.seen_instance(ctx, "compliance.document", id_or_name).await?;
         let stored = host_policies::find(&mut *self.read().await?, record.id).await?.filter(|s| s.generation > 0);
         let stored =
             stored.ok_or_else(|| Error::NotFound(format!("policies document of {}: no policy is for it", record.name)))?;
@@ -224,11 +223,11 @@ impl Control {
         instance: Option<&str>,
         mut query: DriftQuery,
     ) -> Result<Paged<HostDriftEvent>> {
-        self.may_read(ctx, "drift.list", Permission::PolicyRead).await?;
+        let scope = self.scope(ctx, "drift.list", Permission::PolicyRead).await?;
         if let Some(name) = instance {
-            query.instance = Some(self.resolve(name).await?.id);
+            query.instance = Some(self.seen_instance(ctx, "drift.list", name).await?.id);
         }
-        Ok(drift::list(&mut *self.read().await?, &query).await?)
+        Ok(drift::list(&mut *self.read().await?, &query, &scope).await?)
     }
 
     /// All of them.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::scope::is_below;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::AssignmentId;
 use drydock_domain::limits::DESCRIPTION_MAX_BYTES;
 use drydock_domain::policy::standing::{
@@ -12,6 +13,7 @@ use drydock_domain::policy::standing::{
 use drydock_domain::policy::{ComplianceState, Conflict, OsPolicyAssignment, resolve};
 use drydock_domain::rollout::HaltCause;
 use drydock_domain::validate::Problems;
+use drydock_store::compartments::Kind;
 use drydock_store::policies::{AssignmentRecord, RevisionRecord, Settings};
 use drydock_store::policy_hosts::{self, PolicyInputs};
 use drydock_store::records::{PageQuery, Paged};
@@ -35,6 +37,19 @@ const HOSTS_AT_ONCE: u32 = 5000;
 /// Lines of context in a diff, count.
 const DIFF_CONTEXT: usize = 3;
 
+/// What making one is.
+const CREATE: &str = "policy-assignment.create";
+/// What giving one a new revision is.
+const EDIT: &str = "policy-assignment.edit";
+/// In the place of an assignment that the caller may not see.
+const ANOTHER: &str = "another assignment";
+
+/// Where an assignment lies, or is made, and which of the two it is.
+struct Place {
+    compartment: String,
+    operation: &'static str,
+}
+
 /// How an assignment is applied.
 #[derive(Debug, Clone, Default)]
 pub struct ApplyAsk {
@@ -46,6 +61,8 @@ pub struct ApplyAsk {
     pub dry_run: bool,
     /// It must not be there yet.
     pub create: bool,
+    /// Path of the compartment in which a new one is made.
+    pub compartment: Option<String>,
     /// The etag it is based on.
     pub if_match: Option<String>,
 }
@@ -63,18 +80,34 @@ impl Control {
     /// May the caller do this with any document at all? Asked before they are told what is wrong with theirs.
     pub async fn may_use_policy(&self, ctx: &OpCtx, what: PolicyUse) -> Result<()> {
         let operation = match what {
-            PolicyUse::Apply => "policy-assignment.apply",
+            PolicyUse::Apply => CREATE,
             PolicyUse::Preview => "policy-preview.create",
         };
-        self.may_read(ctx, operation, Permission::PolicyManage).await
+        let edits = self.scope_of(&ctx.who, EDIT, None, ctx.now).await?;
+        if what == PolicyUse::Apply && !edits.is_nowhere() {
+            return Ok(());
+        }
+        self.scope(ctx, operation, Permission::PolicyManage).await.map(drop)
     }
 
     /// Makes an assignment or gives it a new revision, which is rolled out. A document that changes nothing changes nothing.
+    /// It reaches hosts in its compartment and below.
     pub async fn apply_policy(&self, ctx: &OpCtx, document: OsPolicyAssignment, ask: &ApplyAsk) -> Result<AppliedAssignment> {
         let name = ask.name.clone().unwrap_or_else(|| document.id().to_owned());
-        let resource = format!("policy-assignment {}", cut(&name, 64));
-        let act = self.act(ctx, "policy-assignment.apply", resource, Permission::PolicyManage).await?;
-        let applied = self.try_apply(ctx, name, document, ask, &act).await;
+        let about = self.about(Kind::Assignment, &name).await?;
+        let (act, place) = if about.is_there() {
+            let lies = about.compartment.clone();
+            match self.act_on(ctx, EDIT, about).await {
+                // Names are unique: that this one is taken cannot be kept from whoever wants it.
+                Err(Error::NotFound(_)) => return Err(taken(&name)),
+                act => (act?, Place { compartment: lies, operation: EDIT }),
+            }
+        } else {
+            let text = format!("policy-assignment {}", cut(&name, 64));
+            let (act, compartment) = self.act_in(ctx, CREATE, ask.compartment.as_deref(), text).await?;
+            (act, Place { compartment, operation: CREATE })
+        };
+        let applied = self.try_apply(ctx, name, document, ask, &place, &act).await;
         act.settle(applied).await
     }
 
@@ -84,6 +117,7 @@ impl Control {
         name: String,
         mut document: OsPolicyAssignment,
         ask: &ApplyAsk,
+        place: &Place,
         act: &Act<'_>,
     ) -> Result<AppliedAssignment> {
         if name.is_empty() {
@@ -101,10 +135,17 @@ impl Control {
             Settings { description: std::mem::take(&mut document.description), rollout: std::mem::take(&mut document.rollout) };
         // Hosts get them with the revision, so they are of it.
         document.rollout.health_checks.clone_from(&settings.rollout.health_checks);
-        let judged = self.judge(&name, &document).await?;
+        let judged = self.judge(ctx, &name, &document, place).await?;
         for _ in 0..RACE_RETRIES {
             let before = policies::find_by_name(&mut *self.read().await?, &name).await?;
             check_tag(&name, before.as_ref(), ask)?;
+            if let Some(before) = &before {
+                // Made or moved since it was asked where it lies.
+                if before.compartment != place.compartment || place.operation == CREATE {
+                    return Err(taken(&name));
+                }
+                self.stays(ask.compartment.as_deref(), &before.compartment).await?;
+            }
             let outcome = self.outcome(before.as_ref(), &document, &settings).await?;
             refuse_active(before.as_ref(), outcome)?;
             let mut applied = AppliedAssignment {
@@ -115,7 +156,7 @@ impl Control {
                 assignment: None,
             };
             if !ask.dry_run && outcome != ApplyOutcome::Unchanged {
-                if !self.store_applied(ctx, before.as_ref(), (&name, &document, &settings), outcome, ask, act).await? {
+                if !self.store_applied(ctx, before.as_ref(), (&name, &document, &settings), outcome, (ask, place), act).await? {
                     continue;
                 }
                 self.policies_moved();
@@ -154,7 +195,7 @@ impl Control {
         before: Option<&AssignmentRecord>,
         (name, document, settings): (&str, &OsPolicyAssignment, &Settings),
         outcome: ApplyOutcome,
-        ask: &ApplyAsk,
+        (ask, place): (&ApplyAsk, &Place),
         act: &Act<'_>,
     ) -> Result<bool> {
         let mut tx = self.begin().await?;
@@ -164,7 +205,7 @@ impl Control {
                 if policies::count(&mut tx).await? >= ASSIGNMENTS_MAX {
                     return Err(Error::conflict(format!("there are {ASSIGNMENTS_MAX} policy assignments already; delete some")));
                 }
-                new_record(AssignmentId(self.mint(ctx.now)), name, ctx)
+                new_record(AssignmentId(self.mint(ctx.now)), name, &place.compartment, ctx)
             }
         };
         record.settings = settings.clone();
@@ -195,27 +236,52 @@ impl Control {
     /// What the assignment means for the present fleet.
     ///
     /// # Errors
-    /// It contradicts what other policies of the same priority want.
-    async fn judge(&self, name: &str, document: &OsPolicyAssignment) -> Result<Judged> {
+    /// It contradicts what other policies of the same priority want, or it is for hosts below on which the caller may not do
+    /// this.
+    async fn judge(&self, ctx: &OpCtx, name: &str, document: &OsPolicyAssignment, place: &Place) -> Result<Judged> {
         let world = PolicyWorld::read(self).await?;
+        let scope = self.scope_of(&ctx.who, place.operation, None, ctx.now).await?;
+        let seen = self.scope_of(&ctx.who, "policy-assignment.list", None, ctx.now).await?;
         let mut others = Vec::new();
         for other in world.assignments.iter().filter(|a| a.name != name && !a.deleted) {
-            others.extend(self.revision(other.id, other.target).await?.map(|revision| (other.name.as_str(), revision)));
+            others.extend(self.revision(other.id, other.target).await?.map(|revision| (other, revision)));
         }
-        let mut all: Vec<(&str, &OsPolicyAssignment)> = others.iter().map(|(n, r)| (*n, &r.document)).collect();
-        all.push((name, document));
-        all.sort_by_key(|(name, _)| *name);
+        let mut all: Vec<(&str, &str, &OsPolicyAssignment)> =
+            others.iter().map(|(a, r)| (a.name.as_str(), a.compartment.as_str(), &r.document)).collect();
+        all.push((name, &place.compartment, document));
+        all.sort_by_key(|(name, ..)| *name);
         let mut judged = Judged::default();
         let mut conflicts: BTreeMap<Conflict, u32> = BTreeMap::new();
         let mut last = None;
         loop {
             let hosts = policy_hosts::inputs(&mut *self.read().await?, last, HOSTS_AT_ONCE).await?;
             let Some(end) = hosts.last().map(|h| h.instance) else { break };
-            for host in &hosts {
-                judged.look(name, document, &all, host, &mut conflicts);
+            for host in hosts.iter().filter(|host| is_below(&host.compartment, &place.compartment)) {
+                if !document.instance_filter.matches(facts_of(host).selection) {
+                    continue;
+                }
+                if !scope.holds_in(&host.compartment) {
+                    let (who, operation, path) = (ctx.who.name(), place.operation, &host.compartment);
+                    let message = format!("{who} may not do {operation} in {path}, where hosts lie that it is for");
+                    return Err(Error::Forbidden(message));
+                }
+                let reaching = all.iter().filter(|(_, lies, _)| is_below(&host.compartment, lies));
+                let reaching: Vec<(&str, &OsPolicyAssignment)> = reaching.map(|(name, _, doc)| (*name, *doc)).collect();
+                judged.look(name, &reaching, host, &mut conflicts);
             }
             last = Some(end);
         }
+        let unseen = |own: &str| others.iter().any(|(a, _)| a.name == own && !seen.holds_in(&a.compartment));
+        let hide = |conflict: &Conflict| {
+            let mut shown = conflict.clone();
+            for side in [&mut shown.kept, &mut shown.dropped].into_iter().filter(|side| unseen(&side.assignment)) {
+                // Whoever may not know of it learns that there is one, and no more.
+                side.assignment = ANOTHER.to_owned();
+                side.policy.clear();
+            }
+            shown
+        };
+        judged.overridden = judged.overridden.iter().map(hide).collect();
         if conflicts.is_empty() {
             return Ok(judged);
         }
@@ -223,7 +289,7 @@ impl Control {
             .iter()
             .take(CONFLICTS_TOLD_MAX)
             .map(|(conflict, hosts)| {
-                format!("{} (on {hosts} {})", conflict.describe(), if *hosts == 1 { "host" } else { "hosts" })
+                format!("{} (on {hosts} {})", hide(conflict).describe(), if *hosts == 1 { "host" } else { "hosts" })
             })
             .collect();
         let more = conflicts.len().saturating_sub(CONFLICTS_TOLD_MAX);
@@ -237,10 +303,10 @@ impl Control {
 
     /// Assignments by name.
     pub async fn list_policies(&self, ctx: &OpCtx, page: &PageQuery) -> Result<Paged<PolicyAssignment>> {
-        self.may_read(ctx, "policy-assignment.list", Permission::PolicyRead).await?;
+        let scope = self.scope(ctx, "policy-assignment.list", Permission::PolicyRead).await?;
         let mut c = self.read().await?;
-        let found = policies::list(&mut c, page).await?;
-        let mut counts = compliance::by_assignment(&mut c).await?;
+        let found = policies::list(&mut c, page, &scope).await?;
+        let mut counts = compliance::by_assignment(&mut c, &Scope::Everywhere).await?;
         let mut items = Vec::with_capacity(found.items.len());
         for record in found.items {
             let compliance = counts.remove(&record.name).unwrap_or_default();
@@ -251,7 +317,7 @@ impl Control {
 
     /// One assignment with its newest document.
     pub async fn get_policy(&self, ctx: &OpCtx, name: &str) -> Result<PolicyAssignment> {
-        self.may_read(ctx, "policy-assignment.show", Permission::PolicyRead).await?;
+        self.known(ctx, "policy-assignment.show", Kind::Assignment, name).await?;
         let mut c = self.read().await?;
         let record = assignment_named(&mut c, name).await?;
         self.shown(&mut c, record, true).await
@@ -265,7 +331,7 @@ impl Control {
         phase: Option<HostPhase>,
         page: &PageQuery,
     ) -> Result<Paged<PolicyHost>> {
-        self.may_read(ctx, "policy-assignment.instances", Permission::PolicyRead).await?;
+        self.known(ctx, "policy-assignment.instances", Kind::Assignment, name).await?;
         let mut c = self.read().await?;
         let record = assignment_named(&mut c, name).await?;
         let found = policy_hosts::list(&mut c, record.id, phase, page).await?;
@@ -293,7 +359,7 @@ impl Control {
 
     /// Its revisions, newest first.
     pub async fn policy_revisions(&self, ctx: &OpCtx, name: &str, page: &PageQuery) -> Result<Paged<PolicyRevision>> {
-        self.may_read(ctx, "policy-assignment.revisions", Permission::PolicyRead).await?;
+        self.known(ctx, "policy-assignment.revisions", Kind::Assignment, name).await?;
         let mut c = self.read().await?;
         let record = assignment_named(&mut c, name).await?;
         let hosts = policy_hosts::by_revision(&mut c, record.id).await?;
@@ -303,7 +369,7 @@ impl Control {
 
     /// One revision with its document.
     pub async fn policy_revision(&self, ctx: &OpCtx, name: &str, number: u64) -> Result<PolicyRevision> {
-        self.may_read(ctx, "policy-assignment.revision", Permission::PolicyRead).await?;
+        self.known(ctx, "policy-assignment.revision", Kind::Assignment, name).await?;
         let mut c = self.read().await?;
         let record = assignment_named(&mut c, name).await?;
         let hosts = policy_hosts::by_revision(&mut c, record.id).await?;
@@ -314,7 +380,7 @@ impl Control {
 
     /// What a revision changed against another one; absent: the one before it.
     pub async fn policy_diff(&self, ctx: &OpCtx, name: &str, number: u64, with: Option<u64>) -> Result<PolicyRevisionDiff> {
-        self.may_read(ctx, "policy-assignment.diff", Permission::PolicyRead).await?;
+        self.known(ctx, "policy-assignment.diff", Kind::Assignment, name).await?;
         let record = assignment_named(&mut *self.read().await?, name).await?;
         let with = with.unwrap_or(number.saturating_sub(1));
         let text_of = async |number: u64| -> Result<String> {
@@ -338,7 +404,7 @@ impl Control {
     }
 
     pub(super) async fn shown(&self, c: &mut Connection, record: AssignmentRecord, whole: bool) -> Result<PolicyAssignment> {
-        let counts = compliance::hosts(c, Some(&record.name)).await?;
+        let counts = compliance::hosts(c, Some(&record.name), &Scope::Everywhere).await?;
         let mut document = None;
         if whole && let Some(revision) = policies::revision(c, record.id, record.target).await? {
             let Settings { description, rollout } = record.settings.clone();
@@ -359,15 +425,11 @@ impl Judged {
     fn look(
         &mut self,
         name: &str,
-        document: &OsPolicyAssignment,
         all: &[(&str, &OsPolicyAssignment)],
         host: &PolicyInputs,
         conflicts: &mut BTreeMap<Conflict, u32>,
     ) {
         let facts = facts_of(host);
-        if !document.instance_filter.matches(facts.selection) {
-            return;
-        }
         self.hosts = self.hosts.saturating_add(1);
         let resolution = resolve(all, facts);
         let own = |c: &&Conflict| c.kept.assignment == name || c.dropped.assignment == name;
@@ -414,7 +476,7 @@ pub(super) fn under_way(active: &AssignmentRecord) -> Error {
     ))
 }
 
-fn new_record(id: AssignmentId, name: &str, ctx: &OpCtx) -> AssignmentRecord {
+fn new_record(id: AssignmentId, name: &str, compartment: &str, ctx: &OpCtx) -> AssignmentRecord {
     AssignmentRecord {
         id,
         name: name.to_owned(),
@@ -427,6 +489,7 @@ fn new_record(id: AssignmentId, name: &str, ctx: &OpCtx) -> AssignmentRecord {
         control: Default::default(),
         started_at: ctx.now,
         ended_at: None,
+        compartment: compartment.to_owned(),
         created_by: ctx.who.name(),
         created_at: ctx.now,
         updated_at: ctx.now,
@@ -467,6 +530,10 @@ pub(super) async fn assignment_named(c: &mut Connection, name: &str) -> Result<A
     found.ok_or_else(|| Error::NotFound(format!("policy assignment {}", cut(name, 255))))
 }
 
+fn taken(name: &str) -> Error {
+    Error::conflict(format!("the name {} is taken; choose another one", cut(name, 64)))
+}
+
 pub(super) fn busy(name: &str) -> Error {
     Error::conflict(format!("policy assignment {name} is changed by others at the same time; try again"))
 }
@@ -490,6 +557,7 @@ async fn view(c: &mut Connection, record: AssignmentRecord, compliance: Complian
         created_at: record.created_at,
         updated_at: record.updated_at,
         document: None,
+        compartment: record.compartment,
         name: record.name,
     })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use drydock_domain::access::scope::is_below;
 use drydock_domain::ids::{AssignmentId, InstanceId};
 use drydock_domain::policy::host::{HOST_POLICIES_MAX, HOST_POLICIES_MAX_BYTES, form};
 use drydock_domain::policy::report::reason;
@@ -15,6 +16,7 @@ use drydock_store::compliance::{self, ResultRecord};
 use drydock_store::host_policies::{self, Document};
 use drydock_store::policies::AssignmentRecord;
 use drydock_store::policy_hosts::{self, AssignedRecord, PolicyInputs};
+use drydock_store::policy_previews::PreviewRecord;
 use drydock_store::{Tx, commit, policies, policy_previews, policy_secrets};
 use jiff::Timestamp;
 
@@ -23,6 +25,7 @@ use super::act::own_instance;
 use super::policy_health::{Given, add_health, note_nothing_to_check};
 use super::policy_reports::note_has;
 use crate::Control;
+use crate::access_part::ROOT;
 use crate::context::{OpCtx, Secret};
 use crate::error::{Error, Result};
 
@@ -61,12 +64,15 @@ pub struct PulledPolicies {
     pub previews: Vec<SignedPolicies>,
 }
 
+/// Secrets by name: their versions, and the paths of their compartments.
+pub(crate) type Secrets = BTreeMap<String, (u64, String)>;
+
 /// What all documents are made from besides hosts.
 pub(crate) struct PolicyWorld {
     /// By name.
     pub(crate) assignments: Vec<AssignmentRecord>,
-    /// Versions of secrets.
-    pub(crate) secrets: BTreeMap<String, u64>,
+    /// Versions of secrets, and where they lie.
+    pub(crate) secrets: Secrets,
     /// The same as one text.
     secrets_stamp: String,
 }
@@ -87,9 +93,13 @@ impl PolicyWorld {
     pub(crate) fn made_from(&self, host: &PolicyInputs, rows: &[AssignedRecord]) -> String {
         let mut assigned: Vec<(AssignmentId, u64)> = rows.iter().map(|r| (r.assignment, r.revision)).collect();
         assigned.sort_unstable();
-        let PolicyInputs { name, zone, labels, os, group, environment, .. } = host;
+        let PolicyInputs { name, zone, labels, os, group, environment, compartment, .. } = host;
+        let lie: Vec<&str> = rows.iter().filter_map(|r| self.named(r.assignment)).map(|a| a.compartment.as_str()).collect();
         let os = os.as_ref().map(|os| (&os.short_name, &os.version, &os.architecture, &os.hostname));
-        let text = format!("{assigned:?} {} {name} {zone} {labels:?} {os:?} {group:?} {environment:?}", self.secrets_stamp);
+        let text = format!(
+            "{assigned:?} {} {name} {zone} {labels:?} {os:?} {group:?} {environment:?} {compartment} {lie:?}",
+            self.secrets_stamp
+        );
         drydock_domain::inventory::fingerprint(text.as_bytes())
     }
 }
@@ -122,14 +132,15 @@ fn make(
     instance: InstanceId,
     resolution: &Resolution<'_>,
     revisions: &BTreeMap<&str, u64>,
-    secrets: &BTreeMap<String, u64>,
+    secrets: &Secrets,
+    lie: &BTreeMap<&str, &str>,
     before: &[HostPolicy],
 ) -> Made {
     let mut problems: Vec<PolicyProblem> = Vec::new();
     let mut policies = Vec::new();
     let mut named: BTreeSet<String> = BTreeSet::new();
     for resolved in &resolution.policies {
-        let own = whole_problems(resolved, secrets);
+        let own = whole_problems(resolved, secrets, lie);
         if own.is_empty() {
             named.extend(resolved.resources.iter().flat_map(|r| secrets_of(r)));
             policies.push(resolved.for_host(revisions.get(resolved.assignment).copied().unwrap_or_default()));
@@ -160,7 +171,8 @@ fn make(
     }
     problems.truncate(PROBLEMS_MAX);
     // A name that was kept and is gone since has no value any more: version 0.
-    let secrets = named.into_iter().map(|name| (secrets.get(&name).copied().unwrap_or_default(), name)).map(|(v, n)| (n, v));
+    let secrets =
+        named.into_iter().map(|name| (secrets.get(&name).map_or(0, |(version, _)| *version), name)).map(|(v, n)| (n, v));
     let document = HostPolicies {
         version: form(&[]),
         instance,
@@ -173,8 +185,11 @@ fn make(
     Made { document, problems }
 }
 
-/// Why a policy cannot be given to the host at all.
-fn whole_problems(resolved: &ResolvedPolicy<'_>, secrets: &BTreeMap<String, u64>) -> Vec<PolicyProblem> {
+/// Why a policy cannot be given to the host at all. A policy uses secrets of the compartment that its assignment lies in, and
+/// of those above; others are as good as none. `lie`: the paths of assignments' compartments by their names.
+fn whole_problems(resolved: &ResolvedPolicy<'_>, secrets: &Secrets, lie: &BTreeMap<&str, &str>) -> Vec<PolicyProblem> {
+    let place = lie.get(resolved.assignment).copied().unwrap_or(ROOT);
+    let usable = |name: &String| secrets.get(name).is_some_and(|(_, own)| is_below(place, own));
     let problem = |resource: &str, message: String| PolicyProblem {
         assignment: resolved.assignment.to_owned(),
         policy: resolved.policy.id.clone(),
@@ -188,7 +203,7 @@ fn whole_problems(resolved: &ResolvedPolicy<'_>, secrets: &BTreeMap<String, u64>
         found.push(problem(resource, format!("{}: {}", error.field, error.message)));
     }
     for resource in &resolved.resources {
-        for name in secrets_of(resource).iter().filter(|name| !secrets.contains_key(*name)) {
+        for name in secrets_of(resource).iter().filter(|name| !usable(name)) {
             found.push(problem(&resource.id, format!("there is no secret {name}; set it, or take it out of the policy")));
         }
     }
@@ -259,7 +274,7 @@ impl Control {
         let mut bytes = used;
         for id in open {
             let Some(preview) = policy_previews::find(&mut *self.read().await?, id).await? else { continue };
-            let (mut document, _) = preview_document(&host, &preview.name, &preview.document, &world.secrets);
+            let (mut document, _) = preview_document(&host, &preview, &world.secrets);
             document.preview = Some(id.to_string());
             let json = to_json(&document)?.into_bytes();
             bytes += json.len();
@@ -292,9 +307,10 @@ impl Control {
             revisions.iter().map(|(a, _, revision)| (a.name.as_str(), &revision.document)).collect();
         let numbers: BTreeMap<&str, u64> = revisions.iter().map(|(a, n, _)| (a.name.as_str(), *n)).collect();
         let resolution = resolve(&named, facts_of(host));
-        let lacks_something = resolution.policies.iter().any(|p| !whole_problems(p, &world.secrets).is_empty());
+        let lie: BTreeMap<&str, &str> = revisions.iter().map(|(a, ..)| (a.name.as_str(), a.compartment.as_str())).collect();
+        let lacks_something = resolution.policies.iter().any(|p| !whole_problems(p, &world.secrets, &lie).is_empty());
         let before = if lacks_something { self.policies_before(host.instance).await? } else { Vec::new() };
-        let mut made = make(host.instance, &resolution, &numbers, &world.secrets, &before);
+        let mut made = make(host.instance, &resolution, &numbers, &world.secrets, &lie, &before);
         add_health(&mut made.document, &revisions);
         if made.document.policies.is_empty() && made.problems.is_empty() && host.generation == 0 && beyond == 0 {
             return self.nothing_to_have(host.instance, rows, &revisions).await.map(|()| true);
@@ -413,13 +429,13 @@ impl Control {
 /// The document of a preview on a host, and what could not be looked at.
 pub(super) fn preview_document(
     host: &PolicyInputs,
-    name: &str,
-    assignment: &OsPolicyAssignment,
-    secrets: &BTreeMap<String, u64>,
+    preview: &PreviewRecord,
+    secrets: &Secrets,
 ) -> (HostPolicies, Vec<PolicyProblem>) {
-    let name = if name.is_empty() { "preview" } else { name };
-    let resolution = resolve(&[(name, assignment)], facts_of(host));
-    let Made { document, problems } = make(host.instance, &resolution, &BTreeMap::new(), secrets, &[]);
+    let name = if preview.name.is_empty() { "preview" } else { &preview.name };
+    let resolution = resolve(&[(name, &preview.document)], facts_of(host));
+    let lie = BTreeMap::from([(name, preview.compartment.as_str())]);
+    let Made { document, problems } = make(host.instance, &resolution, &BTreeMap::new(), secrets, &lie, &[]);
     (document, problems)
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use drydock_domain::access::Permission;
+use drydock_domain::access::scope::is_below;
 use drydock_domain::ids::PreviewId;
 use drydock_domain::instance::Reachability;
 use drydock_domain::inventory::{PackageSet, SectionKind};
@@ -13,6 +14,7 @@ use drydock_domain::policy::{
     ComplianceState, Evidence, HostPolicies, HostPolicy, OsPolicyAssignment, PolicyResult, Resource, ResourceResult, StepKind,
     StepOutcome, StepResult,
 };
+use drydock_store::compartments::Kind;
 use drydock_store::policy_hosts::{self, PolicyInputs};
 use drydock_store::policy_previews::{self, AnswerRecord, PreviewCounts, PreviewRecord};
 use drydock_store::records::{PageQuery, Paged};
@@ -36,9 +38,17 @@ const PROBLEM_MAX_BYTES: usize = 4096;
 
 impl Control {
     /// Asks every host that the assignment is for what it would change. Nothing is changed.
-    pub async fn start_preview(&self, ctx: &OpCtx, document: OsPolicyAssignment) -> Result<PolicyPreview> {
+    ///
+    /// `compartment`: in which the assignment would be; its hosts are those there and below on which the caller may ask.
+    pub async fn start_preview(
+        &self,
+        ctx: &OpCtx,
+        document: OsPolicyAssignment,
+        compartment: Option<&str>,
+    ) -> Result<PolicyPreview> {
         let name = document.id().to_owned();
-        let act = self.act(ctx, "policy-preview.create", format!("policy-preview {name}"), Permission::PolicyManage).await?;
+        let text = format!("policy-preview {name}");
+        let (act, compartment) = self.act_in(ctx, "policy-preview.create", compartment, text).await?;
         let started = async {
             document.validate()?;
             if policy_previews::count_all(&mut *self.read().await?).await? >= PREVIEWS_MAX {
@@ -49,11 +59,12 @@ impl Control {
                 id: PreviewId(self.mint(ctx.now)),
                 name,
                 document,
+                compartment,
                 created_by: ctx.who.name(),
                 created_at: ctx.now,
                 expires_at,
             };
-            let answers = self.first_answers(&preview, ctx.now).await?;
+            let answers = self.first_answers(ctx, &preview).await?;
             let mut tx = self.begin().await?;
             policy_previews::insert(&mut tx, &preview, &answers).await?;
             act.allowed_on(&mut tx, &format!("policy-preview {} ({})", preview.id, preview.name)).await?;
@@ -66,16 +77,21 @@ impl Control {
     }
 
     /// The hosts of a preview; for those that are off, what their inventory says.
-    async fn first_answers(&self, preview: &PreviewRecord, now: Timestamp) -> Result<Vec<AnswerRecord>> {
+    async fn first_answers(&self, ctx: &OpCtx, preview: &PreviewRecord) -> Result<Vec<AnswerRecord>> {
+        let scope = self.scope_of(&ctx.who, "policy-preview.create", None, ctx.now).await?;
         let secrets = policy_secrets::versions(&mut *self.read().await?).await?;
         let mut answers = Vec::new();
         let mut last = None;
         loop {
             let hosts = policy_hosts::inputs(&mut *self.read().await?, last, HOSTS_AT_ONCE).await?;
             let Some(end) = hosts.last().map(|h| h.instance) else { return Ok(answers) };
-            let is_for = |h: &&PolicyInputs| preview.document.instance_filter.matches(facts_of(h).selection);
+            let is_for = |h: &&PolicyInputs| {
+                is_below(&h.compartment, &preview.compartment)
+                    && scope.holds_in(&h.compartment)
+                    && preview.document.instance_filter.matches(facts_of(h).selection)
+            };
             for host in hosts.iter().filter(is_for) {
-                let (document, problems) = preview_document(host, &preview.name, &preview.document, &secrets);
+                let (document, problems) = preview_document(host, preview, &secrets);
                 let mut answer = AnswerRecord {
                     instance: host.instance,
                     source: PreviewSource::Waiting,
@@ -84,7 +100,7 @@ impl Control {
                     problem: told(&problems),
                     policies: Vec::new(),
                 };
-                let is = Host::of(self, host.instance, host.last_seen, now);
+                let is = Host::of(self, host.instance, host.last_seen, ctx.now);
                 if is.reachability != Reachability::Online {
                     self.answer_from_inventory(host, &document, &mut answer).await?;
                 }
@@ -117,8 +133,8 @@ impl Control {
 
     /// Previews, newest first.
     pub async fn list_previews(&self, ctx: &OpCtx, page: &PageQuery) -> Result<Paged<PolicyPreview>> {
-        self.may_read(ctx, "policy-preview.list", Permission::PolicyRead).await?;
-        let found = policy_previews::list(&mut *self.read().await?, page).await?;
+        let scope = self.scope(ctx, "policy-preview.list", Permission::PolicyRead).await?;
+        let found = policy_previews::list(&mut *self.read().await?, page, &scope).await?;
         let mut items = Vec::with_capacity(found.items.len());
         for preview in found.items {
             items.push(self.preview_view(preview).await?);
@@ -128,7 +144,7 @@ impl Control {
 
     /// How far a preview is.
     pub async fn get_preview(&self, ctx: &OpCtx, id: PreviewId) -> Result<PolicyPreview> {
-        self.may_read(ctx, "policy-preview.show", Permission::PolicyRead).await?;
+        self.known(ctx, "policy-preview.show", Kind::Preview, &id.to_string()).await?;
         let found = policy_previews::find(&mut *self.read().await?, id).await?;
         self.preview_view(found.ok_or_else(|| no_preview(id))?).await
     }
@@ -141,7 +157,7 @@ impl Control {
         source: Option<PreviewSource>,
         page: &PageQuery,
     ) -> Result<Paged<PreviewHost>> {
-        self.may_read(ctx, "policy-preview.answers", Permission::PolicyRead).await?;
+        self.known(ctx, "policy-preview.answers", Kind::Preview, &id.to_string()).await?;
         let mut c = self.read().await?;
         policy_previews::find(&mut c, id).await?.ok_or_else(|| no_preview(id))?;
         Ok(policy_previews::answers(&mut c, id, source, page).await?)
@@ -149,7 +165,8 @@ impl Control {
 
     /// Forgets a preview.
     pub async fn delete_preview(&self, ctx: &OpCtx, id: PreviewId) -> Result<()> {
-        let act = self.act(ctx, "policy-preview.delete", format!("policy-preview {id}"), Permission::PolicyManage).await?;
+        let about = self.about(Kind::Preview, &id.to_string()).await?.called(format!("policy-preview {id}"));
+        let act = self.act_on(ctx, "policy-preview.delete", about).await?;
         let deleted = async {
             let mut tx = self.begin().await?;
             if !policy_previews::delete(&mut tx, id).await? {
@@ -176,6 +193,7 @@ fn view(preview: PreviewRecord, counts: PreviewCounts) -> PolicyPreview {
     PolicyPreview {
         id: preview.id,
         name: preview.name,
+        compartment: preview.compartment,
         created_by: preview.created_by,
         created_at: preview.created_at,
         expires_at: preview.expires_at,

@@ -1,21 +1,23 @@
 //! What people do to the rollout of a policy assignment: cancel, resume, delete; and checks on demand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::ids::InstanceId;
 use drydock_domain::limits::DESCRIPTION_MAX_BYTES;
 use drydock_domain::policy::standing::{PolicyAssignment, RolloutState};
 use drydock_domain::policy::{AssignmentFilter, OsPolicyAssignment, PolicyRollout};
 use drydock_domain::validate::Problems;
+use drydock_store::compartments::{self, Kind};
 use drydock_store::policies::AssignmentRecord;
 use drydock_store::records::PageQuery;
 use drydock_store::{Tx, commit, groups, host_policies, policies, policy_hosts};
 use jiff::Timestamp;
 
 use super::RACE_RETRIES;
-use super::act::{Act, cut};
+use super::act::{About, Act, cut};
 use super::policies::{assignment_named, begin_rollout, busy, halted_because, revision_of, under_way};
+use super::reach::first;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -85,8 +87,7 @@ impl Control {
         operation: &'static str,
         change: impl Fn(&mut AssignmentRecord) -> Result<()>,
     ) -> Result<PolicyAssignment> {
-        let resource = format!("policy-assignment {}", cut(name, 64));
-        let act = self.act(ctx, operation, resource, Permission::PolicyManage).await?;
+        let act = self.act_on(ctx, operation, self.about(Kind::Assignment, name).await?).await?;
         let changed = async {
             for _ in 0..RACE_RETRIES {
                 let before = assignment_named(&mut *self.read().await?, name).await?;
@@ -115,8 +116,7 @@ impl Control {
     /// Takes an assignment away: its hosts lose it as the rollout's budget allows, and then it is gone. What it brought about
     /// stays, but for resources that say otherwise.
     pub async fn delete_policy(&self, ctx: &OpCtx, name: &str, reason: &str, if_match: Option<&str>) -> Result<PolicyAssignment> {
-        let resource = format!("policy-assignment {}", cut(name, 64));
-        let act = self.act(ctx, "policy-assignment.delete", resource, Permission::PolicyManage).await?;
+        let act = self.act_on(ctx, "policy-assignment.delete", self.about(Kind::Assignment, name).await?).await?;
         let deleted = self.try_delete_policy(ctx, name, reason, if_match, &act).await;
         act.settle(deleted).await
     }
@@ -171,7 +171,8 @@ impl Control {
         Err(busy(name))
     }
 
-    /// Asks hosts to check all their policies now. Hosts without policies are left out.
+    /// Asks hosts to check all their policies now. Hosts without policies are left out, and of groups and assignments those on
+    /// which the caller may not ask.
     pub async fn check_policies(&self, ctx: &OpCtx, ask: &CheckAsk) -> Result<Vec<CheckedHost>> {
         let resource = format!(
             "{} instances, {} groups{}",
@@ -179,9 +180,10 @@ impl Control {
             ask.groups.len(),
             ask.assignment.as_deref().map(|name| format!(", policy-assignment {}", cut(name, 64))).unwrap_or_default()
         );
-        let act = self.act(ctx, "policy.check", resource, Permission::PolicyManage).await?;
+        let scope = self.scope(ctx, "policy.check", Permission::PolicyManage).await?;
+        let act = self.act_on(ctx, "policy.check", About::within(first(&scope), resource)).await?;
         let asked = async {
-            let hosts = self.hosts_to_check(ask).await?;
+            let hosts = self.hosts_to_check(ctx, ask, &scope).await?;
             let mut asked = Vec::new();
             let mut hosts: Vec<(InstanceId, String)> = hosts.into_iter().collect();
             hosts.sort_by(|a, b| a.1.cmp(&b.1));
@@ -204,7 +206,7 @@ impl Control {
         act.settle(asked).await
     }
 
-    async fn hosts_to_check(&self, ask: &CheckAsk) -> Result<BTreeMap<InstanceId, String>> {
+    async fn hosts_to_check(&self, ctx: &OpCtx, ask: &CheckAsk, scope: &Scope) -> Result<BTreeMap<InstanceId, String>> {
         let mut problems = Problems::default();
         problems.count("instances", ask.instances.len(), NAMES_MAX);
         problems.count("groups", ask.groups.len(), NAMES_MAX);
@@ -214,17 +216,18 @@ impl Control {
         }
         let mut hosts = BTreeMap::new();
         for name in &ask.instances {
-            let record = self.resolve(name).await?;
+            let record = self.seen_instance(ctx, "policy.check", name).await?;
             hosts.insert(record.id, record.name);
         }
+        let mine = compartments::instances_within(&mut *self.read().await?, scope).await?;
+        let mine: BTreeSet<InstanceId> = mine.into_iter().collect();
         for name in &ask.groups {
+            self.known(ctx, "group.show", Kind::Group, name).await?;
             let group = groups::find_by_name(&mut *self.read().await?, name).await?;
             let group = group.ok_or_else(|| Error::NotFound(format!("group {}", cut(name, 255))))?;
             let mut page = PageQuery { cursor: None, limit: Some(PAGE) };
             loop {
-                let found =
-                    groups::members(&mut *self.read().await?, group.id, &page, &drydock_domain::access::Scope::Everywhere)
-                        .await?;
+                let found = groups::members(&mut *self.read().await?, group.id, &page, scope).await?;
                 hosts.extend(found.items.into_iter().map(|m| (m.id, m.name)));
                 page.cursor = found.next_cursor;
                 if page.cursor.is_none() {
@@ -233,11 +236,13 @@ impl Control {
             }
         }
         if let Some(name) = &ask.assignment {
+            self.known(ctx, "policy-assignment.show", Kind::Assignment, name).await?;
             let record = assignment_named(&mut *self.read().await?, name).await?;
             let mut page = PageQuery { cursor: None, limit: Some(PAGE) };
             loop {
                 let found = policy_hosts::list(&mut *self.read().await?, record.id, None, &page).await?;
-                hosts.extend(found.items.into_iter().map(|h| (h.assigned.instance, h.instance_name)));
+                let own = found.items.into_iter().filter(|h| mine.contains(&h.assigned.instance));
+                hosts.extend(own.map(|h| (h.assigned.instance, h.instance_name)));
                 page.cursor = found.next_cursor;
                 if page.cursor.is_none() {
                     break;

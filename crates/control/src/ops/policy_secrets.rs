@@ -7,6 +7,7 @@ use drydock_domain::policy::standing::PolicySecret;
 use drydock_domain::policy::template::check_name;
 use drydock_domain::validate::Problems;
 use drydock_store::commit;
+use drydock_store::compartments::Kind;
 use drydock_store::policy_secrets::{self, SealedSecret};
 
 use super::RACE_RETRIES;
@@ -33,15 +34,31 @@ impl Control {
         self
     }
 
-    /// Sets a secret. Hosts whose policies name it get the new value.
-    pub async fn set_secret(&self, ctx: &OpCtx, name: &str, value: &Secret) -> Result<PolicySecret> {
-        let act = self.act(ctx, "secret.set", format!("secret {}", cut(name, 64)), Permission::SecretManage).await?;
+    /// Sets a secret. Hosts whose policies name it get the new value. `compartment`: where a new one is made.
+    pub async fn set_secret(&self, ctx: &OpCtx, name: &str, value: &Secret, compartment: Option<&str>) -> Result<PolicySecret> {
+        let about = self.about(Kind::Secret, name).await?;
+        let (act, lies) = if about.is_there() {
+            let lies = about.compartment.clone();
+            match self.act_on(ctx, "secret.edit", about).await {
+                // Names are unique: that this one is taken cannot be kept from whoever wants it.
+                Err(Error::NotFound(_)) => return Err(taken(name)),
+                act => (act?, lies),
+            }
+        } else {
+            self.act_in(ctx, "secret.create", compartment, format!("secret {}", cut(name, 64))).await?
+        };
         let set = async {
             check(name, value.expose())?;
             let key = self.policies().key()?;
             for _ in 0..RACE_RETRIES {
                 let mut c = self.read().await?;
                 let before = policy_secrets::find(&mut c, name).await?.map(|s| s.shown);
+                if before.as_ref().is_some_and(|b| b.compartment != lies) {
+                    return Err(taken(name));
+                }
+                if let Some(before) = &before {
+                    self.stays(compartment, &before.compartment).await?;
+                }
                 if before.is_none() && policy_secrets::versions(&mut c).await?.len() >= SECRETS_MAX {
                     return Err(Error::conflict(format!("there are {SECRETS_MAX} secrets already; delete some")));
                 }
@@ -50,6 +67,7 @@ impl Control {
                 let floor = u64::try_from(ctx.now.as_second()).unwrap_or_default();
                 let shown = PolicySecret {
                     name: name.to_owned(),
+                    compartment: lies.clone(),
                     version: before.as_ref().map_or(0, |b| b.version).saturating_add(1).max(floor),
                     updated_by: ctx.who.name(),
                     created_at: before.map_or(ctx.now, |b| b.created_at),
@@ -72,7 +90,7 @@ impl Control {
 
     /// Deletes a secret. Policies that name it are not given to further hosts; hosts that have them keep what they have.
     pub async fn delete_secret(&self, ctx: &OpCtx, name: &str) -> Result<()> {
-        let act = self.act(ctx, "secret.delete", format!("secret {}", cut(name, 64)), Permission::SecretManage).await?;
+        let act = self.act_on(ctx, "secret.delete", self.about(Kind::Secret, name).await?).await?;
         let deleted = async {
             let mut tx = self.begin().await?;
             if !policy_secrets::delete(&mut tx, name).await? {
@@ -89,13 +107,13 @@ impl Control {
 
     /// Secrets by name, without values.
     pub async fn list_secrets(&self, ctx: &OpCtx) -> Result<Vec<PolicySecret>> {
-        self.may_read(ctx, "secret.list", Permission::PolicyRead).await?;
-        Ok(policy_secrets::all(&mut *self.read().await?).await?)
+        let scope = self.scope(ctx, "secret.list", Permission::PolicyRead).await?;
+        Ok(policy_secrets::all(&mut *self.read().await?, &scope).await?)
     }
 
     /// One secret, without its value.
     pub async fn get_secret(&self, ctx: &OpCtx, name: &str) -> Result<PolicySecret> {
-        self.may_read(ctx, "secret.show", Permission::PolicyRead).await?;
+        self.known(ctx, "secret.show", Kind::Secret, name).await?;
         let found = policy_secrets::find(&mut *self.read().await?, name).await?;
         found.map(|s| s.shown).ok_or_else(|| Error::NotFound(format!("secret {}", cut(name, 255))))
     }
@@ -110,6 +128,10 @@ impl Control {
         };
         found.into_iter().map(open).collect()
     }
+}
+
+fn taken(name: &str) -> Error {
+    Error::conflict(format!("the name {} is taken; choose another one", cut(name, 64)))
 }
 
 fn check(name: &str, value: &str) -> Result<()> {

@@ -302,6 +302,14 @@ impl Control {
     }
 }
 
+/// A compartment in which somebody may do what he may in all of them.
+pub(super) fn first(scope: &Scope) -> &str {
+    match scope {
+        Scope::Everywhere => ROOT,
+        Scope::In(paths) => paths.first().map_or(ROOT, String::as_str),
+    }
+}
+
 /// The one compartment among these that lies in no other of them.
 fn topmost(paths: Vec<String>) -> Result<String> {
     let is_top = |path: &&String| !paths.iter().any(|outer| outer != *path && is_below(path, outer));

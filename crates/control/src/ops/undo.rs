@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use drydock_domain::access::{Permission, Scope};
+use drydock_domain::access::Permission;
 use drydock_domain::ids::{InstanceId, JobId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::{Package, PackageSet, SectionKind};
@@ -24,9 +24,8 @@ use jiff::Timestamp;
 use super::act::{About, Act, cut};
 use super::digest;
 use super::patch_jobs::{check_key, no_job, view};
-use super::reach::Made;
+use super::reach::{Made, first};
 use crate::Control;
-use crate::access_part::ROOT;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
 use crate::views::{JobView, UndoAsk, UndoHost};
@@ -342,14 +341,6 @@ impl Control {
         }
         .await;
         act.settle(lifted).await
-    }
-}
-
-/// A compartment in which somebody may do what he may in all of them.
-fn first(scope: &Scope) -> &str {
-    match scope {
-        Scope::Everywhere => ROOT,
-        Scope::In(paths) => paths.first().map_or(ROOT, String::as_str),
     }
 }
 

@@ -75,7 +75,10 @@ impl World {
         use drydock_control::store::content_jobs;
         let location = Location::Sqlite(self.dir.path().join("drydock.sqlite"));
         let mut c = Store::open(&location).await.expect("a store").read().await.expect("a reader");
-        let all = content_jobs::list(&mut c, &Default::default(), &drydock_domain::access::Scope::Everywhere).await.expect("jobs").items;
+        let all = content_jobs::list(&mut c, &Default::default(), &drydock_domain::access::Scope::Everywhere)
+            .await
+            .expect("jobs")
+            .items;
         all.into_iter().filter(|j| j.source.is_some()).map(|j| j.attempts).collect()
     }
 

@@ -423,8 +423,8 @@ pub const OPERATIONS: &[Operation] = &[
     op("policy-assignment.revisions", PolicyRead, &["DRYDOCK_OS_POLICY_ASSIGNMENT_READ"]),
     op("policy-assignment.revision", PolicyRead, &["DRYDOCK_OS_POLICY_ASSIGNMENT_READ"]),
     op("policy-assignment.diff", PolicyRead, &["DRYDOCK_OS_POLICY_ASSIGNMENT_READ"]),
-    // One operation makes and edits, so it needs both until it knows which.
-    op("policy-assignment.apply", PolicyManage, &["DRYDOCK_OS_POLICY_ASSIGNMENT_CREATE", "DRYDOCK_OS_POLICY_ASSIGNMENT_UPDATE"]),
+    op("policy-assignment.create", PolicyManage, &["DRYDOCK_OS_POLICY_ASSIGNMENT_CREATE"]),
+    op("policy-assignment.edit", PolicyManage, &["DRYDOCK_OS_POLICY_ASSIGNMENT_UPDATE"]),
     op("policy-assignment.delete", PolicyManage, &["DRYDOCK_OS_POLICY_ASSIGNMENT_DELETE"]),
     op("policy-assignment.cancel", PolicyManage, &["DRYDOCK_OS_POLICY_ASSIGNMENT_CONTROL_ROLLOUT"]),
     op("policy-assignment.resume", PolicyManage, &["DRYDOCK_OS_POLICY_ASSIGNMENT_CONTROL_ROLLOUT"]),
@@ -445,8 +445,8 @@ pub const OPERATIONS: &[Operation] = &[
     op("drift.list", PolicyRead, &["DRYDOCK_OS_POLICY_ASSIGNMENT_READ"]),
     op("secret.list", PolicyRead, &["DRYDOCK_SECRET_INSPECT"]),
     op("secret.show", PolicyRead, &["DRYDOCK_SECRET_INSPECT"]),
-    // Makes and edits.
-    op("secret.set", SecretManage, &["DRYDOCK_SECRET_CREATE", "DRYDOCK_SECRET_UPDATE"]),
+    op("secret.create", SecretManage, &["DRYDOCK_SECRET_CREATE"]),
+    op("secret.edit", SecretManage, &["DRYDOCK_SECRET_UPDATE"]),
     op("secret.delete", SecretManage, &["DRYDOCK_SECRET_DELETE"]),
     op("access-token.list", AccessManage, &["DRYDOCK_ACCESS_TOKEN_INSPECT"]),
     op("access-token.create", AccessManage, &["DRYDOCK_ACCESS_TOKEN_CREATE"]),

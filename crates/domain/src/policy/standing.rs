@@ -70,6 +70,9 @@ impl RolloutState {
 pub struct PolicyAssignment {
     /// Its name, unique.
     pub name: String,
+    /// Path of its compartment: it reaches hosts there and below.
+    #[serde(default)]
+    pub compartment: String,
     /// Free text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
@@ -336,6 +339,9 @@ pub struct PolicyPreview {
     /// The assignment's name, if it has one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Path of its compartment.
+    #[serde(default)]
+    pub compartment: String,
     /// Who asked.
     pub created_by: String,
     /// When.
@@ -605,6 +611,9 @@ pub struct HostDriftEvent {
 pub struct PolicySecret {
     /// Its name: what `{{ secret.NAME }}` stands for.
     pub name: String,
+    /// Path of its compartment.
+    #[serde(default)]
+    pub compartment: String,
     /// Grows with every new value.
     pub version: u64,
     /// Who set the value.

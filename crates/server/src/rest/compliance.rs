@@ -282,7 +282,7 @@ pub async fn set_secret(
 ) -> Result<Json<PolicySecret>> {
     params.finish()?;
     no_idempotency_key(&headers)?;
-    Ok(Json(state.control.set_secret(&caller.ctx, &name, &Secret::new(ask.value)).await?))
+    Ok(Json(state.control.set_secret(&caller.ctx, &name, &Secret::new(ask.value), ask.compartment.as_deref()).await?))
 }
 
 /// Deletes a secret. Hosts that have policies which name it keep what they have; those policies reach no other host.

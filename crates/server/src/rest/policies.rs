@@ -95,6 +95,8 @@ pub async fn list(State(state): State<AppState>, caller: Caller, mut params: Par
 /// host there is.
 #[utoipa::path(post, path = "/api/v1/policy-assignments", tag = "policies", operation_id = "createPolicyAssignment",
     params(("dryRun" = Option<bool>, Query, description = "true: nothing is stored"),
+        ("compartment" = Option<String>, Query,
+            description = "Path of the compartment a new one is made in; absent: the tenancy, or the one topmost in which the caller may"),
         ("reason" = Option<String>, Query, description = "Why, kept with the revision")),
     request_body = OsPolicyAssignment,
     responses((status = 201, body = AppliedAssignment, headers(("ETag" = String))), (status = "default", body = ApiError)))]
@@ -103,6 +105,7 @@ pub async fn create(State(state): State<AppState>, caller: Caller, mut params: P
         dry_run: truth(&mut params, "dryRun")?,
         reason: params.one("reason")?.unwrap_or_default(),
         create: true,
+        compartment: params.one("compartment")?,
         ..ApplyAsk::default()
     };
     params.finish()?;
@@ -123,6 +126,8 @@ pub async fn get(State(state): State<AppState>, Path(name): Path<String>, caller
 /// nothing; one that changes only description or rollout settings makes no revision. Refused while a rollout is under way.
 #[utoipa::path(put, path = "/api/v1/policy-assignments/{name}", tag = "policies", operation_id = "applyPolicyAssignment",
     params(("name" = String, Path), ("dryRun" = Option<bool>, Query, description = "true: nothing is stored"),
+        ("compartment" = Option<String>, Query,
+            description = "Path of the compartment a new one is made in; absent: the tenancy, or the one topmost in which the caller may"),
         ("reason" = Option<String>, Query, description = "Why, kept with the revision"),
         ("If-Match" = Option<String>, Header, description = "The etag the edit is based on; 412 when it is an older one")),
     request_body = OsPolicyAssignment,
@@ -141,6 +146,7 @@ pub async fn apply(
         dry_run: truth(&mut params, "dryRun")?,
         reason: params.one("reason")?.unwrap_or_default(),
         create: false,
+        compartment: params.one("compartment")?,
         if_match: if_match(&headers)?,
     };
     params.finish()?;
@@ -320,12 +326,20 @@ pub async fn list_previews(
 
 /// Asks every host that the assignment of the body is for what it would change. Nothing is changed.
 #[utoipa::path(post, path = "/api/v1/policy-previews", tag = "policies", operation_id = "createPolicyPreview",
+    params(("compartment" = Option<String>, Query,
+        description = "Path of the compartment the assignment would be in; absent: the tenancy, or the one topmost in which the caller may")),
     request_body = OsPolicyAssignment,
     responses((status = 201, body = PolicyPreview), (status = "default", body = ApiError)))]
-pub async fn create_preview(State(state): State<AppState>, caller: Caller, params: Params, request: Request) -> Result<Response> {
+pub async fn create_preview(
+    State(state): State<AppState>,
+    caller: Caller,
+    mut params: Params,
+    request: Request,
+) -> Result<Response> {
+    let compartment = params.one("compartment")?;
     params.finish()?;
     let document = document_of(&state, &caller, PolicyUse::Preview, request).await?;
-    let preview = state.control.start_preview(&caller.ctx, document).await?;
+    let preview = state.control.start_preview(&caller.ctx, document, compartment.as_deref()).await?;
     let location = format!("/api/v1/policy-previews/{}", preview.id);
     let mut response = (StatusCode::CREATED, Json(preview)).into_response();
     if let Ok(value) = HeaderValue::from_str(&location) {

@@ -38,6 +38,7 @@ pub async fn apply(
     let mut query = Query::new();
     query.extend(args.dry_run.then(|| ("dryRun", "true".to_owned())));
     query.extend((!args.reason.is_empty()).then(|| ("reason", args.reason.clone())));
+    query.extend(args.compartment.clone().map(|path| ("compartment", path)));
     let mut done: Vec<AppliedAssignment> = Vec::new();
     for (name, assignment) in &given {
         // Makes it where there is none.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use drydock_domain::access::scope::is_below;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::policy::standing::{HostPhase, RolloutState};
 use drydock_store::commit;
@@ -66,8 +67,9 @@ pub(super) fn settled(
     host: &PolicyInputs,
     row: Option<&AssignedRecord>,
 ) -> Option<AssignedRecord> {
+    let lies_below = is_below(&host.compartment, &assignment.compartment);
     let is_for = |number: u64| {
-        let revision = revisions.get(&(assignment.id, number)).filter(|_| number > 0);
+        let revision = revisions.get(&(assignment.id, number)).filter(|_| number > 0 && lies_below);
         revision.is_some_and(|r| !r.deleted && r.document.instance_filter.matches(facts_of(host).selection))
     };
     let (target, baseline) = (assignment.target, assignment.baseline);

@@ -78,7 +78,7 @@ pub async fn create(form: SignedForm) -> Result<Response, Fail> {
         let error = drydock_control::Error::Invalid(Invalid::one("rank", "must be a whole number, 1 for the first environment"));
         return who.refused_name("/environments", error);
     };
-    let spec = EnvironmentSpec { name: f.text("name"), rank, description: f.text("description") };
+    let spec = EnvironmentSpec { name: f.text("name"), rank, description: f.text("description"), compartment: None };
     match who.control().create_environment(&who.ctx, spec).await {
         Ok(made) => Ok(who.done(&path_of(&made.spec.name), "The environment is made; promote sources into it.")),
         Err(e) => who.refused_name("/environments", e),

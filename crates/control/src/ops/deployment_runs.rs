@@ -10,7 +10,7 @@ use drydock_domain::patch::job::JobOrigin;
 use drydock_store::compartments::Kind;
 use drydock_store::deployments::{DeploymentRecord, ExecutionRecord};
 use drydock_store::idempotency::KeyUse;
-use drydock_store::{Tx, commit, deployments, idempotency, patch_jobs};
+use drydock_store::{Tx, approvals, commit, deployments, idempotency, patch_jobs};
 use jiff::{SignedDuration, Timestamp};
 
 use super::act::{Act, cut};
@@ -53,8 +53,9 @@ impl Control {
             if let Some(why) = self.may_not_run(&before, ctx.now).await? {
                 return Err(Error::conflict(format!("patch deployment {name} does not run: {why}")));
             }
+            let waits = self.run_waits(&before, ctx.now).await?;
             let mut tx = self.begin().await?;
-            let mut run = Run::new(self, ctx.who.name(), None, ctx.now);
+            let mut run = Run { waits, ..Run::new(self, ctx.who.name(), None, ctx.now) };
             if let Some(key) = key {
                 let used = KeyUse { request_sha256: request.clone(), resource: run.execution.to_string() };
                 if !idempotency::take(&mut tx, &ctx.who.key(), key, &used, ctx.now).await? {
@@ -88,6 +89,19 @@ impl Control {
             }
             Err(why) => Ok(Some(format!("whoever made or last edited it may do nothing any more: {why}"))),
         }
+    }
+
+    /// Is a rule of approval about a run that begins now?
+    async fn run_waits(&self, record: &DeploymentRecord, now: Timestamp) -> Result<bool> {
+        if record.spec.dry_run || approvals::rules(&mut *self.read().await?).await?.is_empty() {
+            return Ok(false);
+        }
+        let Ok(who) = self.account_by_key(&record.owner).await? else { return Ok(false) };
+        let operation = "patch-deployment.run";
+        let reach = self.reach(&who, operation, &record.compartment, now).await?;
+        let reached = self.reached(&reach, &record.spec.instance_filter, now).await?;
+        let hosts = reached.targets.iter().map(|target| &target.labels);
+        Ok(self.approval_demanded(&who, operation, &record.compartment, hosts).await?.is_some())
     }
 
     async fn execution_again(&self, resource: &str) -> Result<ExecutionRecord> {
@@ -159,6 +173,7 @@ impl Control {
         let calendar = record.spec.calendar(zones())?;
         let name = record.spec.name.clone();
         let may_not = self.may_not_run(&record, ctx.now).await?;
+        let waits = self.run_waits(&record, ctx.now).await?;
         let mut tx = self.begin().await?;
         record.next_at = next_undecided(&mut tx, record.id, &calendar, due).await?;
         if deployments::decided(&mut tx, record.id, due).await?.is_some() {
@@ -170,7 +185,7 @@ impl Control {
         let mut facts = run_facts(&mut tx, &record, ctx.now.duration_since(due).as_secs()).await?;
         facts.later_due = record.next_at.filter(|later| *later <= ctx.now);
         let verdict = or_failed(record.spec.judge(&facts), may_not);
-        let mut run = Run::new(self, ctx.who.name(), Some(due), ctx.now);
+        let mut run = Run { waits, ..Run::new(self, ctx.who.name(), Some(due), ctx.now) };
         let Some(execution) = run.carry_out(&mut tx, record, verdict).await? else { return Ok(false) };
         if matches!(execution.outcome, ExecutionOutcome::Missed | ExecutionOutcome::Failed) {
             tracing::warn!(deployment = name, due = %due, reason = execution.reason, outcome = execution.outcome.as_str(), "a run does not start");
@@ -192,12 +207,13 @@ impl Control {
             return Ok(false);
         }
         let may_not = self.may_not_run(&record, ctx.now).await?;
+        let needs_yes = self.run_waits(&record, ctx.now).await?;
         let mut tx = self.begin().await?;
         if deployments::open_job(&mut tx, record.id).await?.is_some() {
             return Ok(false);
         }
         let Some(waits) = deployments::queued(&mut tx, record.id).await? else { return Ok(false) };
-        let mut run = Run::new(self, waits.who.clone(), waits.due_at, ctx.now);
+        let mut run = Run { waits: needs_yes, ..Run::new(self, waits.who.clone(), waits.due_at, ctx.now) };
         let Some(execution) = run.begin_waiting(&mut tx, record, waits, may_not).await? else { return Ok(false) };
         act.allowed_on(&mut tx, &run.resource(&name, &execution)).await?;
         commit(tx).await?;
@@ -235,6 +251,8 @@ struct Run<'a> {
     who: String,
     due_at: Option<Timestamp>,
     now: Timestamp,
+    /// A rule of approval is about it: its job waits for a person.
+    waits: bool,
 }
 
 impl<'a> Run<'a> {
@@ -243,7 +261,7 @@ impl<'a> Run<'a> {
         // As it is stored: who asks again with the same key gets the same answer.
         let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
         let (execution, job) = (ExecutionId(control.mint(now)), JobId(control.mint(now)));
-        Run { control, execution, job, who, due_at, now }
+        Run { control, execution, job, who, due_at, now, waits: false }
     }
 
     /// Stores the deployment as it is after the run, the execution and, when it is started, the job. `None`: somebody
@@ -314,7 +332,11 @@ impl<'a> Run<'a> {
         let origin = JobOrigin::Deployment { id: record.id, name: record.spec.name.clone() };
         let (owner, compartment) = (record.owner.clone(), record.compartment.clone());
         let made = Made { by: self.who.clone(), owner, compartment };
-        let job = self.control.new_job(self.job, record.spec.job(), origin, made, self.now);
+        let mut spec = record.spec.job();
+        if self.waits {
+            spec.rollout.get_or_insert_default().require_approval = true;
+        }
+        let job = self.control.new_job(self.job, spec, origin, made, self.now);
         Ok(patch_jobs::insert(tx, &job).await?)
     }
 

@@ -13,6 +13,7 @@ use jiff::tz::TimeZoneDatabase;
 
 use super::RACE_RETRIES;
 use super::act::{Act, cut};
+use super::reach::owner_key;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -61,7 +62,7 @@ impl Control {
             last_at: None,
             last_job: None,
             compartment,
-            owner: ctx.who.key(),
+            owner: owner_key(&ctx.who)?,
             version: 1,
         };
         let mut tx = self.begin().await?;
@@ -143,7 +144,7 @@ impl Control {
             self.stays(spec.compartment.take().as_deref(), &compartment).await?;
             let calendar = spec.validate(zones())?;
             self.check_reach(ctx, "patch-deployment.edit", &compartment, &spec).await?;
-            let change = Change::Replace(Box::new(spec), calendar, ctx.who.key());
+            let change = Change::Replace(Box::new(spec), calendar, owner_key(&ctx.who)?);
             self.change_deployment(ctx, name, &act, if_match, &change).await
         }
         .await;

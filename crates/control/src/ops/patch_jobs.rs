@@ -19,7 +19,7 @@ use super::act::{About, Act, cut};
 use super::reach::{Made, Reach, Reached};
 use super::{RACE_RETRIES, digest};
 use crate::Control;
-use crate::context::OpCtx;
+use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::views::{JobView, TaskDetail};
 
@@ -36,7 +36,7 @@ impl Control {
         let asked = spec.compartment.take();
         let resource = format!("patch-job {}", spec.display_name);
         let (act, compartment) = self.act_in(ctx, "patch-job.create", asked.as_deref(), resource).await?;
-        let made = Made { by: ctx.who.name(), owner: ctx.who.key(), compartment };
+        let made = Made::by(&ctx.who, compartment)?;
         let made = self.make_job(ctx, spec, made, idempotency_key.map(|key| (key, digest(&json))), &act).await;
         act.settle(made).await
     }
@@ -44,7 +44,7 @@ impl Control {
     async fn make_job(
         &self,
         ctx: &OpCtx,
-        spec: PatchJobSpec,
+        mut spec: PatchJobSpec,
         made: Made,
         key: Option<(&str, String)>,
         act: &Act<'_>,
@@ -62,6 +62,7 @@ impl Control {
             self.check_rollout(rollout, &reach, ctx).await?;
             self.check_selectors(rollout, &reached.targets, ctx.now).await?;
         }
+        self.demand_approval(&ctx.who, "patch-job.create", &made.compartment, &reached.targets, &mut spec).await?;
         let record = self.new_job(JobId(self.mint(ctx.now)), spec, JobOrigin::Asked, made, ctx.now);
         let mut tx = self.begin().await?;
         if let Some((key, request)) = key {
@@ -78,6 +79,26 @@ impl Control {
         commit(tx).await?;
         self.wake();
         Ok(JobView { not_patchable: Some(reached.seen_only), ..view(record, StateCounts::new()) })
+    }
+
+    /// A job that a rule of approval is about waits until another person says yes. Dry runs change nothing.
+    pub(super) async fn demand_approval(
+        &self,
+        who: &Principal,
+        operation: &str,
+        compartment: &str,
+        targets: &[Target],
+        spec: &mut PatchJobSpec,
+    ) -> Result<()> {
+        if spec.dry_run {
+            return Ok(());
+        }
+        let hosts = targets.iter().map(|target| &target.labels);
+        if let Some(rule) = self.approval_demanded(who, operation, compartment, hosts).await? {
+            tracing::info!(rule, operation, "a patch job waits for another person's approval");
+            spec.rollout.get_or_insert_default().require_approval = true;
+        }
+        Ok(())
     }
 
     /// A job as it begins.

@@ -62,8 +62,10 @@ impl Control {
             return Err(Error::conflict(message));
         }
         let origin = JobOrigin::Rerun { job: id, all_hosts };
-        let made = Made { by: ctx.who.name(), owner: ctx.who.key(), compartment: ended.compartment };
-        let record = self.new_job(JobId(self.mint(ctx.now)), ended.spec, origin, made, ctx.now);
+        let made = Made::by(&ctx.who, ended.compartment)?;
+        let mut spec = ended.spec;
+        self.demand_approval(&ctx.who, "patch-job.rerun", &made.compartment, &reached.targets, &mut spec).await?;
+        let record = self.new_job(JobId(self.mint(ctx.now)), spec, origin, made, ctx.now);
         let mut tx = self.begin().await?;
         if let Some(key) = key {
             let used = KeyUse { request_sha256: request.clone(), resource: record.id.to_string() };

@@ -129,6 +129,27 @@ pub(super) struct Made {
     pub(super) compartment: String,
 }
 
+impl Made {
+    /// By this caller, here. A narrowed token stays narrow: what it makes goes on in the token's name, not its user's.
+    pub(super) fn by(who: &Principal, compartment: String) -> Result<Made> {
+        Ok(Made { by: who.name(), owner: owner_key(who)?, compartment })
+    }
+}
+
+/// In whose name something goes on that this caller makes.
+pub(super) fn owner_key(who: &Principal) -> Result<String> {
+    match who.account() {
+        Some(own) if own.narrowed.is_some() => match own.token {
+            Some(token) => Ok(format!("token {token}")),
+            None => {
+                let message = "what is narrowed and no access token makes nothing that goes on by itself".to_owned();
+                Err(Error::Forbidden(message))
+            }
+        },
+        _ => Ok(who.key()),
+    }
+}
+
 impl Control {
     /// Lets something new be made: in the compartment `asked`, else in the tenancy if the caller may there, else in the one
     /// topmost compartment in which he may. Says in which.

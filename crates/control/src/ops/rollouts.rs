@@ -76,7 +76,12 @@ impl Control {
                 return Err(Error::conflict(format!("patch job {id} is neither paused nor halted; there is nothing to resume")));
             }
             let moves = match &rollout {
-                Some(rollout) => self.lay_out_anew(&mut job, rollout, ctx).await?,
+                Some(rollout) => {
+                    // What waits for another person's yes goes on waiting for it.
+                    let waits = job.plans.last().map(|p| &p.rollout).or(job.spec.rollout.as_ref());
+                    let require_approval = rollout.require_approval || waits.is_some_and(|r| r.require_approval);
+                    self.lay_out_anew(&mut job, &Rollout { require_approval, ..rollout.clone() }, ctx).await?
+                }
                 None => Vec::new(),
             };
             if job.control.halted.take().is_some() {

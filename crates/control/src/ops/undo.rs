@@ -74,8 +74,11 @@ impl Control {
             return Err(Error::conflict(message));
         }
         let origin = JobOrigin::Undo { job, wave: None, halted_at: None };
-        let made = Made { by: ctx.who.name(), owner: ctx.who.key(), compartment: undone.compartment.clone() };
-        let record = self.undo_job(&undone, &ready, ask.dry_run, origin, made, ctx.now);
+        let made = Made::by(&ctx.who, undone.compartment.clone())?;
+        let mut record = self.undo_job(&undone, &ready, ask.dry_run, origin, made, ctx.now);
+        let mut targets = instances::targets(&mut *self.read().await?, InstanceState::Active).await?;
+        targets.retain(|target| ready.contains(&target.id));
+        self.demand_approval(&ctx.who, "patch-job.undo", &undone.compartment, &targets, &mut record.spec).await?;
         let mut tx = self.begin().await?;
         if let Some(key) = key {
             let used = KeyUse { request_sha256: request.clone(), resource: record.id.to_string() };

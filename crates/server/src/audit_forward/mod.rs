@@ -54,8 +54,11 @@ pub async fn run(control: Control, settings: ForwardSettings, shutdown: Shutdown
     if let Err(error) = control.keep_audit_targets(&names).await {
         tracing::error!(%error, "receivers of the audit that are configured no more could not be forgotten");
     }
-    let loops = receivers.into_iter().map(|receiver| forward(control.clone(), receiver, shutdown.clone()));
-    futures::future::join_all(loops).await;
+    let mut loops = tokio::task::JoinSet::new();
+    for receiver in receivers {
+        loops.spawn(forward(control.clone(), receiver, shutdown.clone()));
+    }
+    while loops.join_next().await.is_some() {}
 }
 
 async fn forward(control: Control, receiver: Receiver, mut shutdown: Shutdown) {

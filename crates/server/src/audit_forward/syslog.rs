@@ -57,8 +57,22 @@ impl Syslog {
                     stream.write_all(format!("{} ", message.len()).as_bytes()).await?;
                     stream.write_all(&message).await?;
                 }
-                Open::Unix(socket) => datagram(&message, async |m| socket.send(m).await).await?,
-                Open::Udp(socket) => datagram(&message, async |m| socket.send(m).await).await?,
+                Open::Unix(socket) => {
+                    let sent = socket.send(&message).await;
+                    if is_too_long(&sent, &message) {
+                        socket.send(&message[..CUT_TO_BYTES]).await?;
+                    } else {
+                        sent?;
+                    }
+                }
+                Open::Udp(socket) => {
+                    let sent = socket.send(&message).await;
+                    if is_too_long(&sent, &message) {
+                        socket.send(&message[..CUT_TO_BYTES]).await?;
+                    } else {
+                        sent?;
+                    }
+                }
             }
         }
         if let Open::Tcp(stream) = &mut open {
@@ -88,15 +102,10 @@ async fn connect(place: &Place) -> Result<Open> {
     }
 }
 
-/// Sends a datagram; one that is too long for the socket, cut.
-async fn datagram(message: &[u8], send: impl AsyncFn(&[u8]) -> Result<usize>) -> Result<()> {
+/// Is the message too long for the socket, so that it is sent cut?
+fn is_too_long(sent: &Result<usize>, message: &[u8]) -> bool {
     const TOO_LONG: i32 = 90;
-    match send(message).await {
-        Err(e) if e.raw_os_error() == Some(TOO_LONG) && message.len() > CUT_TO_BYTES => {
-            send(&message[..CUT_TO_BYTES]).await.map(drop)
-        }
-        other => other.map(drop),
-    }
+    sent.as_ref().is_err_and(|e| e.raw_os_error() == Some(TOO_LONG)) && message.len() > CUT_TO_BYTES
 }
 
 /// One message: the line of an export, without its line feed, behind the header.

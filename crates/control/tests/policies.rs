@@ -597,6 +597,7 @@ async fn who_only_reads_writes_nothing() {
     let operator = world.person(Role::Operator).await;
     let document = read(&assignment("db", at_once()));
     let control = &world.control;
+    control.set_secret(&world.server(), "db", &Secret::new("x"), None).await.expect("set");
     let denied = [
         control.apply_policy(&viewer, document.clone(), &ApplyAsk::default()).await.map(drop),
         control.delete_policy(&viewer, "web", "", None).await.map(drop),

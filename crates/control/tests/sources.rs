@@ -387,7 +387,7 @@ async fn only_hosts_that_may_read_a_repository() {
     let stranger = ContentPeer::Agent { instance: hosts[0].id, spki_sha256: hosts[1].key.clone() };
     assert_eq!(ask(stranger, "latest", "base").await, Err(ErrorKind::Unauthenticated));
     let agent = w.control.ctx(Principal::Instance(hosts[0].id), "x");
-    assert_eq!(ask(ContentPeer::Person(agent), "latest", "base").await, Err(ErrorKind::Forbidden));
+    assert_eq!(ask(ContentPeer::Person(agent), "latest", "base").await, Err(ErrorKind::NotFound), "agents are no people");
     let viewer = ContentPeer::Person(w.person(Role::Viewer).await);
     assert_eq!(ask(viewer.clone(), "latest", "base").await, Ok(()));
     assert_eq!(ask(viewer, "latest", "nothing").await, Err(ErrorKind::NotFound));

@@ -21,7 +21,7 @@ pub struct SealedSecret {
     pub sealed: Vec<u8>,
 }
 
-const COLUMNS: &str = "SELECT name, version, updated_by, created_at, updated_at, sealed FROM policy_secrets";
+const COLUMNS: &str = "SELECT name, compartment, version, updated_by, created_at, updated_at, sealed FROM policy_secrets";
 
 /// Every secret by name, without values.
 pub async fn all(c: &mut AnyConnection, scope: &Scope) -> StoreResult<Vec<PolicySecret>> {

@@ -15,6 +15,9 @@ use super::{DiffCounts, SnapshotRef};
 pub struct Environment {
     /// Its id.
     pub id: EnvironmentId,
+    /// Path of its compartment.
+    #[serde(default)]
+    pub compartment: String,
     /// As made.
     pub spec: EnvironmentSpec,
     /// Which snapshot of each source its hosts see, sorted by source.

@@ -18,6 +18,9 @@ use super::ContentJob;
 pub struct Source {
     /// Its id.
     pub id: SourceId,
+    /// Path of its compartment.
+    #[serde(default)]
+    pub compartment: String,
     /// As made or edited; without the upstream's client key and without the proxy's password.
     pub spec: SourceSpec,
     /// The newest snapshot; absent before the first sync.

@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{ApiError, FreezeCalendarView, MaintenanceWindowView, RebootSlotGroup, ReleaseSlot, SlotHolder};
 use drydock_control::store::calendars::SlotRecord;
-use drydock_control::{CalendarView, SlotGroupView};
+use drydock_control::{CalendarView, Movable, SlotGroupView};
 use drydock_domain::rollout::window::intervals;
 use drydock_domain::rollout::{FreezeCalendar, MaintenanceWindow, RebootSlots};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::error::{Failure, Result};
 use super::extract::{Caller, Params, StrictJson, if_match, parse_json, read_body};
-use super::{split_verb, with_etag};
+use super::{moves, split_verb, with_etag};
 use crate::state::AppState;
 
 /// Openings told of a window, count.
@@ -320,10 +320,14 @@ pub async fn slot_verb(
 ) -> Result<Response> {
     params.finish()?;
     let (name, verb) = split_verb(&target)?;
-    if verb != "release" {
-        return Err(Failure::not_found(format!("groups of reboot slots have no {verb:?}; there is :release")));
+    let body = read_body(request).await?;
+    if verb == "move" {
+        return Ok(moves::moved(&state, &caller, Movable::RebootSlots, name, &body).await?.into_response());
     }
-    let ask: ReleaseSlot = parse_json(&read_body(request).await?)?;
+    if verb != "release" {
+        return Err(Failure::not_found(format!("groups of reboot slots have no {verb:?}; there are :release and :move")));
+    }
+    let ask: ReleaseSlot = parse_json(&body)?;
     Ok(slot_group(StatusCode::OK, state.control.release_reboot_slot(&caller.ctx, name, &ask.instance).await?))
 }
 

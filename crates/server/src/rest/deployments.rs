@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{ApiError, Page, PatchDeployment, PatchExecution, SkipNextRun};
-use drydock_control::DeploymentView;
 use drydock_control::store::deployments::ExecutionRecord;
+use drydock_control::{DeploymentView, Movable};
 use drydock_domain::patch::deployment::PatchDeploymentSpec;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::{Failure, Result};
 use super::extract::{Caller, Params, StrictJson, idempotency_key, if_match, parse_json, read_body};
-use super::{encode, no_body, split_verb, with_etag};
+use super::{encode, moves, no_body, split_verb, with_etag};
 use crate::state::AppState;
 
 fn deployment(view: DeploymentView) -> PatchDeployment {
@@ -166,8 +166,9 @@ pub async fn verb(
             let run = state.control.run_deployment(&caller.ctx, name, key.as_deref()).await?;
             return Ok((StatusCode::CREATED, Json(execution(run))).into_response());
         }
+        "move" => return Ok(moves::moved(&state, &caller, Movable::Deployment, name, &body).await?.into_response()),
         _ => {
-            let text = format!("deployments have no {verb:?}; there are :pause, :resume, :run and :skip-next");
+            let text = format!("deployments have no {verb:?}; there are :pause, :resume, :run, :skip-next and :move");
             return Err(Failure::not_found(text));
         }
     };

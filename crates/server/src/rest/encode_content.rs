@@ -17,6 +17,7 @@ pub fn source(view: SourceView) -> rest::Source {
     let etag = view.etag();
     rest::Source {
         id: view.id,
+        compartment: view.compartment,
         spec: view.spec,
         current: view.current.map(snapshot),
         last_job: view.last_job.map(content_job),
@@ -89,6 +90,7 @@ pub fn environment(view: EnvironmentView) -> rest::Environment {
     };
     rest::Environment {
         id: view.id,
+        compartment: view.compartment,
         spec: view.spec,
         pointers: view.pointers.into_iter().map(pointer).collect(),
         sources: view.attached,

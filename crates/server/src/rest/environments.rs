@@ -1,19 +1,19 @@
 //! Lifecycle environments and promotions, and what an instance sees.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{
     ApiError, EditAttachments, EditInstanceSources, Environment, InstanceSources, Page, PointerMove, PromotionResult,
 };
-use drydock_control::{AttachTarget, SourcesChange};
+use drydock_control::{AttachTarget, Movable, SourcesChange};
 use drydock_domain::source::environment::{EnvironmentSpec, Promotion};
 use http::{HeaderValue, StatusCode};
 
 use super::encode_content as encode;
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson};
-use super::split_verb;
+use super::extract::{Caller, Params, StrictJson, parse_json, read_body};
+use super::{moves, split_verb};
 use crate::state::AppState;
 
 /// Lifecycle environments by rank. All of them: there is no second page.
@@ -84,14 +84,19 @@ pub async fn verb(
     Path(target): Path<String>,
     caller: Caller,
     params: Params,
-    StrictJson(promotion): StrictJson<Promotion>,
-) -> Result<Json<PromotionResult>> {
+    request: Request,
+) -> Result<Response> {
     params.finish()?;
     let (name, verb) = split_verb(&target)?;
-    if verb != "promote" {
-        return Err(Failure::not_found(format!("environments have no {verb:?}; there is :promote")));
+    let body = read_body(request).await?;
+    match verb {
+        "promote" => {
+            let promotion: Promotion = parse_json(&body)?;
+            Ok(Json(encode::promotion(state.control.promote(&caller.ctx, name, promotion).await?)).into_response())
+        }
+        "move" => Ok(moves::moved(&state, &caller, Movable::Environment, name, &body).await?.into_response()),
+        _ => Err(Failure::not_found(format!("environments have no {verb:?}; there are :promote and :move"))),
     }
-    Ok(Json(encode::promotion(state.control.promote(&caller.ctx, name, promotion).await?)))
 }
 
 /// What an environment pointed at before, newest move first.

@@ -26,6 +26,7 @@ mod groups;
 mod instances;
 mod job_report;
 mod modules;
+mod moves;
 mod oidc_links;
 mod packages;
 mod patch_jobs;
@@ -81,6 +82,8 @@ pub(crate) const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store"
         calendars::list_freezes, calendars::create_freeze, calendars::get_freeze, calendars::edit_freeze, calendars::delete_freeze,
         calendars::list_slots, calendars::create_slot, calendars::get_slot, calendars::edit_slot, calendars::delete_slot,
         calendars::release_slot,
+        moves::window, moves::freeze, moves::secret, moves::source, moves::environment, moves::deployment, moves::slots,
+        moves::assignment,
         job_report::get, patch_jobs::undo, patch_jobs::undo_preview, patch_jobs::bars, patch_jobs::lift_bars, patch_jobs::tasks,
         patch_jobs::task, deployments::list, deployments::create, deployments::get, deployments::edit, deployments::delete,
         deployments::executions, deployments::pause, deployments::resume, deployments::run, deployments::skip_next,
@@ -226,9 +229,9 @@ fn calendar_routes() -> Router<AppState> {
     use calendars as c;
     Router::new()
         .route("/api/v1/maintenance-windows", get(c::list_windows).post(c::create_window))
-        .route("/api/v1/maintenance-windows/{name}", get(c::get_window).put(c::edit_window).delete(c::delete_window))
+        .route("/api/v1/maintenance-windows/{name}", get(c::get_window).put(c::edit_window).delete(c::delete_window).post(moves::window))
         .route("/api/v1/freeze-calendars", get(c::list_freezes).post(c::create_freeze))
-        .route("/api/v1/freeze-calendars/{name}", get(c::get_freeze).put(c::edit_freeze).delete(c::delete_freeze))
+        .route("/api/v1/freeze-calendars/{name}", get(c::get_freeze).put(c::edit_freeze).delete(c::delete_freeze).post(moves::freeze))
         .route("/api/v1/reboot-slot-groups", get(c::list_slots).post(c::create_slot))
         .route("/api/v1/reboot-slot-groups/{name}", get(c::get_slot).put(c::edit_slot).delete(c::delete_slot).post(c::slot_verb))
 }
@@ -257,7 +260,7 @@ fn policy_routes() -> Router<AppState> {
         .route("/api/v1/instances/{id}/policies", get(c::document_of_instance))
         .route("/api/v1/drift-events", get(c::drift))
         .route("/api/v1/secrets", get(c::secrets))
-        .route("/api/v1/secrets/{name}", get(c::secret).put(c::set_secret).delete(c::delete_secret))
+        .route("/api/v1/secrets/{name}", get(c::secret).put(c::set_secret).delete(c::delete_secret).post(moves::secret))
 }
 
 /// Sources, environments and what belongs to them.

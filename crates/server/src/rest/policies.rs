@@ -9,14 +9,14 @@ use drydock_api::rest::{
     ApiError, AppliedAssignment, ApplyOutcome, CheckedInstance, HostPhase, Page, PolicyAssignment, PolicyCheckRun, PolicyHost,
     PolicyPreview, PolicyRevision, PolicyRevisionDiff, PreviewHost, PreviewSource, RunPolicyCheck,
 };
-use drydock_control::{ApplyAsk, CheckAsk, CheckedHost, PolicyUse};
+use drydock_control::{ApplyAsk, CheckAsk, CheckedHost, Movable, PolicyUse};
 use drydock_domain::ids::PreviewId;
 use drydock_domain::policy::OsPolicyAssignment;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::{Failure, Result};
 use super::extract::{Caller, Params, StrictJson, if_match, read_body};
-use super::{csv, encode, no_body, split_verb, with_etag};
+use super::{csv, encode, moves, no_body, split_verb, with_etag};
 use crate::state::AppState;
 
 /// What problems of a body name as their file.
@@ -252,7 +252,11 @@ pub async fn verb(
 ) -> Result<Response> {
     params.finish()?;
     let (name, verb) = split_verb(&target)?;
-    no_body(&read_body(request).await?)?;
+    let body = read_body(request).await?;
+    if verb == "move" {
+        return Ok(moves::moved(&state, &caller, Movable::Assignment, name, &body).await?.into_response());
+    }
+    no_body(&body)?;
     let assignment = match verb {
         "cancel" => state.control.cancel_policy(&caller.ctx, name).await?,
         "resume" => state.control.resume_policy(&caller.ctx, name).await?,
@@ -261,7 +265,7 @@ pub async fn verb(
             return Ok(Json(check_run(state.control.check_policies(&caller.ctx, &ask).await?)).into_response());
         }
         _ => {
-            let text = format!("policy assignments have no {verb:?}; there are :cancel, :resume and :check");
+            let text = format!("policy assignments have no {verb:?}; there are :cancel, :resume, :check and :move");
             return Err(Failure::not_found(text));
         }
     };

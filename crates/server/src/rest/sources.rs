@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{ApiError, ContentJob, Page, SnapshotDiff, Source, UnitPage};
-use drydock_control::{SourceQuery, SourceView};
+use drydock_control::{Movable, SourceQuery, SourceView};
 use drydock_domain::source::spec::SourceSpec;
 use drydock_domain::source::unit::Format;
 use http::header::LOCATION;
@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::encode_content as encode;
 use super::error::{Failure, Result};
 use super::extract::{Caller, Params, StrictJson, if_match};
-use super::{no_body, snapshots, split_verb, with_etag};
+use super::{moves, no_body, snapshots, split_verb, with_etag};
 use crate::state::AppState;
 
 /// The newest snapshot, as a selector.
@@ -146,8 +146,12 @@ pub async fn verb(
 ) -> Result<Response> {
     params.finish()?;
     let (name, verb) = split_verb(&target)?;
+    if verb == "move" {
+        caller.ctx.notes.asked(&body);
+        return Ok(moves::moved(&state, &caller, Movable::Source, name, &body).await?.into_response());
+    }
     if verb != "sync" {
-        return Err(Failure::not_found(format!("sources have no {verb:?} to do; there is :sync")));
+        return Err(Failure::not_found(format!("sources have no {verb:?} to do; there are :sync and :move")));
     }
     no_body(&body)?;
     let job = state.control.sync_source(&caller.ctx, name).await?;

@@ -10,7 +10,7 @@ use drydock_domain::ids::{BadId, JobId, TaskId};
 use drydock_domain::limits::STEP_TIME_LIMIT_DEFAULT_SECS;
 use drydock_domain::patch::job::JobState;
 use drydock_domain::patch::pattern::Pattern;
-use drydock_domain::patch::spec::{ExecStep, PatchConfig, PatchJobSpec};
+use drydock_domain::patch::spec::{ExecStep, PatchJobSpec};
 use drydock_domain::patch::task::TaskState;
 use serde::Deserialize;
 

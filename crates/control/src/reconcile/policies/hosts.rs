@@ -77,7 +77,8 @@ pub(super) fn settled(
     // A rollout that nobody joins any more.
     let joins = matches!(assignment.state, RolloutState::InProgress | RolloutState::Halted);
     if let Some(row) = row {
-        if row.revision == target && row.phase == HostPhase::Changing {
+        // Whoever left the compartment is let go of also in the middle of a change.
+        if row.revision == target && row.phase == HostPhase::Changing && lies_below {
             return Some(row.clone());
         }
         let is_taken_away = assignment.deleted && row.revision == target;

@@ -308,7 +308,10 @@ impl Control {
                 break;
             }
             match self.chain_batch(&mut chain, &queued).await {
-                Ok(Some(n)) => (chained, races) = (chained + n, 0),
+                Ok(Some(n)) => {
+                    (chained, races) = (chained + n, 0);
+                    self.seal_if_due(&mut chain).await?;
+                }
                 Ok(None) => {
                     part.give_back(queued);
                     races += 1;

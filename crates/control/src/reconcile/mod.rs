@@ -2,6 +2,7 @@
 //! hosts told of their sources, policies rolled out, old keys forgotten. They have no input: each turn reads the store and does what is due, so a lost turn costs a second and a
 //! repeated one nothing.
 
+mod audit;
 mod content;
 mod deployments;
 mod fleet;
@@ -14,7 +15,7 @@ mod soak;
 use std::time::{Duration, Instant};
 
 use drydock_domain::ids::JobId;
-use drydock_store::{access_tokens, commit, instances, patch_jobs};
+use drydock_store::{access_tokens, api_keys, commit, instances, patch_jobs};
 use tokio::sync::watch;
 
 use crate::Control;
@@ -40,6 +41,7 @@ pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
     let mut number: u64 = 0;
     let mut runner = Runner::default();
     let fleet = tokio::spawn(fleet::run(control.clone(), shutdown.clone()));
+    let audit = tokio::spawn(audit::run(control.clone(), shutdown.clone()));
     loop {
         let began = Instant::now();
         let mut failed = turn_number(&control, number).await;
@@ -66,6 +68,9 @@ pub async fn run(control: Control, mut shutdown: watch::Receiver<bool>) {
     if let Err(error) = fleet.await {
         tracing::error!(%error, "the picture of the fleet was not kept up to date");
     }
+    if let Err(error) = audit.await {
+        tracing::error!(%error, "the audit was not chained to its end");
+    }
     if let Err(error) = write_contacts(&control).await {
         tracing::error!(%error, "the last contacts of agents are not stored");
     }
@@ -81,6 +86,9 @@ pub async fn turn(control: &Control) -> Vec<(String, Error)> {
     let mut failed = turn_number(control, 0).await;
     if let Err(e) = fleet::turn(control).await {
         failed.push(("the picture of the fleet".to_owned(), e));
+    }
+    if let Err(e) = control.chain_audit().await {
+        failed.push(("the chain of the audit".to_owned(), e));
     }
     failed
 }
@@ -152,7 +160,7 @@ async fn open_jobs(control: &Control) -> Result<Vec<JobId>> {
 /// Writes who was heard of. What cannot be written is kept for the next time.
 async fn write_contacts(control: &Control) -> Result<()> {
     let contacts = control.contacts().clone();
-    if contacts.instances.is_empty() && contacts.tokens.is_empty() {
+    if contacts.instances.is_empty() && contacts.tokens.is_empty() && contacts.api_keys.is_empty() {
         return Ok(());
     }
     let mut tx = control.begin().await?;
@@ -165,9 +173,13 @@ async fn write_contacts(control: &Control) -> Result<()> {
     for (token, at) in &contacts.tokens {
         access_tokens::touch(&mut tx, *token, *at).await?;
     }
+    for (key, at) in &contacts.api_keys {
+        api_keys::touch(&mut tx, *key, *at).await?;
+    }
     commit(tx).await?;
     let mut held = control.contacts();
     held.instances.retain(|id, at| contacts.instances.get(id) != Some(at));
     held.tokens.retain(|id, at| contacts.tokens.get(id) != Some(at));
+    held.api_keys.retain(|id, at| contacts.api_keys.get(id) != Some(at));
     Ok(())
 }

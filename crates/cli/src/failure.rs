@@ -10,7 +10,7 @@ use crate::text::clean;
 /// The exit codes, as `--help` shows them.
 pub const EXIT_CODES: &str = "Exit codes:
   0    done; for a job that was waited for: every host succeeded
-  1    the job ended otherwise (failures, silent hosts, cancelled, timed out)
+  1    the job ended otherwise (failures, silent hosts, cancelled, timed out); an export of the audit is not whole
   2    wrong usage: arguments, a file they name, or the configuration
   3    the server cannot be reached, is not the pinned one, or does not know the token
   4    the server refused the request

@@ -13,6 +13,7 @@ fn world(input: &str) -> World {
         err: Box::new(std::io::sink()),
         out_is_terminal: false,
         screen: || None,
+        hide: |_| false,
         now: || jiff::Timestamp::UNIX_EPOCH,
         interrupt: Box::new(|| Box::pin(std::future::pending())),
         pace: Pace::default(),

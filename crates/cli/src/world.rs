@@ -48,6 +48,8 @@ pub struct World {
     pub out_is_terminal: bool,
     /// Size of the terminal behind standard error; `None` when it is not one.
     pub screen: fn() -> Option<Screen>,
+    /// Stops the terminal behind standard input from showing what is typed, or lets it again; `false` when there is none.
+    pub hide: fn(bool) -> bool,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// Completes at Ctrl-C; from its first call on, Ctrl-C no longer ends the process by itself.
@@ -66,6 +68,7 @@ impl World {
             err: Box::new(std::io::stderr()),
             out_is_terminal: std::io::stdout().is_terminal(),
             screen: process_screen,
+            hide: hide_typing,
             now: Timestamp::now,
             interrupt: Box::new(|| {
                 Box::pin(async {
@@ -97,6 +100,11 @@ impl World {
     pub fn colour_err(&self) -> bool {
         (self.screen)().is_some() && self.wants_colour()
     }
+}
+
+fn hide_typing(hidden: bool) -> bool {
+    use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+    std::io::stdin().is_terminal() && if hidden { enable_raw_mode() } else { disable_raw_mode() }.is_ok()
 }
 
 fn process_screen() -> Option<Screen> {

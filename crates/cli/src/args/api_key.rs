@@ -1,4 +1,4 @@
-//! `drydock access api-key`.
+//! `drydock access api-key` and `drydock access oidc`.
 
 use std::path::PathBuf;
 
@@ -57,4 +57,37 @@ pub struct DeleteApiKeyArgs {
     /// The key's fingerprint, from `drydock access api-key list`
     #[arg(value_name = "FINGERPRINT")]
     pub fingerprint: String,
+}
+
+/// `drydock access oidc`.
+#[derive(Debug, Subcommand)]
+pub enum OidcCommand {
+    /// Link a user to a subject of the provider, who then signs in to the console as that user
+    ///
+    /// Whoever signs in without being linked is told their subject.
+    Link(LinkUserArgs),
+    /// Unlink a user from the provider
+    Unlink(UnlinkUserArgs),
+}
+
+/// Arguments of `access oidc link`.
+#[derive(Debug, Args)]
+pub struct LinkUserArgs {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// The provider, exactly as the server's configuration names it
+    #[arg(long, value_name = "URL")]
+    pub issuer: String,
+    /// Its name for the person: the claim `sub`
+    #[arg(long, value_name = "SUBJECT")]
+    pub subject: String,
+}
+
+/// Arguments of `access oidc unlink`.
+#[derive(Debug, Args)]
+pub struct UnlinkUserArgs {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub user: String,
 }

@@ -2,7 +2,11 @@
 
 pub mod access;
 pub mod advisory;
+pub mod api_key;
+pub mod approval;
+pub mod audit;
 pub mod calendar;
+pub mod compartment;
 pub mod compliance;
 pub mod deployment;
 pub mod enrolment;
@@ -17,6 +21,7 @@ pub mod secret;
 pub mod source;
 pub mod spec;
 pub mod statement;
+pub mod user;
 
 use std::path::PathBuf;
 
@@ -54,6 +59,12 @@ pub struct Connection {
     /// Access token; `-` reads it from standard input [env: DRYDOCK_TOKEN]
     #[arg(long, global = true, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// RSA key (PEM) to sign requests with instead of an access token [env: DRYDOCK_KEY_FILE]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "token")]
+    pub key_file: Option<PathBuf>,
+    /// What the server calls that key: TENANCY/USER/FINGERPRINT [env: DRYDOCK_KEY_ID]
+    #[arg(long, global = true, value_name = "ID")]
+    pub key_id: Option<String>,
     /// SHA-256 of the server's CA certificate; nothing else is trusted then [env: DRYDOCK_CA_FINGERPRINT]
     #[arg(long, global = true, value_name = "HEX", conflicts_with = "ca_file")]
     pub ca_fingerprint: Option<String>,
@@ -70,7 +81,9 @@ pub struct Connection {
 pub enum Command {
     /// Check a server and a token, and keep them for later commands
     ///
-    /// The server is asked who the token belongs to; only a good answer is kept, in a file that only you can read.
+    /// The server is asked who the token belongs to; only a good answer is kept, in a file that only you can read. With --user it
+    /// is got with a password, which is asked for (without a terminal: read from standard input, a line each for password and
+    /// code).
     Login(LoginArgs),
     /// Forget the kept token (it stays valid on the server: see `drydock access revoke`)
     Logout,
@@ -133,12 +146,30 @@ pub enum Command {
     /// Secrets: values that policies name and nobody is shown
     #[command(subcommand)]
     Secret(secret::SecretCommand),
-    /// Access tokens of people and programs
+    /// Users and service accounts
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// User groups: subjects of access statements
+    #[command(subcommand)]
+    UserGroup(user::UserGroupCommand),
+    /// Sessions of the console: who is signed in, and ending them
+    #[command(subcommand)]
+    Session(user::SessionCommand),
+    /// Compartments: where hosts, jobs, sources and policies live, and how far access statements reach
+    #[command(subcommand)]
+    Compartment(compartment::CompartmentCommand),
+    /// Who may do what: policies of access statements, decisions, access tokens
     #[command(subcommand)]
     Access(access::AccessCommand),
+    /// Dynamic groups: hosts that match rules, as subjects of access statements
+    #[command(subcommand)]
+    DynamicGroup(compartment::DynamicGroupCommand),
+    /// Approvals: operations that need a second person
+    #[command(subcommand)]
+    Approval(approval::ApprovalCommand),
     /// Audit records: who did what
     #[command(subcommand)]
-    Audit(access::AuditCommand),
+    Audit(audit::AuditCommand),
     /// Small tools that need no server
     #[command(subcommand)]
     Tools(ToolsCommand),
@@ -152,7 +183,11 @@ pub enum Command {
 
 /// Arguments of `login`; the server, token and CA are the connection options.
 #[derive(Debug, Args)]
-pub struct LoginArgs {}
+pub struct LoginArgs {
+    /// Sign in with this user's password (and code): the server makes a token that is good for 12 hours
+    #[arg(long, value_name = "USER", conflicts_with = "token")]
+    pub user: Option<String>,
+}
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]

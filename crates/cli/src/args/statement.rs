@@ -21,11 +21,17 @@ pub struct TestAccessArgs {
     #[arg(required = true, value_name = "PERMISSION")]
     pub permissions: Vec<String>,
     /// A file of statements; repeated: all of them together
-    #[arg(long, required = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "facts")]
     pub policies: Vec<PathBuf>,
     /// Who asks, where and when: a YAML or JSON file
-    #[arg(long, value_name = "FILE")]
-    pub facts: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "policies")]
+    pub facts: Option<PathBuf>,
+    /// The user or service account that is asked about; without it, you
+    #[arg(long = "as", value_name = "USER", conflicts_with = "facts")]
+    pub as_user: Option<String>,
+    /// Path of a compartment, or TYPE/NAME of a thing, such as instance/web-1; without it, the tenancy
+    #[arg(long, value_name = "RESOURCE", conflicts_with = "facts")]
+    pub resource: Option<String>,
     /// How the answer is printed.
     #[command(flatten)]
     pub output: Output,

@@ -2,10 +2,11 @@
 
 mod events;
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use drydock_api::rest::{ApiError, ErrorKind, Page, WhoAmI};
+use drydock_api::rest::{ApiError, CreatedAccessToken, ErrorKind, Page, SignIn, WhoAmI};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,9 +202,27 @@ impl Client {
         serde_json::from_slice(&body).map_err(|e| self.strange(&e.to_string()))
     }
 
+    /// Writes a file of the server to `out`, streamed; there is no time limit for the whole. Returns its length in bytes.
+    pub async fn download(&self, path: &[&str], query: &Query<'_>, out: &mut (dyn Write + Send)) -> Result<u64, Failure> {
+        let request = self.request(Method::GET, path, query)?;
+        let mut response = self.answer(request).await?;
+        let mut bytes = 0;
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(&e))? {
+            out.write_all(&chunk)?;
+            bytes += chunk.len() as u64;
+        }
+        Ok(bytes)
+    }
+
     /// Does `verb` to an object: `POST /{path}:{verb}`. The answer's document is not needed.
     pub async fn act<B: Serialize>(&self, noun: &str, id: &str, verb: &str, body: &B) -> Result<(), Failure> {
         let request = self.request(Method::POST, &[noun, &format!("{id}:{verb}")], &Query::new())?.json(body);
+        self.answer(request.timeout(REQUEST_TIME_LIMIT)).await.map(drop)
+    }
+
+    /// Sends a document whose answer has none.
+    pub async fn put<B: Serialize>(&self, path: &[&str], body: &B) -> Result<(), Failure> {
+        let request = self.request(Method::PUT, path, &Query::new())?.json(body);
         self.answer(request.timeout(REQUEST_TIME_LIMIT)).await.map(drop)
     }
 
@@ -214,6 +233,22 @@ impl Client {
             request = request.header(*name, value);
         }
         self.answer(request.timeout(REQUEST_TIME_LIMIT)).await.map(drop)
+    }
+
+    /// Signs in with a password; needs no token.
+    pub async fn sign_in(&self, ask: &SignIn) -> Result<CreatedAccessToken, Failure> {
+        let request = self.http.request(Method::POST, self.url(&["tokens:sign-in"], &Query::new())?).json(ask);
+        let response = request.timeout(REQUEST_TIME_LIMIT).send().await.map_err(|e| self.unreachable(&e))?;
+        let status = response.status();
+        let body = self.body(response).await?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|e| self.strange(&e.to_string()));
+        }
+        match serde_json::from_slice::<ApiError>(&body) {
+            Ok(error) if error.kind == ErrorKind::Unauthenticated => Err(Failure::Unauthenticated(clean(&error.message))),
+            Ok(error) => Err(Failure::Refused { error: Box::new(error), role: None }),
+            Err(_) => Err(self.unknown_answer(status)),
+        }
     }
 
     /// Opens a stream of server-sent events.
@@ -279,7 +314,11 @@ impl Client {
         let response = self.send_request(request.timeout(REQUEST_TIME_LIMIT)).await.ok()?;
         let body = self.body(response).await.ok()?;
         let who: WhoAmI = serde_json::from_slice(&body).ok()?;
-        Some(format!("the access token {:?} has the role {}", clean(&who.name), who.role.as_str()))
+        let what = if who.kind == "user" { "the user" } else { "the access token" };
+        match who.role {
+            Some(role) => Some(format!("{what} {:?} has the role {}", clean(&who.name), role.as_str())),
+            None => Some(format!("{what} {:?} is in {}", clean(&who.name), clean(&who.groups.join(", ")))),
+        }
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {

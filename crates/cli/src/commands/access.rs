@@ -1,15 +1,15 @@
-//! `drydock access` and `drydock audit`.
+//! `drydock access`.
 
 use std::io::Write;
 
-use drydock_api::rest::{AccessToken, AuditRecord, CreateAccessToken, CreatedAccessToken};
+use drydock_api::rest::{AccessToken, CreateAccessToken, CreatedAccessToken};
 use reqwest::Method;
 use serde_json::json;
 
 use super::enrolment::after;
-use super::{connect, document, list, statement};
+use super::{api_key, compartment, connect, document, list, statement};
 use crate::args::Connection;
-use crate::args::access::{AccessCommand, AuditCommand, CreateTokenArgs};
+use crate::args::access::{AccessCommand, CreateTokenArgs};
 use crate::client::{Client, Query};
 use crate::failure::Failure;
 use crate::text::{ago_or, clean};
@@ -20,13 +20,21 @@ use crate::world::World;
 pub async fn run(command: AccessCommand, connection: &Connection, world: &mut World) -> Result<(), Failure> {
     match command {
         AccessCommand::Check(args) => statement::check(&args, world),
-        AccessCommand::Test(args) => statement::test(&args, world),
+        AccessCommand::Test(args) => match args.facts.clone() {
+            Some(facts) => statement::test(&args, &facts, world),
+            None => compartment::test(args, &connect(connection, world)?, world).await,
+        },
+        AccessCommand::ApiKey(command) => api_key::run(command, &connect(connection, world)?, world).await,
+        AccessCommand::Oidc(command) => api_key::oidc(command, &connect(connection, world)?, world).await,
+        AccessCommand::Policy(command) => compartment::policy(command, &connect(connection, world)?, world).await,
+        AccessCommand::WhoCan(args) => compartment::who_can(args, &connect(connection, world)?, world).await,
         AccessCommand::Create(args) => create(args, &connect(connection, world)?, world).await,
         AccessCommand::List(args) => {
             let client = connect(connection, world)?;
             let now = (world.now)();
-            let rows = client.list::<AccessToken>(&["access-tokens"], &Query::new(), args.limit).await?;
-            list(&rows, "access tokens", args.output, world, |items| view::access::tokens(items, now))
+            let query: Query<'_> = args.user.map(|user| ("user", user)).into_iter().collect();
+            let rows = client.list::<AccessToken>(&["access-tokens"], &query, args.list.limit).await?;
+            list(&rows, "access tokens", args.list.output, world, |items| view::access::tokens(items, now))
         }
         AccessCommand::Revoke(args) => {
             connect(connection, world)?.act("access-tokens", &args.id.to_string(), "revoke", &json!({})).await?;
@@ -37,7 +45,13 @@ pub async fn run(command: AccessCommand, connection: &Connection, world: &mut Wo
 
 async fn create(args: CreateTokenArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
     let now = (world.now)();
-    let body = CreateAccessToken { name: args.name, role: args.role.into(), expires_at: after(args.expires_in, now)? };
+    let body = CreateAccessToken {
+        name: args.name,
+        role: args.role.map(Into::into),
+        user: args.user,
+        scope: args.scope,
+        expires_at: after(args.expires_in, now)?,
+    };
     let made: CreatedAccessToken = client.send(Method::POST, &["access-tokens"], &body, &[]).await?;
     if document(&made, args.output, world)? {
         return Ok(());
@@ -48,7 +62,7 @@ async fn create(args: CreateTokenArgs, client: &Client, world: &mut World) -> Re
         "Access token {} for {} ({}), expires {expires}.",
         made.token.id,
         clean(&made.token.name),
-        made.token.role.as_str()
+        view::access::whose(&made.token)
     )?;
     writeln!(
         world.out,
@@ -57,12 +71,4 @@ async fn create(args: CreateTokenArgs, client: &Client, world: &mut World) -> Re
         client.server()
     )?;
     Ok(())
-}
-
-/// Runs `drydock audit`.
-pub async fn audit(command: AuditCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
-    let AuditCommand::List(args) = command;
-    let now = (world.now)();
-    let rows = client.list::<AuditRecord>(&["audit"], &Query::new(), args.limit).await?;
-    list(&rows, "audit records", args.output, world, |items| view::access::audit(items, now))
 }

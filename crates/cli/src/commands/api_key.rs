@@ -1,14 +1,14 @@
-//! `drydock access api-key`. Private keys are never read here: a file that holds one is refused before anything is sent.
+//! `drydock access api-key` and `drydock access oidc`. Private keys are never read here: a file that holds one is refused before anything is sent.
 
 use std::io::{Read, Write};
 
 use comfy_table::Table;
-use drydock_api::rest::{AddApiKey, ApiKey};
+use drydock_api::rest::{AddApiKey, ApiKey, OidcIdentity};
 use jiff::Timestamp;
 use reqwest::Method;
 
 use super::{document, list};
-use crate::args::api_key::{AddApiKeyArgs, ApiKeyCommand};
+use crate::args::api_key::{AddApiKeyArgs, ApiKeyCommand, OidcCommand};
 use crate::client::{Client, Query};
 use crate::failure::Failure;
 use crate::text::{ago, ago_or, clean, table};
@@ -30,6 +30,21 @@ pub async fn run(command: ApiKeyCommand, client: &Client, world: &mut World) -> 
         ApiKeyCommand::Delete(args) => {
             client.delete(&["users", &args.user, "api-keys", &args.fingerprint], &[]).await?;
             Ok(writeln!(world.out, "API key {} of {} is deleted.", clean(&args.fingerprint), clean(&args.user))?)
+        }
+    }
+}
+
+/// Runs `drydock access oidc`.
+pub async fn oidc(command: OidcCommand, client: &Client, world: &mut World) -> Result<(), Failure> {
+    match command {
+        OidcCommand::Link(args) => {
+            let ask = OidcIdentity { issuer: args.issuer, subject: args.subject };
+            client.put(&["users", &args.user, "oidc-identity"], &ask).await?;
+            Ok(writeln!(world.out, "{} signs in as subject {}.", clean(&args.user), clean(&ask.subject))?)
+        }
+        OidcCommand::Unlink(args) => {
+            client.delete(&["users", &args.user, "oidc-identity"], &[]).await?;
+            Ok(writeln!(world.out, "No provider vouches for {} any more.", clean(&args.user))?)
         }
     }
 }

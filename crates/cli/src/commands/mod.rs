@@ -2,7 +2,11 @@
 
 mod access;
 mod advisory;
+mod api_key;
+mod approval;
+mod audit;
 mod calendar;
+mod compartment;
 mod compliance;
 mod content_job;
 mod deployment;
@@ -14,6 +18,7 @@ mod group;
 mod instance;
 mod login;
 mod package;
+mod password;
 mod patch;
 mod policy;
 mod screen;
@@ -22,6 +27,7 @@ mod source;
 mod statement;
 mod tools;
 mod undo;
+mod user;
 
 use std::io::{BufRead, BufReader, Read, Write};
 
@@ -42,7 +48,7 @@ const ANSWER_MAX_BYTES: usize = 64;
 pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
     let connection = cli.connection;
     match cli.command {
-        Command::Login(_) => login::login(&connection, world).await?,
+        Command::Login(args) => login::login(args, &connection, world).await?,
         Command::Logout => login::logout(&connection, world)?,
         Command::Whoami(output) => login::whoami(&connect(&connection, world)?, output, world).await?,
         Command::Instance(command) => instance::run(command, &connect(&connection, world)?, world).await?,
@@ -64,8 +70,14 @@ pub async fn dispatch(cli: Cli, world: &mut World) -> Result<Ending, Failure> {
         Command::Policy(command) => return policy::run(*command, &connection, world).await,
         Command::Compliance(command) => compliance::run(command, &connect(&connection, world)?, world).await?,
         Command::Secret(command) => secret::run(command, &connect(&connection, world)?, world).await?,
+        Command::Compartment(command) => compartment::run(command, &connect(&connection, world)?, world).await?,
+        Command::Approval(command) => approval::run(command, &connect(&connection, world)?, world).await?,
+        Command::DynamicGroup(command) => compartment::dynamic_group(command, &connect(&connection, world)?, world).await?,
+        Command::User(command) => user::run(command, &connect(&connection, world)?, world).await?,
+        Command::UserGroup(command) => user::group(command, &connect(&connection, world)?, world).await?,
+        Command::Session(command) => user::session(command, &connect(&connection, world)?, world).await?,
         Command::Access(command) => access::run(command, &connection, world).await?,
-        Command::Audit(command) => access::audit(command, &connect(&connection, world)?, world).await?,
+        Command::Audit(command) => return audit::run(command, &connection, world).await,
         Command::Tools(command) => tools::run(command, world)?,
         Command::Completions(args) => tools::completions(args.shell, world)?,
         Command::Version => writeln!(world.out, "drydock {}", env!("CARGO_PKG_VERSION"))?,

@@ -1,5 +1,4 @@
-//! `drydock access check|test`: access policies, read and tried without a server. What the server enforces today are
-//! roles; these commands are for writing statements before it does.
+//! `drydock access check|test`: access policies, read and tried without a server, before they are handed to one.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -41,7 +40,7 @@ pub(super) fn check(args: &CheckStatementsArgs, world: &mut World) -> Result<(),
     Ok(writeln!(world.out, "{found} {what}: no problem found")?)
 }
 
-fn read(file: &Path, world: &mut World) -> Result<(String, String), Failure> {
+pub(super) fn read(file: &Path, world: &mut World) -> Result<(String, String), Failure> {
     let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
     let unreadable = |e: std::io::Error| Failure::Usage(format!("cannot read {name}: {e}"));
     let mut bytes = Vec::new();
@@ -157,10 +156,10 @@ struct Considered {
     bearing: String,
 }
 
-/// Runs `access test`.
-pub(super) fn test(args: &TestAccessArgs, world: &mut World) -> Result<(), Failure> {
-    let (name, text) = read(&args.facts, world)?;
-    let is_json = args.facts.extension().is_some_and(|e| e == "json");
+/// Runs `access test` on files.
+pub(super) fn test(args: &TestAccessArgs, facts: &Path, world: &mut World) -> Result<(), Failure> {
+    let (name, text) = read(facts, world)?;
+    let is_json = facts.extension().is_some_and(|e| e == "json");
     let request: RequestFile = if is_json {
         serde_json::from_str(&text).map_err(|e| Failure::Usage(format!("{name}: {e}")))?
     } else {

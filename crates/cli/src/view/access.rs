@@ -1,14 +1,24 @@
-//! Access tokens and audit records.
+//! Access tokens.
 
 use comfy_table::Table;
-use drydock_api::rest::{AccessToken, AuditRecord};
+use drydock_api::rest::{AccessToken};
 use jiff::Timestamp;
 
-use crate::text::{ago, ago_or, clean, or_dash, state_cell, table};
+use crate::text::{ago_or, clean, state_cell, table};
+
+/// What a token stands for: its role, or its user.
+pub fn whose(token: &AccessToken) -> String {
+    let narrowed = if token.scope.is_empty() { "" } else { ", narrowed" };
+    match (&token.user, token.role) {
+        (Some(user), _) => format!("user {}{narrowed}", clean(user)),
+        (None, Some(role)) => format!("{}{narrowed}", role.as_str()),
+        (None, None) => "-".to_owned(),
+    }
+}
 
 /// The list of access tokens.
 pub fn tokens(items: &[AccessToken], now: Timestamp) -> Table {
-    let mut rows = table(&["ID", "NAME", "ROLE", "STATE", "LAST USED", "EXPIRES"]);
+    let mut rows = table(&["ID", "NAME", "WHOSE", "STATE", "LAST USED", "EXPIRES"]);
     for token in items {
         let state = match token.expires_at {
             _ if token.revoked => "REVOKED",
@@ -18,25 +28,10 @@ pub fn tokens(items: &[AccessToken], now: Timestamp) -> Table {
         rows.add_row([
             token.id.to_string().into(),
             clean(&token.name).into(),
-            token.role.as_str().into(),
+            whose(token).into(),
             state_cell(state),
             ago_or(token.last_used_at, now, "never").into(),
             ago_or(token.expires_at, now, "never").into(),
-        ]);
-    }
-    rows
-}
-
-/// The list of audit records.
-pub fn audit(items: &[AuditRecord], now: Timestamp) -> Table {
-    let mut rows = table(&["WHEN", "WHO", "OPERATION", "RESOURCE", "OUTCOME"]);
-    for record in items {
-        rows.add_row([
-            ago(record.at, now).into(),
-            clean(&record.who).into(),
-            clean(&record.operation).into(),
-            or_dash(&record.resource).into(),
-            state_cell(&clean(&record.outcome)),
         ]);
     }
     rows

@@ -3,8 +3,11 @@
 
 pub mod access;
 pub mod advisory;
+pub mod approval;
+pub mod audit;
 pub mod calendar;
 pub mod checks;
+pub mod compartment;
 pub mod compliance;
 pub mod content_job;
 pub mod deployment;
@@ -21,6 +24,7 @@ pub mod rollout;
 pub mod rules;
 pub mod source;
 pub mod undo;
+pub mod user;
 
 use crate::text::clean;
 

@@ -1,10 +1,10 @@
 //! Every way a request can fail, in the words the operator reads.
 
-use drydock_api::rest::{ErrorKind, WhoAmI};
+use drydock_api::rest::ErrorKind;
 use drydock_domain::access::Role;
 use insta::assert_snapshot;
 
-use crate::documents::JOB;
+use crate::documents::{JOB, whoami};
 use crate::fake::{Answer, Fake, Prepared};
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn the_token_is_not_known() {
 #[tokio::test]
 async fn the_role_is_named() {
     let fake = Fake::start().await;
-    fake.json("GET /whoami", &WhoAmI { name: "bob".into(), role: Role::Viewer, server_version: "0.1.0".into() }).error(
+    fake.json("GET /whoami", &whoami("bob", Role::Viewer)).error(
         "POST /patch-jobs",
         403,
         ErrorKind::Forbidden,

@@ -289,12 +289,23 @@ async fn access_tokens_and_audit_records() {
     };
     let expired = AccessToken { expires_at: Some(before(60)), last_used_at: Some(before(90)), ..token.clone() };
     let record = AuditRecord {
+        seq: 7,
         at: before(300),
+        who_kind: "user".into(),
+        who_id: "u1".into(),
         who: "bob".into(),
-        operation: "patch-job.create".into(),
-        resource: "patch job".into(),
-        outcome: "denied".into(),
+        address: "192.0.2.7".into(),
         request_id: "r".into(),
+        operation: "patch-job.create".into(),
+        compartment: "/".into(),
+        resource: "patch job".into(),
+        decision: "deny".into(),
+        reason: "no statement gives DRYDOCK_PATCH_JOB_CREATE in /".into(),
+        parameters: serde_json::json!({}),
+        outcome: "denied".into(),
+        error: String::new(),
+        duration_ms: Some(1),
+        hash: "ab".into(),
     };
     fake.json("POST /access-tokens", &CreatedAccessToken { token: token.clone(), secret: "ddt_secret".into() })
         .json("GET /access-tokens?limit=1000", &page(vec![token, expired]))

@@ -1,14 +1,14 @@
 //! Login, logout and what is kept in between.
 
-use drydock_api::rest::{Instance, WhoAmI};
+use drydock_api::rest::Instance;
 use drydock_domain::access::Role;
 
-use crate::documents::page;
+use crate::documents::{page, whoami};
 use crate::fake::{Fake, Prepared, TOKEN};
 
 async fn fake() -> Fake {
     let fake = Fake::start().await;
-    fake.json("GET /whoami", &WhoAmI { name: "alice".into(), role: Role::Operator, server_version: "0.1.0".into() })
+    fake.json("GET /whoami", &whoami("alice", Role::Operator))
         .json("GET /instances?limit=1000", &page::<Instance>(vec![]));
     fake
 }

@@ -2,6 +2,7 @@
 
 mod advisories;
 mod assignments;
+mod audit;
 mod compliance;
 mod deployments;
 mod docs;
@@ -20,5 +21,6 @@ mod sources;
 mod start;
 mod statements;
 mod tls;
+mod users;
 mod vercmp;
 mod vulnerabilities;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use drydock_api::rest::WhoAmI;
 use drydock_domain::access::Role;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -11,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::documents::whoami;
 use crate::fake::{Prepared, Ran, Shared, TOKEN, router};
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
@@ -74,7 +74,7 @@ async fn serve(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>)
     let url = format!("https://localhost:{}", tcp.local_addr().expect("an address").port());
     let shared = Arc::new(Shared::default());
     let fake = crate::fake::Fake { url: url.clone(), shared: shared.clone() };
-    fake.json("GET /whoami", &WhoAmI { name: "alice".into(), role: Role::Operator, server_version: "0.1.0".into() });
+    fake.json("GET /whoami", &whoami("alice", Role::Operator));
     let tls = Tls { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) };
     tokio::spawn(axum::serve(tls, router(shared.clone())).into_future());
     (url, shared)

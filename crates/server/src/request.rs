@@ -24,7 +24,7 @@ const REQUEST_ID_MAX_BYTES: usize = 64;
 /// Path of the agent protocol.
 pub const AGENT_PATH: &str = "/drydock.agent.v1.AgentLink/";
 /// Its calls, as metric labels.
-const AGENT_CALLS: [&str; 11] = [
+const AGENT_CALLS: [&str; 14] = [
     "Enrol",
     "Renew",
     "Attach",
@@ -32,8 +32,11 @@ const AGENT_CALLS: [&str; 11] = [
     "PullWork",
     "ReportTask",
     "RefuseOrder",
+    "AcquireRebootSlot",
     "PullSources",
     "ReportSources",
+    "PullPolicies",
+    "ReportPolicies",
     "IssueContentCertificate",
     "Unregister",
 ];

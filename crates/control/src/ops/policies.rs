@@ -95,15 +95,18 @@ impl Control {
     pub async fn apply_policy(&self, ctx: &OpCtx, document: OsPolicyAssignment, ask: &ApplyAsk) -> Result<AppliedAssignment> {
         let name = ask.name.clone().unwrap_or_else(|| document.id().to_owned());
         let about = self.about(Kind::Assignment, &name).await?;
+        let text = format!("policy-assignment {}", cut(&name, 64));
         let (act, place) = if about.is_there() {
             let lies = about.compartment.clone();
             match self.act_on(ctx, EDIT, about).await {
-                // Names are unique: that this one is taken cannot be kept from whoever wants it.
-                Err(Error::NotFound(_)) => return Err(taken(&name)),
+                // Names are unique: that this one is taken cannot be kept from whoever may make one.
+                Err(Error::NotFound(_)) => {
+                    let (act, _) = self.act_in(ctx, CREATE, ask.compartment.as_deref(), text).await?;
+                    return act.settle(Err(taken(&name))).await;
+                }
                 act => (act?, Place { compartment: lies, operation: EDIT }),
             }
         } else {
-            let text = format!("policy-assignment {}", cut(&name, 64));
             let (act, compartment) = self.act_in(ctx, CREATE, ask.compartment.as_deref(), text).await?;
             (act, Place { compartment, operation: CREATE })
         };

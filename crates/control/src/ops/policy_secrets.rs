@@ -40,8 +40,12 @@ impl Control {
         let (act, lies) = if about.is_there() {
             let lies = about.compartment.clone();
             match self.act_on(ctx, "secret.edit", about).await {
-                // Names are unique: that this one is taken cannot be kept from whoever wants it.
-                Err(Error::NotFound(_)) => return Err(taken(name)),
+                // Names are unique: that this one is taken cannot be kept from whoever may make one.
+                Err(Error::NotFound(_)) => {
+                    let text = format!("secret {}", cut(name, 64));
+                    let (act, _) = self.act_in(ctx, "secret.create", compartment, text).await?;
+                    return act.settle(Err(taken(name))).await;
+                }
                 act => (act?, lies),
             }
         } else {

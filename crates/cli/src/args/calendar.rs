@@ -28,6 +28,8 @@ pub enum WindowCommand {
     Show(CalendarName),
     /// Remove a window: its hosts are free of it at once
     Delete(CalendarName),
+    /// Put it into another compartment
+    Move(MoveNamedArgs),
 }
 
 /// `drydock freeze`.
@@ -46,6 +48,8 @@ pub enum FreezeCommand {
     Show(CalendarName),
     /// Remove a freeze calendar
     Delete(CalendarName),
+    /// Put it into another compartment
+    Move(MoveNamedArgs),
 }
 
 /// `drydock reboot-slot`.
@@ -66,6 +70,8 @@ pub enum RebootSlotCommand {
     Release(ReleaseArgs),
     /// Remove a group: its hosts reboot without asking
     Delete(CalendarName),
+    /// Put it into another compartment
+    Move(MoveNamedArgs),
 }
 
 /// One of them.
@@ -188,4 +194,15 @@ pub struct ReleaseArgs {
     /// Whose slot (name or id)
     #[arg(long, value_name = "HOST")]
     pub host: String,
+}
+
+/// Which thing is moved, and where to: the same for everything that has a name of its own.
+#[derive(Debug, Args)]
+pub struct MoveNamedArgs {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Path of the compartment, such as /A/web; / is the tenancy
+    #[arg(long, value_name = "PATH")]
+    pub to: String,
 }

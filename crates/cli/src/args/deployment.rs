@@ -44,6 +44,8 @@ pub enum DeploymentCommand {
     SkipNext(DeploymentName),
     /// Remove a deployment; its jobs stay, and go on
     Delete(DeploymentName),
+    /// Put it into another compartment
+    Move(super::calendar::MoveNamedArgs),
 }
 
 /// One deployment.

@@ -52,6 +52,8 @@ pub enum PolicyCommand {
     ///
     /// Hosts stay as they are, but for resources with onUnassign: REMOVE, which are taken back.
     Delete(DeleteAssignmentArgs),
+    /// Put it into another compartment
+    Move(super::calendar::MoveNamedArgs),
     /// End a rollout: hosts that have the revision keep it, the others keep what they had
     Cancel(AssignmentArgs),
     /// Go on with a rollout that halted; hosts that are not compliant up to now count no more

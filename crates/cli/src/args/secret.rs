@@ -21,6 +21,8 @@ pub enum SecretCommand {
     List(ListArgs),
     /// Forget a secret; hosts keep what they have, and policies that name it reach nobody until it is set again
     Delete(SecretArgs),
+    /// Put it into another compartment
+    Move(super::calendar::MoveNamedArgs),
 }
 
 /// Arguments of `secret set`.

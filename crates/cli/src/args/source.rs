@@ -34,6 +34,8 @@ pub enum SourceCommand {
     Packages(SourcePackagesArgs),
     /// Remove a source and its snapshots; refused while something uses it
     Delete(SourceArgs),
+    /// Put it into another compartment
+    Move(super::calendar::MoveNamedArgs),
 }
 
 /// Arguments of `source create`.
@@ -328,6 +330,8 @@ pub enum EnvironmentCommand {
     Detach(EnvironmentSourcesArgs),
     /// Remove an environment that no host is in
     Delete(EnvironmentArgs),
+    /// Put it into another compartment
+    Move(super::calendar::MoveNamedArgs),
 }
 
 /// Arguments of `environment create`.

@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use comfy_table::Table;
-use drydock_api::rest::{FreezeCalendarView, MaintenanceWindowView, RebootSlotGroup, ReleaseSlot};
+use drydock_api::rest::{FreezeCalendarView, MaintenanceWindowView, MoveTo, RebootSlotGroup, ReleaseSlot};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{document, print_table};
 use crate::args::Output;
-use crate::args::calendar::{FreezeCommand, RebootSlotCommand, WindowCommand};
+use crate::args::calendar::{FreezeCommand, MoveNamedArgs, RebootSlotCommand, WindowCommand};
 use crate::calendar_spec;
 use crate::client::{Client, Query};
 use crate::failure::Failure;
@@ -45,6 +45,7 @@ pub async fn window(command: WindowCommand, client: &Client, world: &mut World) 
             show(&found, args.output, world, |w| view::window(w, now))
         }
         WindowCommand::Delete(args) => delete(WINDOWS, "Window", &args.name, client, world).await,
+        WindowCommand::Move(args) => moved(WINDOWS, "Window", &args, client, world).await,
     }
 }
 
@@ -83,6 +84,7 @@ pub async fn freeze(command: FreezeCommand, client: &Client, world: &mut World) 
             show(&found, args.output, world, |f| view::freeze(f, now))
         }
         FreezeCommand::Delete(args) => delete(FREEZES, "Freeze calendar", &args.name, client, world).await,
+        FreezeCommand::Move(args) => moved(FREEZES, "Freeze calendar", &args, client, world).await,
     }
 }
 
@@ -112,7 +114,20 @@ pub async fn reboot_slot(command: RebootSlotCommand, client: &Client, world: &mu
             Ok(())
         }
         RebootSlotCommand::Delete(args) => delete(SLOTS, "Group of reboot slots", &args.name, client, world).await,
+        RebootSlotCommand::Move(args) => moved(SLOTS, "Group of reboot slots", &args, client, world).await,
     }
+}
+
+/// Puts a thing into another compartment.
+pub(super) async fn moved(
+    collection: &str,
+    what: &str,
+    args: &MoveNamedArgs,
+    client: &Client,
+    world: &mut World,
+) -> Result<(), Failure> {
+    client.act(collection, &args.name, "move", &MoveTo { compartment: args.to.clone() }).await?;
+    Ok(writeln!(world.out, "{what} {} lies in {} now.", clean(&args.name), clean(&args.to))?)
 }
 
 fn show<T: Serialize>(one: &T, output: Output, world: &mut World, page: impl Fn(&T) -> String) -> Result<(), Failure> {

@@ -48,6 +48,7 @@ pub async fn run(command: DeploymentCommand, client: &Client, world: &mut World)
         }
         DeploymentCommand::Run(args) => return start(args, client, world).await,
         DeploymentCommand::SkipNext(args) => skip_next(&args.name, client, world).await?,
+        DeploymentCommand::Move(args) => super::calendar::moved("deployments", "Deployment", &args, client, world).await?,
         DeploymentCommand::Delete(args) => {
             client.delete(&["deployments", &args.name], &[]).await?;
             writeln!(world.out, "Deployment {} is deleted; its jobs stay.", clean(&args.name))?;

@@ -20,7 +20,12 @@ pub async fn run(command: EnvironmentCommand, client: &Client, world: &mut World
     let now = (world.now)();
     match command {
         EnvironmentCommand::Create(args) => {
-            let spec = EnvironmentSpec { name: args.name, description: args.description, rank: args.rank, compartment: args.compartment };
+            let spec = EnvironmentSpec {
+                name: args.name,
+                description: args.description,
+                rank: args.rank,
+                compartment: args.compartment,
+            };
             let made: Environment = client.send(Method::POST, &["environments"], &spec, &[]).await?;
             Ok(writeln!(world.out, "Environment {} is made, rank {}.", clean(&made.spec.name), made.spec.rank)?)
         }
@@ -46,6 +51,7 @@ pub async fn run(command: EnvironmentCommand, client: &Client, world: &mut World
         }
         EnvironmentCommand::Attach(args) => attachments(args, true, client, world).await,
         EnvironmentCommand::Detach(args) => attachments(args, false, client, world).await,
+        EnvironmentCommand::Move(args) => super::calendar::moved("environments", "Environment", &args, client, world).await,
         EnvironmentCommand::Delete(args) => {
             client.delete(&["environments", &args.environment], &[]).await?;
             Ok(writeln!(world.out, "Environment {} is deleted.", clean(&args.environment))?)

@@ -29,6 +29,7 @@ pub async fn run(command: SecretCommand, client: &Client, world: &mut World) -> 
             let rows = client.whole::<PolicySecret>(&["secrets"], &Query::new(), args.limit).await?;
             list(&rows, "secrets", args.output, world, |items| view::compliance::secrets(items, now))
         }
+        SecretCommand::Move(args) => super::calendar::moved("secrets", "Secret", &args, client, world).await,
         SecretCommand::Delete(args) => {
             client.delete(&["secrets", &args.name], &[]).await?;
             Ok(writeln!(world.out, "Secret {} is forgotten.", clean(&args.name))?)

@@ -52,6 +52,7 @@ pub async fn run(command: SourceCommand, client: &Client, world: &mut World) -> 
             let rows = client.list::<Unit>(&["sources", &args.source, "packages"], &query, args.list.limit).await?;
             list(&rows, "packages", args.list.output, world, view::source::units)?;
         }
+        SourceCommand::Move(args) => super::calendar::moved("sources", "Software source", &args, client, world).await?,
         SourceCommand::Delete(args) => {
             client.delete(&["sources", &args.source], &[]).await?;
             writeln!(world.out, "Software source {} is deleted.", clean(&args.source))?;

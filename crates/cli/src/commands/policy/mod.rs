@@ -29,6 +29,10 @@ pub async fn run(command: PolicyCommand, connection: &Connection, world: &mut Wo
         PolicyCommand::Revisions(args) => assignment::revisions(args, &connect(connection, world)?, world).await?,
         PolicyCommand::Diff(args) => assignment::diff(args, &connect(connection, world)?, world).await?,
         PolicyCommand::Delete(args) => return assignment::delete(args, &connect(connection, world)?, world).await,
+        PolicyCommand::Move(args) => {
+            let client = connect(connection, world)?;
+            super::calendar::moved("policy-assignments", "Policy assignment", &args, &client, world).await?
+        }
         PolicyCommand::Cancel(args) => assignment::steer(&args.name, "cancel", &connect(connection, world)?, world).await?,
         PolicyCommand::Resume(args) => assignment::steer(&args.name, "resume", &connect(connection, world)?, world).await?,
         PolicyCommand::CheckNow(args) => return check_now::run(args, &connect(connection, world)?, world).await,

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use common::policy::{assignment, at_once, read};
 use common::sources::{Yum, promotion};
 use common::teams::Teams;
-use common::*;
 use drydock_control::records::PageQuery;
 use drydock_control::store::compliance::{IntervalQuery, ResultQuery};
 use drydock_control::store::drift::DriftQuery;

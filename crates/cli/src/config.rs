@@ -200,12 +200,12 @@ fn named_trust(args: &Connection, world: &World) -> Result<Option<Trust>, Failur
 
 /// The key of arguments or environment.
 fn named_key(args: &Connection, world: &World) -> Result<Option<(String, PathBuf)>, Failure> {
-    let id = args.key_id.clone().or_else(|| world.var("DRYDOCK_KEY_ID").map(str::to_owned));
-    let file = args.key_file.clone().or_else(|| world.var("DRYDOCK_KEY_FILE").map(PathBuf::from));
+    let id = args.api_key_id.clone().or_else(|| world.var("DRYDOCK_KEY_ID").map(str::to_owned));
+    let file = args.api_key_file.clone().or_else(|| world.var("DRYDOCK_KEY_FILE").map(PathBuf::from));
     match (id, file) {
         (Some(id), Some(file)) => Ok(Some((id, file))),
         (None, None) => Ok(None),
-        _ => Err(Failure::Usage("a key to sign with has a file and an id: give --key-file and --key-id".to_owned())),
+        _ => Err(Failure::Usage("a key to sign with has a file and an id: give --api-key-file and --api-key-id".to_owned())),
     }
 }
 

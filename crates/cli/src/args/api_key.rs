@@ -14,7 +14,7 @@ pub enum ApiKeyCommand {
     ///   openssl genrsa -out drydock.pem 2048 && chmod 600 drydock.pem
     ///   openssl rsa -in drydock.pem -pubout -out drydock.pub.pem
     ///   drydock access api-key add ann --public-key drydock.pub.pem
-    ///   drydock --key-file drydock.pem --key-id tenancy/ann/FINGERPRINT whoami
+    ///   drydock --api-key-file drydock.pem --api-key-id tenancy/ann/FINGERPRINT whoami
     #[command(verbatim_doc_comment)]
     Add(AddApiKeyArgs),
     /// List the keys of a user

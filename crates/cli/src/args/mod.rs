@@ -61,10 +61,10 @@ pub struct Connection {
     pub token: Option<String>,
     /// RSA key (PEM) to sign requests with instead of an access token [env: DRYDOCK_KEY_FILE]
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "token")]
-    pub key_file: Option<PathBuf>,
+    pub api_key_file: Option<PathBuf>,
     /// What the server calls that key: TENANCY/USER/FINGERPRINT [env: DRYDOCK_KEY_ID]
     #[arg(long, global = true, value_name = "ID")]
-    pub key_id: Option<String>,
+    pub api_key_id: Option<String>,
     /// SHA-256 of the server's CA certificate; nothing else is trusted then [env: DRYDOCK_CA_FINGERPRINT]
     #[arg(long, global = true, value_name = "HEX", conflicts_with = "ca_file")]
     pub ca_fingerprint: Option<String>,

@@ -69,7 +69,7 @@ async fn add(args: AddApiKeyArgs, client: &Client, world: &mut World) -> Result<
         return Ok(());
     }
     writeln!(world.out, "API key {} ({} bits) is a key of {}.", clean(&key.fingerprint), key.bits, clean(&args.user))?;
-    writeln!(world.out, "\nSign with it: drydock --key-file PRIVATE_KEY_FILE --key-id {} whoami", clean(&key.key_id))?;
+    writeln!(world.out, "\nSign with it: drydock --api-key-file PRIVATE_KEY_FILE --api-key-id {} whoami", clean(&key.key_id))?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The daemon `drydockd`: REST, gRPC, configuration, keys, wiring. A handler decodes, calls one operation of
 //! `control`, encodes. Absent on purpose: decisions, SQL.
 
+pub mod audit_forward;
 pub mod backup;
 pub mod commands;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod pki;
+pub mod rates;
 pub mod request;
 pub mod rest;
 mod running;

@@ -69,6 +69,16 @@ pub const FAILURES_PER_ADDRESS_MAX: u32 = 20;
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 /// Addresses remembered for that, count: 16,384 × ~64 bytes = 1 MiB. When full, the oldest are forgotten.
 pub const FAILURE_ADDRESSES_MAX: usize = 16_384;
+/// Requests of one address a second when nobody says otherwise: an office behind one address.
+pub const RATE_ADDRESS_PER_S: u32 = 200;
+/// Requests of one principal a second when nobody says otherwise.
+pub const RATE_PRINCIPAL_PER_S: u32 = 100;
+/// Calls of one agent a second: it makes a few a minute, and some a second while a task runs.
+pub const RATE_CALLS_PER_S: u32 = 20;
+/// Who was silent may send the requests of so many seconds at once.
+pub const RATE_BURST_SECS: u32 = 20;
+/// Addresses, principals and agents remembered for that, count each: 65,536 × ~100 bytes = 7 MiB.
+pub const RATE_KEYS_MAX: usize = 65_536;
 /// Idempotency-Key header, bytes.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 128;
 /// Open files the daemon asks the system for: a connection each, and the store's.

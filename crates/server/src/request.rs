@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
 
+use drydock_control::{CallNotes, Control, OpCtx, Principal};
+
 use crate::content_routes::CONTENT_PATH;
 use crate::limits;
 use crate::listener::Peer;
@@ -46,6 +48,8 @@ const AGENT_CALLS: [&str; 14] = [
 pub struct RequestInfo {
     /// Its id: the client's `X-Request-Id` when it is sensible, otherwise ours.
     pub id: String,
+    /// For its audit records.
+    pub notes: CallNotes,
     who: Arc<OnceLock<String>>,
 }
 
@@ -56,12 +60,21 @@ impl RequestInfo {
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         });
         let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
-        RequestInfo { id, who: Arc::default() }
+        RequestInfo { id, notes: CallNotes::of_request(), who: Arc::default() }
     }
 
     /// For a request that came without the outermost layer.
     pub(crate) fn unknown() -> Self {
-        RequestInfo { id: "-".to_owned(), who: Arc::default() }
+        RequestInfo { id: "-".to_owned(), notes: CallNotes::default(), who: Arc::default() }
+    }
+
+    /// What operations take of this request.
+    pub fn ctx(&self, control: &Control, who: Principal, extensions: &http::Extensions) -> OpCtx {
+        let ctx = control.ctx(who, self.id.clone()).with_notes(self.notes.clone());
+        match extensions.get::<Peer>() {
+            Some(peer) => ctx.from_address(peer.address.ip()),
+            None => ctx,
+        }
     }
 
     /// Notes who calls, for the access log.
@@ -87,6 +100,8 @@ pub async fn surround(State(state): State<AppState>, mut request: Request, next:
         Err(_) => too_long(is_agent, limit),
     };
     finish_error(&mut response, &info, &path);
+    let failure = (response.status().is_client_error() || response.status().is_server_error()).then(|| response.status());
+    state.control.audit_call_ended(&info.notes, failure.map(|s| s.to_string()).as_deref());
     if let Ok(value) = HeaderValue::from_str(&info.id) {
         response.headers_mut().insert(&REQUEST_ID, value);
     }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::config::Settings;
 use crate::files::{DataDir, DataDirLock};
 use crate::first_run::{self, OpenError};
+use crate::identity::oidc::{OidcError, Provider};
 use crate::listener::tls::{ShownCertificate, TlsError, server_config};
 use crate::listener::{PortLimits, connections_that_fit, serve};
 use crate::pki::ensure_server_cert;
@@ -32,6 +33,9 @@ pub enum StartError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The sign-in provider's settings.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// The port.
     #[error("cannot listen on {address}; is another server there?")]
     Listen {
@@ -85,8 +89,12 @@ impl Server {
             connections_max: connections_that_fit(settings.connections_max),
             drain: Duration::from_secs(u64::from(settings.drain_secs)),
         };
-        let state = AppState::new(opened.control, settings, opened.ca, &public_url, shutdown.clone());
+        let provider = settings.oidc.clone().map(|oidc| Provider::new(oidc, &public_url)).transpose()?;
+        let mut state = AppState::new(opened.control, settings, opened.ca, &public_url, shutdown.clone());
+        state.oidc = provider.map(Arc::new);
         let reconcilers = tokio::spawn(drydock_control::reconcile::run(state.control.clone(), shutdown.clone().into_inner()));
+        let audit = state.settings.audit.clone();
+        let forwarding = tokio::spawn(crate::audit_forward::run(state.control.clone(), audit, shutdown.clone()));
         let renewal = tokio::spawn(keep_certificate(state.clone(), names, shown, shutdown.clone()));
         let router = crate::web::router(state.clone());
         let port = tokio::spawn(serve(listener, tls, router, port, shutdown));
@@ -100,7 +108,7 @@ impl Server {
             state,
             shutdown: trigger,
             port,
-            background: vec![reconcilers, renewal],
+            background: vec![reconcilers, renewal, forwarding],
             _lock: opened.lock,
         })
     }

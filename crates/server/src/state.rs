@@ -8,9 +8,11 @@ use tokio::sync::Semaphore;
 use crate::config::Settings;
 use crate::content_routes::HeadLeases;
 use crate::failures::FailureLimit;
+use crate::identity::oidc::Provider;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::pki::Authority;
+use crate::rates::Rates;
 use crate::shutdown::Shutdown;
 
 /// Shared state.
@@ -26,12 +28,16 @@ pub struct AppState {
     pub public_url: Arc<str>,
     /// Names and addresses by which clients reach this server; signed requests must be for one of them.
     pub names: Arc<[String]>,
+    /// The OpenID Connect provider that people may sign in with.
+    pub oidc: Option<Arc<Provider>>,
     /// "The daemon is going down": long-lived streams end.
     pub shutdown: Shutdown,
     /// Counters for /metrics.
     pub metrics: Arc<Metrics>,
     /// Failed authentications by address.
     pub failures: Arc<FailureLimit>,
+    /// Requests by address and principal.
+    pub rates: Arc<Rates>,
     /// Places for event streams; the console's live pages take theirs here too.
     pub event_streams: Arc<Semaphore>,
     /// Places for files on their way to a host.
@@ -43,6 +49,7 @@ pub struct AppState {
 impl AppState {
     /// State of one daemon.
     pub fn new(control: Control, settings: Settings, ca: Authority, public_url: &str, shutdown: Shutdown) -> Self {
+        let rates = Arc::new(Rates::new(settings.address_requests_per_s, settings.principal_requests_per_s));
         let content_streams = usize::try_from(settings.content_streams_max).unwrap_or(Semaphore::MAX_PERMITS);
         AppState {
             control,
@@ -50,9 +57,11 @@ impl AppState {
             settings: Arc::new(settings),
             ca: Arc::new(ca),
             public_url: public_url.into(),
+            oidc: None,
             shutdown,
             metrics: Arc::new(Metrics::new()),
             failures: Arc::new(FailureLimit::default()),
+            rates,
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
             content_streams: Arc::new(Semaphore::new(content_streams)),
             head_leases: Arc::default(),

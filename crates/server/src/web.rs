@@ -35,6 +35,7 @@ pub fn router(state: AppState) -> Router {
         .merge(crate::content_routes::router(state.clone()))
         .merge(crate::console::router(state.clone()))
         .layer(from_fn_with_state(state.clone(), crate::identity::signed::authenticate))
+        .layer(from_fn_with_state(state.clone(), crate::rates::by_address))
         .layer(from_fn_with_state(state, crate::request::surround))
         .layer(map_response(no_sniff))
 }

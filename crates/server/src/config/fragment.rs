@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::audit_forward::ForwardSettings;
 use crate::identity::oidc::OidcSettings;
 
 /// A configuration file as written.
@@ -31,6 +32,9 @@ pub struct Fragment {
     pub log: Log,
     /// `[oidc]`.
     pub oidc: Option<OidcSettings>,
+    /// `[audit]`.
+    #[serde(default)]
+    pub audit: ForwardSettings,
 }
 
 /// `[agents]`.
@@ -65,6 +69,10 @@ pub struct Limits {
     pub connections: Option<u32>,
     /// See `Settings::drain_secs`.
     pub drain_secs: Option<u32>,
+    /// See `Settings::address_requests_per_s`.
+    pub address_requests_per_s: Option<u32>,
+    /// See `Settings::principal_requests_per_s`.
+    pub principal_requests_per_s: Option<u32>,
 }
 
 /// `[log]`.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::LogFormat;
 use super::fragment::Fragment;
+use crate::audit_forward::ForwardSettings;
 use crate::identity::oidc::OidcSettings;
+use crate::limits::{RATE_ADDRESS_PER_S, RATE_PRINCIPAL_PER_S};
 
 /// Life of an agent's certificate when nobody says otherwise, hours (7 days).
 const CERTIFICATE_HOURS: u32 = 168;
@@ -46,12 +48,18 @@ pub struct Inputs {
     pub connections_max: u32,
     /// See `Settings::drain_secs`.
     pub drain_secs: u32,
+    /// See `Settings::address_requests_per_s`.
+    pub address_requests_per_s: u32,
+    /// See `Settings::principal_requests_per_s`.
+    pub principal_requests_per_s: u32,
     /// See `Settings::log_format`.
     pub log_format: LogFormat,
     /// See `Settings::log_level`.
     pub log_level: String,
     /// See `Settings::oidc`.
     pub oidc: Option<OidcSettings>,
+    /// See `Settings::audit`.
+    pub audit: ForwardSettings,
 }
 
 impl Inputs {
@@ -69,9 +77,12 @@ impl Inputs {
             upload_max_mib: f.content.upload_mib.unwrap_or(UPLOAD_MIB),
             connections_max: f.limits.connections.unwrap_or(CONNECTIONS),
             drain_secs: f.limits.drain_secs.unwrap_or(DRAIN_SECS),
+            address_requests_per_s: f.limits.address_requests_per_s.unwrap_or(RATE_ADDRESS_PER_S),
+            principal_requests_per_s: f.limits.principal_requests_per_s.unwrap_or(RATE_PRINCIPAL_PER_S),
             log_format: f.log.format.unwrap_or_default(),
             log_level: f.log.level.unwrap_or_else(|| "info".to_owned()),
             oidc: f.oidc,
+            audit: f.audit,
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Inputs;
+use crate::audit_forward::ForwardSettings;
 use crate::identity::oidc::OidcSettings;
 
 /// Shortest and longest life of an agent's certificate, hours (1 hour to 90 days).
@@ -22,6 +23,8 @@ const UPLOAD_MIB_RANGE: std::ops::RangeInclusive<u32> = 1..=65_536;
 const CONNECTIONS_RANGE: std::ops::RangeInclusive<u32> = 16..=1_000_000;
 /// Longest drain, seconds.
 const DRAIN_SECS_RANGE: std::ops::RangeInclusive<u32> = 1..=600;
+/// Fewest and most requests a second of one address or principal.
+const RATE_RANGE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 /// Names in the server's certificate, count.
 const NAMES_MAX: usize = 64;
 
@@ -62,12 +65,18 @@ pub struct Settings {
     pub connections_max: u32,
     /// Time for running requests to end at SIGTERM, seconds.
     pub drain_secs: u32,
+    /// Requests of one address a second, in the long run.
+    pub address_requests_per_s: u32,
+    /// Requests of one principal a second, in the long run.
+    pub principal_requests_per_s: u32,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines, in the words of `tracing` filters (`info`, `info,drydock_control=debug`).
     pub log_level: String,
     /// The OpenID Connect provider that people may sign in with.
     pub oidc: Option<OidcSettings>,
+    /// Where the audit is forwarded to.
+    pub audit: ForwardSettings,
 }
 
 /// A setting with a value that cannot be right.
@@ -116,12 +125,15 @@ impl Settings {
         range("content.upload_mib", i.upload_max_mib, &UPLOAD_MIB_RANGE);
         range("limits.connections", i.connections_max, &CONNECTIONS_RANGE);
         range("limits.drain_secs", i.drain_secs, &DRAIN_SECS_RANGE);
+        range("limits.address_requests_per_s", i.address_requests_per_s, &RATE_RANGE);
+        range("limits.principal_requests_per_s", i.principal_requests_per_s, &RATE_RANGE);
         if !is_log_filter(&i.log_level) {
             let text =
                 format!("{:?} is not a level (error … trace) or a list such as \"info,drydock_control=debug\"", i.log_level);
             wrong.push(("log.level", text));
         }
         wrong.extend(i.oidc.iter().flat_map(OidcSettings::problems));
+        wrong.extend(i.audit.problems());
         match listen {
             Ok(listen) if wrong.is_empty() => Ok(Settings {
                 data_dir: i.data_dir,
@@ -135,9 +147,12 @@ impl Settings {
                 upload_max_mib: i.upload_max_mib,
                 connections_max: i.connections_max,
                 drain_secs: i.drain_secs,
+                address_requests_per_s: i.address_requests_per_s,
+                principal_requests_per_s: i.principal_requests_per_s,
                 log_format: i.log_format,
                 log_level: i.log_level,
                 oidc: i.oidc,
+                audit: i.audit,
             }),
             _ => Err(SettingsError(wrong)),
         }
@@ -156,6 +171,8 @@ impl Settings {
         let mut limits = toml::Table::new();
         limits.insert("connections".into(), i64::from(self.connections_max).into());
         limits.insert("drain_secs".into(), i64::from(self.drain_secs).into());
+        limits.insert("address_requests_per_s".into(), i64::from(self.address_requests_per_s).into());
+        limits.insert("principal_requests_per_s".into(), i64::from(self.principal_requests_per_s).into());
         let mut log = toml::Table::new();
         let format = match self.log_format {
             LogFormat::Text => "text",
@@ -174,6 +191,9 @@ impl Settings {
         // Texts, switches and lists: there is nothing in it that TOML has no form for.
         if let Some(oidc) = self.oidc.as_ref().and_then(|oidc| toml::Value::try_from(oidc).ok()) {
             all.insert("oidc".into(), oidc);
+        }
+        if let Some(audit) = toml::Value::try_from(&self.audit).ok().filter(|_| self.audit != ForwardSettings::default()) {
+            all.insert("audit".into(), audit);
         }
         all.to_string()
     }

@@ -46,12 +46,24 @@ data_dir = {data_dir}
 #= connections = 52000
 # At SIGTERM, running requests have this many seconds to end.
 #= drain_secs = 20
+# Requests a second that one address (of REST and console) and one person, program or token may send in the long run; twenty
+# seconds' worth may come at once. Agents, their package managers, event streams and probes are not counted here.
+#= address_requests_per_s = 200
+#= principal_requests_per_s = 100
 
 [log]
 # "text" or "json".
 #= format = "text"
 # Which lines: error, warn, info, debug, trace, or a filter such as "info,drydock_control=debug".
 #= level = "info"
+
+# Audit records may be forwarded (docs/audit.md): to syslog and, as JSON lines with POST, to an HTTP server.
+# [audit]
+# syslog = "unix:/dev/log", "udp://host:514" or "tcp://host:601"
+# http_url = "https://siem.example/drydock"
+# A file with a token for it, and one with certificate authorities (PEM) besides the system's.
+# http_token_file = "/etc/drydock/siem-token"
+# http_ca_file = "/etc/drydock/siem-ca.pem"
 
 # People may sign in to the console with an OpenID Connect provider (docs/sign-in.md). Register there as redirect address
 # what this server is called, followed by /sign-in/oidc/callback.

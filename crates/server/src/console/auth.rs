@@ -186,6 +186,11 @@ impl FromRequestParts<Console> for Signed {
         if let Some(info) = parts.extensions.get::<RequestInfo>() {
             info.set_who(&name);
         }
+        if !parts.uri.path().ends_with("/live")
+            && let Err(wait) = console.0.app.rates.principal(&known.who.id(), Instant::now())
+        {
+            return Err(crate::rates::plain(wait, &format!("Too many requests of {name}.")));
+        }
         let may = may(&control.permissions_somewhere(&known.who).await.map_err(failed)?);
         let address = address_of(&parts.extensions);
         Ok(Signed {

@@ -1,5 +1,7 @@
 //! Who calls: the certificate of the connection, checked in the store at every call.
 
+use std::time::Instant;
+
 use drydock_control::OpCtx;
 use drydock_domain::ids::InstanceId;
 use tonic::{Request, Status};
@@ -32,6 +34,10 @@ impl Link {
         let certificate = certificate(request)?;
         let info = info_of(request);
         info.set_who(&format!("instance {}", certificate.instance));
+        if let Err(wait) = self.state.rates.instance(&certificate.instance.to_string(), Instant::now()) {
+            // Agents come again after what is unavailable.
+            return Err(Status::unavailable(format!("too many calls of this agent; wait {} s", crate::rates::secs(wait))));
+        }
         self.check(&certificate, &info.id).await
     }
 

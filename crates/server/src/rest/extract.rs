@@ -13,11 +13,16 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::error::{Failure, Result};
+use super::recorded::recorded;
 use crate::identity::signed::SignedBy;
 use crate::limits;
 use crate::listener::Peer;
+use crate::rates::too_many;
 use crate::request::RequestInfo;
 use crate::state::AppState;
+
+/// Parameters of a query that an audit record keeps, count.
+const RECORDED_PARAMS_MAX: usize = 32;
 
 /// The authenticated caller.
 #[derive(Debug)]
@@ -76,8 +81,13 @@ impl FromRequestParts<AppState> for Caller {
         if let Some(info) = info {
             info.set_who(&who.name());
         }
-        let request_id = info.map_or_else(String::new, |i| i.id.clone());
-        Ok(Caller { ctx: state.control.ctx(who, request_id), shown })
+        let info = info.cloned().unwrap_or_else(RequestInfo::unknown);
+        if !parts.uri.path().ends_with("/events") {
+            let limited = state.rates.principal(&who.id(), Instant::now());
+            limited.map_err(|wait| too_many(wait, &format!("requests of {}", who.name())))?;
+        }
+        info.notes.asked(format!("{} {}", parts.method, parts.uri).as_bytes());
+        Ok(Caller { ctx: info.ctx(&state.control, who, &parts.extensions), shown })
     }
 }
 
@@ -105,7 +115,12 @@ pub struct StrictJson<T>(pub T);
 
 /// Reads a body within the limit.
 pub async fn read_body(request: Request) -> Result<bytes::Bytes> {
-    axum::body::to_bytes(request.into_body(), limits::REST_BODY_MAX_BYTES).await.map_err(|error| {
+    let notes = request.extensions().get::<RequestInfo>().map(|info| info.notes.clone());
+    let read = axum::body::to_bytes(request.into_body(), limits::REST_BODY_MAX_BYTES).await;
+    if let (Some(notes), Ok(body)) = (notes, &read) {
+        notes.asked(body);
+    }
+    read.map_err(|error| {
         let message = format!("the body cannot be read or has more than {} bytes", limits::REST_BODY_MAX_BYTES);
         let mut source: Option<&dyn std::error::Error> = Some(&error);
         while let Some(e) = source {
@@ -142,7 +157,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
         if !is_json {
             return Err(Failure::invalid("the body must be JSON: send `Content-Type: application/json`"));
         }
-        parse_json(&read_body(request).await?).map(StrictJson)
+        let info = request.extensions().get::<RequestInfo>().cloned();
+        let body = read_body(request).await?;
+        let value = parse_json(&body)?;
+        if let (Some(info), Some(kept)) = (info, recorded::<T>(&body)) {
+            info.notes.set_parameters("body", kept);
+        }
+        Ok(StrictJson(value))
     }
 }
 
@@ -154,9 +175,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map(|Query(pairs)| Params(pairs))
-            .map_err(|e| Failure::invalid(format!("the query cannot be read: {e}")))
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|e| Failure::invalid(format!("the query cannot be read: {e}")))?;
+        // No secret travels in a query: it would be in the logs of every proxy.
+        if let Some(info) = parts.extensions.get::<RequestInfo>().filter(|_| !pairs.is_empty()) {
+            let kept = pairs.iter().take(RECORDED_PARAMS_MAX).map(|(name, value)| (name.clone(), value.clone().into()));
+            info.notes.set_parameters("query", serde_json::Value::Object(kept.collect()));
+        }
+        Ok(Params(pairs))
     }
 }
 

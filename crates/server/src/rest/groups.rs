@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use drydock_api::rest::{AddMatching, AddedMembers, ApiError, EditAttachments, EditGroup, EditMembers, Group, GroupMember, MoveTo, Page};
+use drydock_api::rest::{
+    AddMatching, AddedMembers, ApiError, EditAttachments, EditGroup, EditMembers, Group, GroupMember, MoveTo, Page,
+};
 use drydock_control::{AttachTarget, GroupEdit};
 use drydock_domain::group::GroupSpec;
 use http::{HeaderValue, StatusCode};

@@ -53,7 +53,7 @@ fn encoded(outcome: JobOutcome) -> PatchJobReport {
         wave_name: waves.get(usize::from(host.task.wave)).cloned().unwrap_or_default(),
         task: encode::task(host.task),
         packages: host.packages,
-        skipped: host.skipped,
+        left_out: host.skipped,
         health: host.health,
     };
     PatchJobReport {
@@ -115,7 +115,7 @@ fn as_csv(name: &str, report: &PatchJobReport) -> Response {
             ];
             rows.push(head.iter().cloned().chain(cells).collect());
         }
-        for left in &host.skipped {
+        for left in &host.left_out {
             let (none, outcome) = (String::new(), LEFT_OUT.to_owned());
             let cells =
                 [left.name.clone(), left.arch.clone(), none.clone(), left.version.clone(), none, outcome, left.reason.clone()];
@@ -249,7 +249,7 @@ fn host(host: &PatchJobReportHost) -> Host {
         is_good: task.state.is_success(),
         is_bad: task.state.is_final() && !task.state.is_success(),
         why: task.waiting_on.as_ref().map_or_else(|| task.message.clone(), |on| format!("{}: {}", on.name(), on.describe())),
-        packages: host.packages.iter().map(package).chain(host.skipped.iter().map(left_out)).collect(),
+        packages: host.packages.iter().map(package).chain(host.left_out.iter().map(left_out)).collect(),
         checks: host.health.iter().map(|h| (h.check.clone(), h.healthy, h.detail.clone())).collect(),
     }
 }

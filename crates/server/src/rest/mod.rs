@@ -229,9 +229,15 @@ fn calendar_routes() -> Router<AppState> {
     use calendars as c;
     Router::new()
         .route("/api/v1/maintenance-windows", get(c::list_windows).post(c::create_window))
-        .route("/api/v1/maintenance-windows/{name}", get(c::get_window).put(c::edit_window).delete(c::delete_window).post(moves::window))
+        .route(
+            "/api/v1/maintenance-windows/{name}",
+            get(c::get_window).put(c::edit_window).delete(c::delete_window).post(moves::window),
+        )
         .route("/api/v1/freeze-calendars", get(c::list_freezes).post(c::create_freeze))
-        .route("/api/v1/freeze-calendars/{name}", get(c::get_freeze).put(c::edit_freeze).delete(c::delete_freeze).post(moves::freeze))
+        .route(
+            "/api/v1/freeze-calendars/{name}",
+            get(c::get_freeze).put(c::edit_freeze).delete(c::delete_freeze).post(moves::freeze),
+        )
         .route("/api/v1/reboot-slot-groups", get(c::list_slots).post(c::create_slot))
         .route("/api/v1/reboot-slot-groups/{name}", get(c::get_slot).put(c::edit_slot).delete(c::delete_slot).post(c::slot_verb))
 }

@@ -195,7 +195,8 @@ mod tls {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    let (Ok(mut outer), Ok(mut inner)) = (acceptor.accept(stream).await, tokio::net::TcpStream::connect(inner).await)
+                    let (Ok(mut outer), Ok(mut inner)) =
+                        (acceptor.accept(stream).await, tokio::net::TcpStream::connect(inner).await)
                     else {
                         return;
                     };

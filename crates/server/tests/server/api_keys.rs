@@ -52,7 +52,8 @@ impl Signer<'_> {
     fn sign(&self, method: &str, path: &str, body: &[u8], at: Timestamp) -> Signed {
         let url: reqwest::Url = format!("{}{path}", self.base).parse().expect("a URL");
         let host = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
-        let target = url[reqwest::Url::parse(&self.base).expect("a URL").origin().ascii_serialization().len()..].to_owned();
+        let target =
+            url.as_str()[reqwest::Url::parse(&self.base).expect("a URL").origin().ascii_serialization().len()..].to_owned();
         let mut headers = vec![("date".to_owned(), at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())];
         let mut names = "date (request-target) host".to_owned();
         let mut text = format!("date: {}\n(request-target): {} {target}\nhost: {host}", headers[0].1, method.to_lowercase());
@@ -189,7 +190,8 @@ async fn what_was_changed_or_used_before_is_refused() {
         refused(&ann.send(&old).await, "clock");
     }
     // Another host: signed for one server, brought to this one.
-    let elsewhere = Signer { base: "https://drydock.example:8443".into(), key: &key, key_id: ann.key_id.clone(), client: ann.client.clone() };
+    let elsewhere =
+        Signer { base: "https://drydock.example:8443".into(), key: &key, key_id: ann.key_id.clone(), client: ann.client.clone() };
     let mut brought = elsewhere.sign("GET", "/api/v1/groups", b"", Timestamp::now());
     brought.url = get.url.clone();
     brought.headers.push(("host".into(), "drydock.example:8443".into()));
@@ -241,7 +243,12 @@ async fn keys_are_added_listed_and_deleted_by_who_may() {
     let refused_one = server.admin.post("/users/ann/api-keys", json!({"publicKey": fourth.public_pem})).await;
     assert_eq!(refused_one.status, 409, "{refused_one:?}");
     // A deleted key is none, and neither is that of a disabled user.
-    let other = Signer { key: &two, key_id: format!("tenancy/ann/{}", added.body["fingerprint"].as_str().expect("one")), base: ann.base.clone(), client: ann.client.clone() };
+    let other = Signer {
+        key: &two,
+        key_id: format!("tenancy/ann/{}", added.body["fingerprint"].as_str().expect("one")),
+        base: ann.base.clone(),
+        client: ann.client.clone(),
+    };
     assert_eq!(other.ask("GET", "/api/v1/whoami", b"").await.status, 200);
     let fingerprint = ann.key_id.rsplit('/').next().expect("one");
     let gone = other.ask("DELETE", &format!("/api/v1/users/ann/api-keys/{fingerprint}"), b"").await;
@@ -309,11 +316,12 @@ async fn the_command_signs() {
         std::fs::write(&path, text).expect("written");
         path.to_str().expect("text").to_owned()
     };
-    let (key_file, ca_file, config) = (file("key.pem", &key.private_pem), file("ca.pem", &server.running.ca_pem), dir.path().join("c"));
+    let (key_file, ca_file, config) =
+        (file("key.pem", &key.private_pem), file("ca.pem", &server.running.ca_pem), dir.path().join("c"));
     let config = config.to_str().expect("text").to_owned();
     let base = server.admin.base.clone();
     let named = ["--server", &base, "--ca-file", &ca_file, "--config", &config];
-    let with_key = ["--key-file", &key_file, "--key-id", &ann.key_id];
+    let with_key = ["--api-key-file", &key_file, "--api-key-id", &ann.key_id];
     let (code, _, err) = command(&[&["login"], &named[..], &with_key[..]].concat()).await;
     assert_eq!(code, 0, "{err}");
     // From now on the configuration says who signs.
@@ -331,7 +339,7 @@ async fn the_command_signs() {
     assert!(kept.contains("key_file") && !kept.contains("PRIVATE"), "{kept}");
     // A key that is not there signs nothing.
     let wrong = file("wrong.pem", &Key::new().private_pem);
-    let (code, _, err) = command(&[&["whoami"], &named[..], &["--key-file", &wrong, "--key-id", &ann.key_id]].concat()).await;
+    let (code, _, err) = command(&[&["whoami"], &named[..], &["--api-key-file", &wrong, "--api-key-id", &ann.key_id]].concat()).await;
     assert!(code != 0 && err.contains("signature"), "{err}");
 }
 
@@ -362,6 +370,7 @@ async fn command(arguments: &[&str]) -> (u8, String, String) {
         now: Timestamp::now,
         interrupt: Box::new(|| Box::pin(std::future::pending())),
         pace: drydock_cli::Pace::default(),
+        hide: |_| false,
     };
     let all = std::iter::once("drydock").chain(arguments.iter().copied()).map(Into::into);
     let code = drydock_cli::run(all, &mut world).await;

@@ -28,15 +28,15 @@ fn word(text: &str, good: impl Fn(&str) -> bool) -> String {
     text.split_whitespace().find(|w| good(w)).unwrap_or_else(|| panic!("not in: {text}")).to_owned()
 }
 
-struct Daemon {
+pub struct Daemon {
     child: Child,
-    addr: std::net::SocketAddr,
+    pub addr: std::net::SocketAddr,
     log: std::thread::JoinHandle<String>,
 }
 
 impl Daemon {
     /// Starts `serve` and reads the port from its log.
-    fn serve(dir: &Path) -> Self {
+    pub fn serve(dir: &Path) -> Self {
         let mut child = drydockd(dir, &["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("started");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut log = String::new();
@@ -58,7 +58,7 @@ impl Daemon {
     }
 
     /// SIGTERM; the whole log, when it ended well and in time.
-    fn terminate(mut self) -> String {
+    pub fn terminate(mut self) -> String {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
         let began = Instant::now();
@@ -74,7 +74,7 @@ impl Daemon {
 }
 
 /// `init` in an empty directory; (token, CA fingerprint).
-fn init(dir: &Path) -> (String, String) {
+pub fn init(dir: &Path) -> (String, String) {
     let data = dir.join("data");
     let made = run(dir, &["init", "--data-dir", data.to_str().expect("text"), "--listen", "127.0.0.1:0"]);
     assert!(made.status.success(), "{}", told(&made));

@@ -3,6 +3,9 @@
 mod access_hosts;
 mod advisories;
 mod agent_link;
+mod api_keys;
+mod attacks;
+mod audit;
 mod content;
 mod daemon;
 mod deployments;

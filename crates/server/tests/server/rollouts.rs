@@ -59,12 +59,12 @@ async fn a_job_in_waves_is_shown_halted_resumed_and_reported() {
     let csv = text("csv").await;
     assert_eq!(csv.lines().count(), 3, "{csv}");
     assert!(csv.contains("curl,amd64,,8.14-2,,LEFT_OUT,soaks until 2026-11-30 05:22 UTC"), "{csv}");
-    assert_eq!(report["hosts"][1]["skipped"][0]["name"], "curl", "{report}");
+    assert_eq!(report["hosts"][1]["leftOut"][0]["name"], "curl", "{report}");
     assert!(csv.lines().next().is_some_and(|h| h.ends_with("outcome,reason")), "{csv}");
     let html = text("html").await;
     assert!(html.contains(r#"<th scope="row">Soak</th><td>7 days, security updates at once</td>"#), "{html}");
     assert!(html.contains("LEFT_OUT") && html.contains("soaks until 2026-11-30"), "{html}");
-    assert_eq!(report["job"]["patchConfig"]["soakDays"], 7, "{report}");
+    assert_eq!(report["job"]["spec"]["patchConfig"]["soakDays"], 7, "{report}");
     assert!(csv.starts_with("host,zone,wave,state,") && csv.contains("web-1,,canary,FAILED"), "{csv}");
     assert!(html.contains("&#60;script&#62;") && !html.contains("<script"), "everything is escaped: {html}");
     assert!(html.contains("web-1") && html.contains("FAILED") && !html.contains("http://"), "{html}");

@@ -10,7 +10,7 @@
 //! its own limits), logging out at the provider.
 
 pub mod discovery;
-mod fetch;
+pub(crate) mod fetch;
 pub mod id_token;
 pub mod keys;
 pub mod provider;

@@ -326,24 +326,18 @@ async fn jobs_and_tasks_are_kept_whole(a: Store, b: Store) {
     assert_eq!(patch_jobs::open(&mut c).await.expect("read"), [job(1)]);
     let query = |state, instance| JobQuery { state, instance, page: page(5, None), ..JobQuery::default() };
     let ids = |page: Paged<JobRecord>| page.items.into_iter().map(|j| j.id).collect::<Vec<_>>();
-    assert_eq!(
-        ids(patch_jobs::list(&mut c, &query(None, Some(instance(3).id)), &Scope::Everywhere).await.expect("read")),
-        [job(2).id, job(1).id]
-    );
-    assert!(
-        ids(patch_jobs::list(&mut c, &query(None, Some(InstanceId(id(5)))), &Scope::Everywhere).await.expect("read")).is_empty()
-    );
-    assert_eq!(
-        ids(patch_jobs::list(&mut c, &query(Some(JobState::Canceled), None), &Scope::Everywhere).await.expect("read")),
-        [job(2).id]
-    );
+    let all = Scope::Everywhere;
+    let of_host = patch_jobs::list(&mut c, &query(None, Some(instance(3).id)), &all).await.expect("read");
+    assert_eq!(ids(of_host), [job(2).id, job(1).id]);
+    assert!(ids(patch_jobs::list(&mut c, &query(None, Some(InstanceId(id(5)))), &all).await.expect("read")).is_empty());
+    let canceled = patch_jobs::list(&mut c, &query(Some(JobState::Canceled), None), &all).await.expect("read");
+    assert_eq!(ids(canceled), [job(2).id]);
     let elsewhere = Scope::In(vec!["/".into(), "/B".into()]);
     assert!(ids(patch_jobs::list(&mut c, &JobQuery::default(), &elsewhere).await.expect("read")).is_empty());
-    let first = patch_jobs::list(&mut c, &JobQuery { page: page(1, None), ..JobQuery::default() }, &Scope::Everywhere)
-        .await
-        .expect("read");
-    let next = JobQuery { page: page(1, first.next_cursor), ..JobQuery::default() };
-    assert_eq!(ids(patch_jobs::list(&mut c, &next, &Scope::Everywhere).await.expect("read")), [job(1).id]);
+    let one = JobQuery { page: page(1, None), ..JobQuery::default() };
+    let first = patch_jobs::list(&mut c, &one, &all).await.expect("read");
+    let next = JobQuery { page: page(1, first.next_cursor), ..one };
+    assert_eq!(ids(patch_jobs::list(&mut c, &next, &all).await.expect("read")), [job(1).id]);
 
     let all = patch_tasks::list(&mut c, job(1).id, &TaskQuery::default()).await.expect("read").items;
     assert_eq!(all.iter().map(|t| t.id).collect::<Vec<_>>(), [task(1, 1).id, task(1, 2).id, task(1, 3).id], "one per host");

@@ -34,7 +34,7 @@ impl World {
         user
     }
 
-    async fn refused(&self, ask: &SignInAsk) -> String {
+    async fn turned_away(&self, ask: &SignInAsk) -> String {
         let error = self.control.sign_in(&from(), ask).await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
         error.to_string()
@@ -85,18 +85,18 @@ async fn a_password_lets_its_user_in_and_every_refusal_reads_the_same() {
     let user = w.control.get_user(&w.server(), "ann").await.expect("read").user;
     assert!(user.last_sign_in_at.is_some());
 
-    let wrong = w.refused(&ask("ann", OTHER)).await;
-    assert_eq!(wrong, w.refused(&ask("nobody", PASSWORD)).await);
-    assert_eq!(wrong, w.refused(&ask("", "")).await);
-    assert_eq!(wrong, w.refused(&ask("ann", &"x".repeat(10_000))).await);
+    let wrong = w.turned_away(&ask("ann", OTHER)).await;
+    assert_eq!(wrong, w.turned_away(&ask("nobody", PASSWORD)).await);
+    assert_eq!(wrong, w.turned_away(&ask("", "")).await);
+    assert_eq!(wrong, w.turned_away(&ask("ann", &"x".repeat(10_000))).await);
     let robot = UserSpec { name: "robot".into(), kind: UserKind::ServiceAccount, description: String::new(), email: String::new() };
     w.control.create_user(&w.server(), robot).await.expect("made");
-    assert_eq!(wrong, w.refused(&ask("robot", PASSWORD)).await);
+    assert_eq!(wrong, w.turned_away(&ask("robot", PASSWORD)).await);
     let none = w.control.set_password(&w.server(), "robot", None, true).await.expect_err("no password for programs");
     assert_eq!(none.kind(), ErrorKind::Conflict);
     let disable = UserEdit { disabled: Some(true), ..UserEdit::default() };
     w.control.edit_user(&w.server(), "ann", &disable).await.expect("disabled");
-    assert_eq!(wrong, w.refused(&ask("ann", PASSWORD)).await);
+    assert_eq!(wrong, w.turned_away(&ask("ann", PASSWORD)).await);
     let session = w.control.start_session(user.id, "oidc", false, &from()).await;
     assert_eq!(session.expect_err("whoever vouches for them").kind(), ErrorKind::Unauthenticated);
 }
@@ -106,28 +106,28 @@ async fn five_failures_lock_a_user_out_and_the_right_password_does_not_help() {
     let w = World::new().await;
     w.somebody("ann").await;
     for _ in 0..5 {
-        w.refused(&ask("ann", OTHER)).await;
+        w.turned_away(&ask("ann", OTHER)).await;
     }
-    w.refused(&ask("ann", PASSWORD)).await;
+    w.turned_away(&ask("ann", PASSWORD)).await;
     assert!(w.control.get_user(&w.server(), "ann").await.expect("read").user.locked_until.is_some());
     // Tries while locked out do not prolong it.
     w.pass(59);
-    w.refused(&ask("ann", PASSWORD)).await;
+    w.turned_away(&ask("ann", PASSWORD)).await;
     w.pass(2);
-    w.refused(&ask("ann", OTHER)).await;
+    w.turned_away(&ask("ann", OTHER)).await;
     // The sixth failure: two minutes.
     w.pass(61);
-    w.refused(&ask("ann", PASSWORD)).await;
+    w.turned_away(&ask("ann", PASSWORD)).await;
     w.pass(60);
     w.browser(&ask("ann", PASSWORD)).await;
     // A good sign-in forgets the failures.
     for _ in 0..4 {
-        w.refused(&ask("ann", OTHER)).await;
+        w.turned_away(&ask("ann", OTHER)).await;
     }
     w.browser(&ask("ann", PASSWORD)).await;
     // An administrator's new password lets a locked user try again.
     for _ in 0..5 {
-        w.refused(&ask("ann", PASSWORD.trim_start_matches('u'))).await;
+        w.turned_away(&ask("ann", PASSWORD.trim_start_matches('u'))).await;
     }
     w.control.set_password(&w.server(), "ann", Some(Secret::new(OTHER)), true).await.expect("set");
     w.browser(&ask("ann", OTHER)).await;
@@ -143,7 +143,7 @@ async fn many_tries_at_once_are_as_many_failures() {
     for one in futures_join(tries).await {
         assert!(one.is_err());
     }
-    w.refused(&self::ask("ann", PASSWORD)).await;
+    w.turned_away(&self::ask("ann", PASSWORD)).await;
 }
 
 /// All of them, at the same time.
@@ -177,14 +177,14 @@ async fn a_password_from_an_administrator_is_good_for_one_sign_in() {
     let again = w.control.sign_in(&from(), &ask("ann", once.expose())).await.expect_err("has to choose another");
     assert_eq!((again.kind(), again.fields()[0].field.as_str()), (ErrorKind::Invalid, "newPassword"));
     let choose = |new: &str| SignInAsk { new_password: Some(Secret::new(new)), ..ask("ann", once.expose()) };
-    for weak in ["short", once.expose(), "password1234"] {
+    for weak in ["kurz", once.expose(), "password1234"] {
         let error = w.control.sign_in(&from(), &choose(weak)).await.expect_err("weak");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(!error.to_string().contains(weak), "{error}");
     }
     w.browser(&choose(OTHER)).await;
     w.browser(&ask("ann", OTHER)).await;
-    w.refused(&ask("ann", once.expose())).await;
+    w.turned_away(&ask("ann", once.expose())).await;
     let audit = w.audit().await;
     assert!(audit.iter().any(|a| a.operation == "user.set-password" && a.resource == "user ann"));
     let told = format!("{audit:?}");
@@ -201,7 +201,7 @@ async fn changing_ones_password_asks_for_the_old_one_and_ends_other_sessions() {
     assert_eq!((wrong.kind(), wrong.fields()[0].field.as_str()), (ErrorKind::Invalid, "oldPassword"));
     w.control.change_password(&ctx, &Secret::new(PASSWORD), &Secret::new(OTHER)).await.expect("changed");
     assert!(w.of_session(&own).await.is_some() && w.of_session(&left_open).await.is_none());
-    w.refused(&ask("ann", PASSWORD)).await;
+    w.turned_away(&ask("ann", PASSWORD)).await;
     let narrowed = TokenAsk { name: "t".into(), scope: vec!["read drydock-family".into()], ..TokenAsk::default() };
     let (_, token) = w.control.create_access_token(&ctx, narrowed).await.expect("made");
     let program = w.control.ctx(w.control.authenticate(token.expose()).await.expect("known"), "r");
@@ -225,27 +225,29 @@ async fn a_second_factor_is_asked_for_and_each_code_is_good_once() {
     assert_eq!(recovery.len(), 10);
     assert_eq!(w.control.offer_second_factor(&ctx).await.expect_err("there is one").kind(), ErrorKind::Conflict);
 
-    w.refused(&ask("ann", PASSWORD)).await;
-    w.refused(&with_code("ann", PASSWORD, &first)).await;
+    w.turned_away(&ask("ann", PASSWORD)).await;
+    w.turned_away(&with_code("ann", PASSWORD, &first)).await;
     w.pass(30);
     let second = code(&w, offered.secret.expose());
-    w.refused(&with_code("ann", OTHER, &second)).await;
+    w.turned_away(&with_code("ann", OTHER, &second)).await;
     let (_, verified) = w.browser(&with_code("ann", PASSWORD, &second)).await;
     assert!(w.control.whoami(&verified).await.expect("known").second_factor);
-    w.refused(&with_code("ann", PASSWORD, &second)).await;
+    w.turned_away(&with_code("ann", PASSWORD, &second)).await;
 
     let (_, recovered) = w.browser(&with_code("ann", PASSWORD, recovery[0].expose())).await;
-    w.refused(&with_code("ann", PASSWORD, recovery[0].expose())).await;
+    w.turned_away(&with_code("ann", PASSWORD, recovery[0].expose())).await;
     assert_eq!(w.control.recovery_codes_left(&recovered).await.expect("counted"), 9);
     w.pass(60);
     let third = code(&w, offered.secret.expose());
-    w.control.remove_second_factor(&recovered, &third).await.expect("removed");
+    let later = w.control.ctx(recovered.who.clone(), "req-3");
+    w.control.remove_second_factor(&later, &third).await.expect("removed");
     w.browser(&ask("ann", PASSWORD)).await;
 
     let offered = w.control.offer_second_factor(&recovered).await.expect("offered");
     w.pass(60);
-    w.control.confirm_second_factor(&recovered, &code(&w, offered.secret.expose())).await.expect("confirmed");
-    w.refused(&ask("ann", PASSWORD)).await;
+    let later = w.control.ctx(recovered.who.clone(), "req-4");
+    w.control.confirm_second_factor(&later, &code(&w, offered.secret.expose())).await.expect("confirmed");
+    w.turned_away(&ask("ann", PASSWORD)).await;
     let reset = w.control.reset_second_factor(&w.server(), "ann").await.expect("reset");
     assert!(!reset.user.second_factor);
     w.browser(&ask("ann", PASSWORD)).await;
@@ -305,6 +307,8 @@ async fn sessions_survive_a_restart_end_by_age_and_are_ended_by_hand() {
         assert!(w.of_session(&used).await.is_some());
         w.pass(drydock_control::SESSION_IDLE_SECS - 60);
     }
+    assert!(w.of_session(&used).await.is_some());
+    w.pass(120);
     assert!(w.of_session(&used).await.is_none(), "a day is over");
     for wrong in ["", "dds_", "dds_wrong", first.expose()] {
         assert!(w.of_session(&Secret::new(wrong)).await.is_none());

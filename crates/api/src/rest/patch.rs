@@ -239,7 +239,7 @@ pub struct PatchJobReportHost {
     pub packages: Vec<PackageResult>,
     /// What its plans left out, each with the reason: excluded, held, too young for the job's soak …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skipped: Vec<SkippedUpdate>,
+    pub left_out: Vec<SkippedUpdate>,
     /// Its health checks.
     pub health: Vec<HealthResult>,
 }

@@ -155,3 +155,46 @@ async fn pages_are_private_and_hold_nothing_inline() {
         assert_eq!(anybody.get(&format!("{start}0000000000000000.css")).await.status, StatusCode::NOT_FOUND);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_signs_in_with_a_password_that_was_good_once_and_looks_after_the_own_account() {
+    let world = World::start().await;
+    let mut admin = world.admin().await;
+    let made = admin.post("/users", &[("name", "ann"), ("email", ""), ("description", "night shift")]).await;
+    assert_eq!(made.location(), "/users/ann");
+    admin.post("/user-groups/Viewers/members", &[("add", "ann"), ("remove", "")]).await;
+    let page = admin.post("/users/ann/password", &[]).await;
+    let shown = page.body.split_once("<pre id=\"secret\" tabindex=\"0\">").and_then(|(_, rest)| rest.split_once("</pre>"));
+    let once = shown.expect("the password is shown").0.to_owned();
+    admin.page("/users/ann").await.has("one-time password").has("Viewers").lacks(&once);
+
+    let mut ann = world.stranger();
+    let try_it = async |browser: &mut crate::support::Browser, fields: &[(&str, &str)]| {
+        let form = browser.get("/sign-in?next=/instances").await;
+        let csrf = form.csrf();
+        let all: Vec<(&str, &str)> =
+            [("csrf", csrf.as_str()), ("next", "/instances")].into_iter().chain(fields.iter().copied()).collect();
+        browser.post_raw("/sign-in", &all).await
+    };
+    let wrong = try_it(&mut ann, &[("user", "ann"), ("password", "not this one")]).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    wrong.has("Name, password or code is wrong").lacks("not this one");
+    let choose = try_it(&mut ann, &[("user", "ann"), ("password", &once)]).await;
+    choose.has("Choose another password").lacks(&once);
+    let new = [("newPassword", "unten rot acht mauer"), ("newPasswordAgain", "unten rot acht mauer")];
+    let all: Vec<(&str, &str)> = [("user", "ann"), ("password", once.as_str())].into_iter().chain(new).collect();
+    let done = try_it(&mut ann, &all).await;
+    assert_eq!((done.status, done.location()), (StatusCode::SEE_OTHER, "/instances"));
+
+    ann.page("/account").await.has("this session").has("Change password").has("Set up a second factor");
+    ann.page("/instances").await.has("viewer").lacks("Access tokens");
+    assert_eq!(ann.get("/users").await.status, StatusCode::FORBIDDEN);
+    let offer = ann.post("/account/second-factor", &[]).await;
+    offer.has("otpauth://totp/Drydock:ann").has("<svg");
+    let token = ann.post("/account/tokens", &[("name", "laptop"), ("expiresDays", "9"), ("scope", "read drydock-family")]).await;
+    token.has("ddt_").has("read drydock-family");
+    ann.page("/account").await.lacks("ddt_");
+
+    admin.post("/users/ann/disable", &[]).await;
+    assert_eq!(ann.get("/").await.status, StatusCode::SEE_OTHER, "the session has ended");
+}

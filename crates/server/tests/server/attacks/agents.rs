@@ -42,7 +42,7 @@ async fn a_stolen_certificate_neither_reads_nor_changes_the_work_of_others() {
     let own = two.thief.pull_one().await;
     assert_eq!(own.instance.to_string(), two.thief.instance, "orders are one's own");
     let before = two.task().await;
-    for state in [TaskState::Acked, TaskState::ApplyingPatches, TaskState::Succeeded, TaskState::Failed] {
+    for state in [TaskState::Started, TaskState::ApplyingPatches, TaskState::Succeeded, TaskState::Failed] {
         let said = two.thief.report(theirs, 1_000, state).await;
         match said {
             Err(status) => assert!(matches!(status.code(), Code::NotFound | Code::PermissionDenied), "{status:?}"),
@@ -66,7 +66,7 @@ async fn a_stolen_certificate_neither_reads_nor_changes_the_work_of_others() {
     let directive = |p: &drydock_api::agent::v1::PullWorkResponse| p.directives.first().map(|d| d.directive.clone());
     assert_eq!(directive(&pulled), directive(&of_unknown), "another's task looks as one that does not exist");
     assert_eq!(two.task().await, before, "the victim's task is as it was");
-    let seen = two.victim.report(theirs, 1, TaskState::Acked).await.expect("taken");
+    let seen = two.victim.report(theirs, 1, TaskState::Started).await.expect("taken");
     assert!(seen.stored, "the victim goes on");
 }
 
@@ -74,11 +74,11 @@ async fn a_stolen_certificate_neither_reads_nor_changes_the_work_of_others() {
 async fn what_was_reported_once_is_not_taken_again_and_what_is_finished_stays() {
     let two = Two::start().await;
     let task = two.victim.pull_one().await.task.task;
-    for (seq, state) in [(1, TaskState::Acked), (2, TaskState::Started), (5, TaskState::ApplyingPatches)] {
+    for (seq, state) in [(1, TaskState::Started), (2, TaskState::Started), (5, TaskState::ApplyingPatches)] {
         assert!(two.victim.report(task, seq, state).await.expect("taken").stored);
     }
     let before = two.task().await;
-    for (seq, state) in [(1, TaskState::Acked), (4, TaskState::Succeeded), (5, TaskState::Failed), (0, TaskState::Failed)] {
+    for (seq, state) in [(1, TaskState::Started), (4, TaskState::Succeeded), (5, TaskState::Failed), (0, TaskState::Failed)] {
         // An old report is answered as one that is known, so that an agent lets go of it; nothing changes.
         let _ = two.victim.report(task, seq, state).await;
         assert_eq!(two.task().await["state"], before["state"], "an old report ({seq}) changes nothing");

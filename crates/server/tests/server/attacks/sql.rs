@@ -43,7 +43,6 @@ async fn no_parameter_reaches_the_database_as_sql() {
                 if said.status == 200 {
                     assert!(rows(&said.body) <= all, "{} {name}={injection}: more rows than without: {said:?}", operation.id);
                 }
-                assert!(!said.body.to_string().contains("secret_sha256"), "{} {name}={injection}: {said:?}", operation.id);
             }
         }
     }

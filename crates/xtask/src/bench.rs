@@ -5,6 +5,7 @@
 //! `filter`: what filters over the inventory of a fleet cost; see [`crate::bench_filter`].
 //! `history`: a year of a fleet's inventory history, and full reports a second; see [`crate::bench_history`].
 //! `applicability`: updates, advisories and vulnerabilities of a fleet; see [`crate::bench_applicability`].
+//! `access`: what deciding, listing and recording cost; see [`crate::bench_access`].
 //! `turn`: what a turn of the reconcilers costs with a job over a whole fleet; see [`crate::bench_turn`].
 //! `drift`: how long a host is other than its policy says; see [`crate::bench_drift`].
 //! `enrol`: from the agent's start to its packages being visible through the API, on an nspawn host.
@@ -19,7 +20,7 @@ use drydock_testkit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::drydock::{Drydock, Programs};
-use crate::{bench_applicability, bench_content, bench_drift, bench_filter, bench_history, bench_turn, release};
+use crate::{bench_access, bench_applicability, bench_content, bench_drift, bench_filter, bench_history, bench_turn, release};
 
 /// Packages the measured host must have, as the figures presume.
 const PACKAGES_MIN: u64 = 600;
@@ -51,6 +52,8 @@ pub enum Benchmark {
     Turn,
     /// 200 violations of a policy on a booted host
     Drift,
+    /// Decisions among 1,000 statements, lists of 10,000 instances, audit records
+    Access,
 }
 
 /// Runs one benchmark and prints one object.
@@ -64,6 +67,7 @@ pub fn run(benchmark: Benchmark, as_json: bool) -> Result<()> {
         Benchmark::Applicability => bench_applicability::applicability()?,
         Benchmark::Turn => bench_turn::turn()?,
         Benchmark::Drift => bench_drift::drift()?,
+        Benchmark::Access => bench_access::access()?,
     };
     if as_json {
         println!("{figures}");

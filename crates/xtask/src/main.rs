@@ -2,6 +2,7 @@
 //! decodes the command line.
 
 mod bench;
+mod bench_access;
 mod bench_applicability;
 mod bench_content;
 mod bench_drift;

@@ -13,6 +13,7 @@ mod fields;
 mod job_form;
 mod live;
 mod moment;
+mod oidc;
 mod pages;
 mod report;
 mod rows;
@@ -70,6 +71,8 @@ pub fn router(app: AppState) -> Router {
         .route("/", get(overview::show))
         .route("/overview/live", get(overview::live))
         .route("/sign-in", get(auth::sign_in_page).post(auth::sign_in))
+        .route("/sign-in/oidc", get(oidc::begin))
+        .route("/sign-in/oidc/callback", get(oidc::callback))
         .route("/sign-out", post(auth::sign_out))
         .route("/patch-jobs", get(jobs::list).post(start::submit))
         .route("/patch-jobs/new", get(start::form))

@@ -13,6 +13,7 @@ use drydock_control::records::{InstanceQuery, InstanceRecord, PageQuery, Profile
 use drydock_control::store::{Location, Store, commit, instances, profiles};
 use drydock_control::{Account, AccountKind, Config, Control, OpCtx, Principal, SystemClock, WorkKey};
 use drydock_domain::access::request::{Membership, Principal as Subject};
+use drydock_domain::access::user::UserGroupSpec;
 use drydock_domain::ids::{InstanceId, ProfileId};
 use drydock_domain::instance::{InstanceState, Labels};
 use drydock_domain::inventory::fingerprint;
@@ -42,6 +43,9 @@ async fn main() -> Result<(), Failure> {
     let server = control.ctx(Principal::Server, "bench");
     for n in 0..COMPARTMENTS {
         control.create_compartment(&server, "/", &format!("C{n}"), "").await?;
+    }
+    for name in ["Team-A", "Team-B"] {
+        control.create_user_group(&server, UserGroupSpec { name: name.to_owned(), description: String::new() }).await?;
     }
     // A statement for each team and compartment, as a fleet that grew has them.
     let statements: Vec<String> = (0..COMPARTMENTS)

@@ -8,7 +8,9 @@
 //!    from here on comes from Drydock.
 //! 2. *promote*: a new snapshot stays invisible to hosts until it is promoted; a patch job then updates from it.
 //! 3. *roll back*: the pointer goes back, and the package managers see it.
-//! 4. *unregister*: every byte comes back, also when `unregister` is killed in the middle.
+//! 4. *undone*: a snapshot without the old version is promoted; the job is taken back all the same, with the package files
+//!    that the server keeps.
+//! 5. *unregister*: every byte comes back, also when `unregister` is killed in the middle.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,8 +51,11 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let drydock = Drydock::start(&programs, dir.path())?;
     let outcome = attach(&fleet, &drydock)
-        .and_then(|()| promote(&fleet, &drydock))
-        .and_then(|()| roll_back(&fleet, &drydock))
+        .and_then(|()| {
+            let job = promote(&fleet, &drydock)?;
+            roll_back(&fleet, &drydock)?;
+            undone(&fleet, &drydock, &job)
+        })
         .and_then(|()| unregister(&fleet, &drydock, &before));
     outcome.with_context(|| format!("the server's log ends with:\n{}", drydock.log_tail()))
 }
@@ -220,15 +225,25 @@ fn offered(host: &Host) -> Result<String> {
     })
 }
 
-fn promote(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+/// Makes the selection of these sources, of each package the newest version alone where that is said; its snapshot has this
+/// number.
+fn select(drydock: &Drydock, name: &str, from: &[&str], newest_alone: bool, number: u64) -> Result<()> {
+    let mut spec = drydock.json(&["source", "show", name])?["spec"].clone();
+    spec["origin"]["sources"]["from"] = json!(from);
+    if newest_alone {
+        spec["selection"] = json!({ "newest": 1 });
+    }
+    let file = tempfile::Builder::new().suffix(".json").tempfile()?;
+    std::fs::write(file.path(), spec.to_string())?;
+    let path = file.path().to_str().context("the temporary directory's name is not UTF-8")?;
+    told(drydock, &["source", "edit", name, "--file", path])?;
+    newest(drydock, name, number)
+}
+
+/// The job that updated the hosts.
+fn promote(fleet: &Fleet, drydock: &Drydock) -> Result<String> {
     for (name, from) in [("lab-rpm", ["rpm-updates", "rpm-base"]), ("lab-deb", ["deb-updates", "deb-base"])] {
-        let mut spec = drydock.json(&["source", "show", name])?["spec"].clone();
-        spec["origin"]["sources"]["from"] = json!(from);
-        let file = tempfile::Builder::new().suffix(".json").tempfile()?;
-        std::fs::write(file.path(), spec.to_string())?;
-        let path = file.path().to_str().context("the temporary directory's name is not UTF-8")?;
-        told(drydock, &["source", "edit", name, "--file", path])?;
-        newest(drydock, name, 2)?;
+        select(drydock, name, &from, false, 2)?;
     }
     for host in &fleet.hosts {
         let seen = offered(host)?;
@@ -242,12 +257,13 @@ fn promote(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         let seen = offered(host)?;
         ensure!(seen.contains("1.2"), "{}: after the promotion it sees\n{seen}", host.hostname());
     }
-    patch(fleet, drydock)?;
-    into_prod(fleet, drydock)
+    let job = patch(fleet, drydock)?;
+    into_prod(fleet, drydock)?;
+    Ok(job)
 }
 
 /// An ordinary patch job updates from the managed sources; the report is what dpkg and rpm say.
-fn patch(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
+fn patch(fleet: &Fleet, drydock: &Drydock) -> Result<String> {
     let before = fleet.hosts.iter().map(snapshot).collect::<Result<Vec<_>>>()?;
     let job = submit(
         drydock,
@@ -267,7 +283,7 @@ fn patch(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
         ensure!(installed.as_deref() == Some("1.2-1"), "{}: dd-alpha is {installed:?}", host.hostname());
         truthful(host, before, &tasks[host.hostname()])?;
     }
-    Ok(())
+    Ok(job)
 }
 
 /// A host moves to an environment that nothing was promoted to: it is told so; then the promotion arrives.
@@ -292,6 +308,29 @@ fn roll_back(fleet: &Fleet, drydock: &Drydock) -> Result<()> {
     for host in &fleet.hosts {
         let seen = offered(host)?;
         ensure!(seen.contains("1.0") && !seen.contains("1.2"), "{}: after the roll back it sees\n{seen}", host.hostname());
+    }
+    Ok(())
+}
+
+/// No repository of any host offers the old version any more, and the upstream is away: its files come from the server.
+fn undone(fleet: &Fleet, drydock: &Drydock, job: &str) -> Result<()> {
+    select(drydock, "lab-rpm", &["rpm-updates", "rpm-base"], true, 3)?;
+    select(drydock, "lab-deb", &["deb-updates", "deb-base"], true, 3)?;
+    told(drydock, &["environment", "promote", "dev", "--source", "lab-rpm", "--source", "lab-deb"])?;
+    for host in &fleet.hosts {
+        let seen = offered(host)?;
+        ensure!(seen.contains("1.2") && !seen.contains("1.0"), "{}: it still sees\n{seen}", host.hostname());
+    }
+    let started = drydock.json(&["patch", "undo", job, "--yes", "--no-wait"])?;
+    let undo = started["id"].as_str().context("patch undo printed no job id")?.to_owned();
+    eprintln!("undo: job {undo}");
+    finish(drydock, &undo, "SUCCEEDED")?;
+    for host in &fleet.hosts {
+        let installed = host.installed("dd-alpha")?;
+        ensure!(installed.as_deref() == Some("1.0-1"), "{}: dd-alpha is {installed:?} after the undo", host.hostname());
+        // What was fetched goes with its task.
+        let left = host.sh("find /var/lib/drydock-agent -name '*dd-alpha*' 2>/dev/null")?;
+        ensure!(left.trim().is_empty(), "{}: the undo left {left}", host.hostname());
     }
     Ok(())
 }

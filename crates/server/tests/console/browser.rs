@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 use crate::chromium::{Chromium, Driver};
 use crate::support::{World, finished};
 
-async fn sign_in(world: &World, browser: &Chromium) {
+/// With the administrator's token, by keyboard.
+pub async fn sign_in(world: &World, browser: &Chromium) {
     browser.client.goto(&format!("https://127.0.0.1:{}/", world.running.addr.port())).await.expect("the page");
     browser.wait_for_text("h1", "Sign in").await;
-    // The field has the focus already.
+    browser.tab_to("With an access token").await;
+    browser.press(Key::Enter.into()).await;
+    browser.tab_to("Access token").await;
     browser.type_text(&world.admin).await;
     browser.press(Key::Enter.into()).await;
     browser.wait_for_text("h1", "Fleet").await;

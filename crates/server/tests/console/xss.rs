@@ -182,11 +182,7 @@ async fn nothing_a_host_reports_lives_on_a_page() {
     let browser = driver.browser(1280, 900, false).await;
     let result = AssertUnwindSafe(async {
         let base = format!("https://127.0.0.1:{}", world.running.addr.port());
-        browser.client.goto(&format!("{base}/")).await.expect("the page");
-        browser.wait_for_text("h1", "Sign in").await;
-        browser.type_text(&world.admin).await;
-        browser.press(Key::Enter.into()).await;
-        browser.wait_for_text("h1", "Fleet").await;
+        crate::browser::sign_in(&world, &browser).await;
         // A page that is open while reports come: rows and details are fetched and put in by its script.
         browser.client.goto(&format!("{base}{job}")).await.expect("the page");
         browser.wait_for_text("#live", "Live").await;

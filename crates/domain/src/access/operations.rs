@@ -521,7 +521,7 @@ mod tests {
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let all = COARSE.iter().flat_map(|(_, rights)| rights.iter()).chain(UNGUARDED);
         for name in all {
-            let right = Right::find(name).unwrap_or_else(|| panic!("{name} is not in the table"));
+            assert!(Right::find(name).is_some(), "{name} is not in the table");
             assert!(seen.insert(name), "{name} is there twice");
         }
         for right in Target::Family(Family::Drydock).rights(Verb::Manage).iter() {

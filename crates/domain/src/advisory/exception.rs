@@ -284,6 +284,7 @@ mod tests {
             owner: String::new(),
             reason: "no network".into(),
             until: at("2027-11-24T00:00:00Z"),
+            compartment: None,
         };
         assert_eq!(good.validate(now), Ok(()), "366 days");
         let label = |key: &str| ScopeSpec::Label { key: key.into(), value: "x".into() };

@@ -118,7 +118,7 @@ async fn users_are_made_when_that_is_wished_and_have_the_providers_groups() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_way_back_signs_nobody_in() {
     let (theirs, world) = both(|oidc| oidc.create_users = true).await;
-    theirs.set_claims(json!({"sub": "d1", "preferred_username": "dora"}));
+    theirs.set_claims(json!({"sub": "subject-of-dora", "preferred_username": "dora"}));
     // Another browser's answer: a link that somebody sends around.
     let mut attacker = world.stranger();
     let out = attacker.get("/sign-in/oidc?next=/").await;
@@ -135,11 +135,14 @@ async fn a_wrong_way_back_signs_nobody_in() {
         theirs.set_fault(fault);
         let page = sign_in(&mut victim, "/").await;
         assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{fault:?}: {}", page.body);
-        page.lacks("d1").lacks("<b>no</b>");
+        page.lacks("subject-of-dora").lacks("<b>no</b>");
     }
     theirs.set_fault(Fault::None);
     for query in ["", "?code=a&code=b", "?error=<script>alert(1)</script>", "?state=x&code=y"] {
-        victim.get(&format!("/sign-in/oidc/callback{}", query.replace('<', "%3C"))).await.lacks("<script>alert");
+        victim
+            .get(&format!("/sign-in/oidc/callback{}", query.replace('<', "%3C").replace('>', "%3E")))
+            .await
+            .lacks("<script>alert");
     }
     assert_eq!(victim.get("/instances").await.status, StatusCode::SEE_OTHER);
     // Nothing leads elsewhere.

@@ -120,7 +120,7 @@ fn refused(answer: &Answer, why: &str) {
     assert!(ways.is_some_and(|ways| ways.starts_with("Signature ")), "{ways:?}");
 }
 
-const GROUP: &str = r#"{"name":"signed","packageKind":"rpm"}"#;
+const GROUP: &str = r#"{"name":"signed"}"#;
 
 #[tokio::test]
 async fn a_user_signs_requests_over_both_kinds_of_http() {
@@ -339,7 +339,8 @@ async fn the_command_signs() {
     assert!(kept.contains("key_file") && !kept.contains("PRIVATE"), "{kept}");
     // A key that is not there signs nothing.
     let wrong = file("wrong.pem", &Key::new().private_pem);
-    let (code, _, err) = command(&[&["whoami"], &named[..], &["--api-key-file", &wrong, "--api-key-id", &ann.key_id]].concat()).await;
+    let (code, _, err) =
+        command(&[&["whoami"], &named[..], &["--api-key-file", &wrong, "--api-key-id", &ann.key_id]].concat()).await;
     assert!(code != 0 && err.contains("signature"), "{err}");
 }
 

@@ -74,7 +74,7 @@ async fn guessing_is_slowed_down() {
 }
 
 /// Every form of the console, with fields that would do something.
-const FORMS: [&str; 12] = [
+const FORMS: [&str; 15] = [
     "/sign-out",
     "/instances/web-1/edit",
     "/instances/web-1/accept",
@@ -86,6 +86,9 @@ const FORMS: [&str; 12] = [
     "/enrolment",
     "/enrolment/0198c0de-0000-7000-8000-000000000001/revoke",
     "/access-tokens",
+    "/account/password",
+    "/users",
+    "/user-groups",
     "/access-tokens/0198c0de-0000-7000-8000-000000000001/revoke",
 ];
 

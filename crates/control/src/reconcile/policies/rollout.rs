@@ -381,7 +381,7 @@ fn name_the_unhealthy(halt: &mut Halt, failures: &[(&str, Why<'_>)]) {
         return;
     }
     let (first, rest): (Vec<_>, Vec<_>) = failures.iter().partition(|f| is_unhealthy(f));
-    let mut hosts: Vec<String> = first.iter().chain(&rest).take(FAILED_NAMED_MAX).map(|f| words(f)).collect();
+    let mut hosts: Vec<String> = first.iter().chain(&rest).take(FAILED_NAMED_MAX).map(words).collect();
     if failures.len() > FAILED_NAMED_MAX {
         hosts.push(format!("and {} more", failures.len() - FAILED_NAMED_MAX));
     }

@@ -134,7 +134,15 @@ fn policy(mode: Mode, resources: Vec<Resource>) -> HostPolicy {
 
 fn document(generation: u64, policies: Vec<HostPolicy>) -> HostPolicies {
     let instance = INSTANCE.parse().expect("an id");
-    HostPolicies { version: HOST_POLICIES_VERSION, instance, generation, preview: None, policies, secrets: BTreeMap::new(), health: Vec::new() }
+    HostPolicies {
+        version: HOST_POLICIES_VERSION,
+        instance,
+        generation,
+        preview: None,
+        policies,
+        secrets: BTreeMap::new(),
+        health: Vec::new(),
+    }
 }
 
 fn send(server: &Server, document: &HostPolicies, secrets: &[u8]) {

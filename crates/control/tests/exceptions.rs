@@ -290,7 +290,8 @@ async fn scopes_follow_who_is_in_them() {
     w.control.delete_exception(&w.server(), &by_label.id.to_string()).await.expect("deleted");
     w.control.delete_exception(&w.server(), &group.id.to_string()).await.expect("deleted");
     assert_eq!(numbers(&w).await[0], row("CVE-2026-0001", 3, 0, 0));
-    let done: Vec<String> = w.audit().await.into_iter().map(|a| a.operation.to_string()).filter(|o| o.starts_with("exception.")).collect();
+    let done: Vec<String> =
+        w.audit().await.into_iter().map(|a| a.operation.to_string()).filter(|o| o.starts_with("exception.")).collect();
     assert_eq!(done, ["exception.delete", "exception.delete", "exception.create", "exception.create"]);
 }
 

@@ -172,7 +172,8 @@ async fn patch_jobs_look_their_hosts_up_by_a_filter() {
     let filter = |json: Value| serde_json::from_value::<InstanceFilter>(json).expect("a filter");
     let would = w.control.match_instances(&operator, &filter(json!({ "query": "package nginx" })), None).await.expect("matched");
     assert_eq!((would.total, would.hosts[0].name.as_str()), (2, "h3"));
-    let none = w.control.match_instances(&operator, &filter(json!({ "query": "package none-such" })), None).await.expect("matched");
+    let none =
+        w.control.match_instances(&operator, &filter(json!({ "query": "package none-such" })), None).await.expect("matched");
     assert_eq!(none.total, 0, "an answer, not a refusal");
     let refused = w.control.match_instances(&operator, &filter(json!({})), None).await.expect_err("empty");
     assert_eq!(refused.fields()[0].field, "instanceFilter");

@@ -89,7 +89,8 @@ async fn a_password_lets_its_user_in_and_every_refusal_reads_the_same() {
     assert_eq!(wrong, w.turned_away(&ask("nobody", PASSWORD)).await);
     assert_eq!(wrong, w.turned_away(&ask("", "")).await);
     assert_eq!(wrong, w.turned_away(&ask("ann", &"x".repeat(10_000))).await);
-    let robot = UserSpec { name: "robot".into(), kind: UserKind::ServiceAccount, description: String::new(), email: String::new() };
+    let robot =
+        UserSpec { name: "robot".into(), kind: UserKind::ServiceAccount, description: String::new(), email: String::new() };
     w.control.create_user(&w.server(), robot).await.expect("made");
     assert_eq!(wrong, w.turned_away(&ask("robot", PASSWORD)).await);
     let none = w.control.set_password(&w.server(), "robot", None, true).await.expect_err("no password for programs");
@@ -287,7 +288,10 @@ async fn sessions_survive_a_restart_end_by_age_and_are_ended_by_hand() {
     assert_eq!((own.len(), own[0].user_name.as_str(), own[0].address.as_str()), (1, "ann", "192.0.2.1"));
     let all = w.control.list_sessions(&w.server(), WhoseSessions::All, &PageQuery::default()).await.expect("read").items;
     assert_eq!(all.len(), 2);
-    assert_eq!(w.control.list_sessions(&ann, WhoseSessions::All, &PageQuery::default()).await.expect_err("no").kind(), ErrorKind::Forbidden);
+    assert_eq!(
+        w.control.list_sessions(&ann, WhoseSessions::All, &PageQuery::default()).await.expect_err("no").kind(),
+        ErrorKind::Forbidden
+    );
     // Whoever may not see users is not told whether there is such a session.
     let others = w.control.revoke_session(&bob, own[0].id).await.expect_err("not his");
     assert_eq!(others.kind(), ErrorKind::NotFound, "{others}");

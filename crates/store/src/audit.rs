@@ -162,7 +162,9 @@ async fn one_seal(c: &mut AnyConnection, sql: Sql) -> StoreResult<Option<Seal>> 
 
 /// Number of the oldest record that is kept.
 pub async fn first(c: &mut AnyConnection) -> StoreResult<Option<u64>> {
-    let rows = Sql::new("SELECT seq FROM audit_chain WHERE seq > 0 ORDER BY seq LIMIT 1").fetch(c, "read the beginning of the audit").await?;
+    let rows = Sql::new("SELECT seq FROM audit_chain WHERE seq > 0 ORDER BY seq LIMIT 1")
+        .fetch(c, "read the beginning of the audit")
+        .await?;
     rows.first().map(|r| big_count(r, "seq")).transpose()
 }
 

@@ -183,7 +183,8 @@ async fn members_look_through_their_groups_environment(a: Store, b: Store) {
         let b = b.clone();
         async move {
             let mut c = b.read().await.expect("reads");
-            let found = attachments::hosts_seeing(&mut c, environment_id(environment), source_id(source), 10, &Scope::Everywhere).await;
+            let found =
+                attachments::hosts_seeing(&mut c, environment_id(environment), source_id(source), 10, &Scope::Everywhere).await;
             found.expect("read").first.into_iter().map(|(_, name)| name).collect::<Vec<_>>()
         }
     };

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::password::ask_new;
 use super::{document, list, print_table};
-use crate::args::{Format, Output};
 use crate::args::user::{CreateUserArgs, SessionCommand, SetPasswordArgs, ShowUserGroupArgs, UserCommand, UserGroupCommand};
+use crate::args::{Format, Output};
 use crate::client::{Client, Query};
 use crate::failure::Failure;
 use crate::text::clean;

@@ -1,7 +1,7 @@
 //! Access tokens.
 
 use comfy_table::Table;
-use drydock_api::rest::{AccessToken};
+use drydock_api::rest::AccessToken;
 use jiff::Timestamp;
 
 use crate::text::{ago_or, clean, state_cell, table};

@@ -87,7 +87,12 @@ pub fn group(found: &UserGroup) -> String {
         ("id", Some(clean(&found.id))),
         ("description", some(&found.description)),
         ("members", Some(found.members.to_string())),
-        ("made", Some(found.created_by.as_deref().map_or_else(|| "comes with the server".to_owned(), |by| format!("by {}", clean(by))))),
+        (
+            "made",
+            Some(
+                found.created_by.as_deref().map_or_else(|| "comes with the server".to_owned(), |by| format!("by {}", clean(by))),
+            ),
+        ),
     ]);
     text
 }

@@ -68,12 +68,11 @@ async fn a_filter_reaches_the_server_and_its_refusal_the_operator() {
 #[tokio::test]
 async fn a_job_can_be_asked_for_its_hosts() {
     let fake = Fake::start().await;
-    let found =
-        MatchedInstances {
-            total: 2000,
-            instances: vec![NamedInstance { id: InstanceId(uuid(5)), name: "web-1".into() }],
-            not_patchable: 0,
-        };
+    let found = MatchedInstances {
+        total: 2000,
+        instances: vec![NamedInstance { id: InstanceId(uuid(5)), name: "web-1".into() }],
+        not_patchable: 0,
+    };
     fake.json("POST /instances:match", &found);
     let ran = fake.run("patch run --filter 'package openssl < 3' --zone z1 --list-hosts").await;
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "web-1\n", "2000 hosts, the first 1 by name\n"), "{ran}");

@@ -8,8 +8,7 @@ use crate::fake::{Fake, Prepared, TOKEN};
 
 async fn fake() -> Fake {
     let fake = Fake::start().await;
-    fake.json("GET /whoami", &whoami("alice", Role::Operator))
-        .json("GET /instances?limit=1000", &page::<Instance>(vec![]));
+    fake.json("GET /whoami", &whoami("alice", Role::Operator)).json("GET /instances?limit=1000", &page::<Instance>(vec![]));
     fake
 }
 

@@ -12,8 +12,8 @@ use drydock_domain::advisory::report::{
 use drydock_domain::advisory::{Advisory, AdvisoryKind, Product, Severity};
 use drydock_domain::applicability::HostAdvisory;
 use drydock_domain::ids::InstanceId;
-use drydock_store::{advisories, compartments};
 use drydock_store::records::{PageQuery, Paged};
+use drydock_store::{advisories, compartments};
 use jiff::Timestamp;
 
 use super::snapshots::parse_root;

@@ -107,7 +107,9 @@ async fn session(console: &Console, provider: &Provider, identity: Identity, fro
             }
             response
         }
-        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal) => Fail::new(error, request_id).into_response(),
+        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal) => {
+            Fail::new(error, request_id).into_response()
+        }
         Err(error) => {
             tracing::warn!(request_id, %error, issuer = vouched.issuer, subject = vouched.subject, "a sign-in with OIDC is refused");
             // Whoever stands here was vouched for: they may know under which name.

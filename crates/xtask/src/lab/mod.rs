@@ -17,6 +17,7 @@ mod scenario_sources;
 mod scenario_torn;
 mod scenario_undo;
 mod scenario_walk;
+mod walk_access;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;

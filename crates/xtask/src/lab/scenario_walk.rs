@@ -1,6 +1,8 @@
 //! `cargo xtask lab run walk`: README.md as a new user reads it, in a fresh Debian host that is server and managed host
 //! at once: from built programs to a patched host, and how long the machine takes for it.
 //!
+//! Then its five commands that let a team at its hosts ([`walk_access`]).
+//!
 //! The commands are the ones in README.md. Put in are what the reader puts in: the token and fingerprint that the
 //! commands before printed, the job's id; and a free port, because lab hosts share the machine's network.
 
@@ -14,6 +16,7 @@ use drydock_testkit::serve::serve_dir;
 use drydock_testkit::upstream::{HELD_PACKAGE, PackageSet, standard};
 use drydock_testkit::wait::wait_until;
 
+use super::walk_access;
 use crate::drydock::Programs;
 
 /// The part of README.md that is walked.
@@ -39,7 +42,8 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
 
     let begun = Instant::now();
     let mut walk = Walk::new(&host)?;
-    for command in commands(&std::fs::read_to_string(repository().join("README.md"))?)? {
+    let page = std::fs::read_to_string(repository().join("README.md"))?;
+    for command in commands(&page, SECTION, 9)? {
         walk.step(&command)?;
     }
     let took = begun.elapsed();
@@ -54,7 +58,10 @@ pub fn run(agent: Option<PathBuf>) -> Result<()> {
     let history = host.sh("HOME=/root drydock instance history walk-web-1")?;
     ensure!(history.contains("enrolled") && !history.contains("rebooted"), "nobody rebooted the host:\n{history}");
     eprintln!("walk: from programs to a patched host in {:.1} s of machine time", took.as_secs_f64());
-    Ok(())
+    for command in commands(&page, walk_access::SECTION, 5)? {
+        walk.step(&command)?;
+    }
+    walk_access::tried(&host, &walk)
 }
 
 fn repository() -> PathBuf {
@@ -73,21 +80,21 @@ fn place(host: &Host, programs: &Programs) -> Result<()> {
     host.write("/etc/hosts", format!("127.0.0.1 localhost {} drydock.example.com\n", host.hostname()).as_bytes())
 }
 
-/// The commands of the walked section, in order.
-fn commands(page: &str) -> Result<Vec<String>> {
-    let section = page.split(SECTION).nth(1).with_context(|| format!("README.md has no section {SECTION:?}"))?;
+/// The commands of a walked section, in order; so many at least.
+fn commands(page: &str, title: &str, least: usize) -> Result<Vec<String>> {
+    let section = page.split(title).nth(1).with_context(|| format!("README.md has no section {title:?}"))?;
     let section = section.split("\n## ").next().unwrap_or_default();
     let found: Vec<String> = section.lines().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect();
-    ensure!(found.len() > 8, "README.md has {} commands in {SECTION:?}", found.len());
+    ensure!(found.len() >= least, "README.md has {} commands in {title:?}", found.len());
     Ok(found)
 }
 
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     host: &'a Host,
-    port: u16,
+    pub(super) port: u16,
     access_token: String,
     enrolment_token: String,
-    fingerprint: String,
+    pub(super) fingerprint: String,
     job: String,
     /// By the last command.
     printed: String,
@@ -134,6 +141,7 @@ impl<'a> Walk<'a> {
             match word.as_str() {
                 "FINGERPRINT" => word.clone_from(&self.fingerprint),
                 "TOKEN" => word.clone_from(&self.enrolment_token),
+                "web-1" => self.host.hostname().clone_into(word),
                 id if is_uuid(id) => word.clone_from(&self.job),
                 _ => {}
             }

@@ -15,6 +15,8 @@ async fn source_with_two_snapshots(world: &World) {
             .expect("a specification");
     let (control, ctx) = (world.control(), world.ctx());
     control.create_source(&ctx, spec).await.expect("made");
+    // An upload that waits beside the job of the first snapshot would be taken along by it.
+    wait_until("the first snapshot", async || control.get_snapshot(&ctx, "ours", "1").await.ok()).await;
     for version in ["1.0", "1.1"] {
         let dir = tempfile::tempdir().expect("a directory");
         let into = dir.path().to_owned();

@@ -470,8 +470,10 @@ fn a_repair_that_was_cut_off_is_told_by_the_next_keeper() {
     copy(&bed.files().outbox(), &killed.path().join("outbox"));
     drop(held);
     lock(&bed.world).faults.clear();
-    bed.until("repaired", |b| b.is_good("a") && b.drift().len() == 1);
-    assert!(!bed.files().repairs().exists(), "what was told is not kept");
+    // The report is stored before the note of the repair goes.
+    bed.until("repaired, and what was told is not kept", |b| {
+        b.is_good("a") && b.drift().len() == 1 && !b.files().repairs().exists()
+    });
     bed.stop();
     for still_broken in [false, true] {
         for (dir, name) in [(bed.files().keeper(), "keeper"), (bed.files().outbox(), "outbox")] {

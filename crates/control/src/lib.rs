@@ -50,7 +50,8 @@ pub use ops::{ApplyAsk, CheckAsk, CheckedHost, PolicyUse, PulledPolicies, Signed
 pub use ops::{AuditBatch, AuditExport, AuditStatus};
 pub use ops::{HoldingQuery, HoldingView, InstalledView, Movable, PackagesDiffView};
 pub use ops::{
-    OfferedFactor, OpenSession, SESSION_ABSOLUTE_SECS, SESSION_IDLE_SECS, SignInAsk, SignInFrom, SignedIn, WhoseSessions,
+    OfferedFactor, OpenSession, REFUSAL_TAKES, SESSION_ABSOLUTE_SECS, SESSION_IDLE_SECS, SignInAsk, SignInFrom, SignedIn,
+    WhoseSessions,
 };
 pub use ops::{TokenAsk, UserEdit, UserGroupView, UserView};
 pub use seal::{SECRET_KEY_BYTES, SealError, SecretKey};

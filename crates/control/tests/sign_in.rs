@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use drydock_control::records::PageQuery;
-use drydock_control::{ErrorKind, OpCtx, Secret, SignInAsk, SignInFrom, TokenAsk, UserEdit, WhoseSessions};
+use drydock_control::{ErrorKind, OpCtx, Secret, SignInAsk, SignInFrom, TokenAsk, UserEdit, Vouched, WhoseSessions};
 use drydock_domain::access::user::{UserKind, UserSpec};
 use drydock_domain::ids::UserId;
 
@@ -254,6 +254,149 @@ async fn a_second_factor_is_asked_for_and_each_code_is_good_once() {
     w.browser(&ask("ann", PASSWORD)).await;
     let told = format!("{:?}", w.audit().await);
     assert!(!told.contains(offered.secret.expose()) && !told.contains(recovery[0].expose()), "no secret is written down");
+}
+
+/// Ann with a second factor: the secret of it, and the session that confirmed it.
+async fn with_factor(w: &World) -> (Secret, Secret, OpCtx) {
+    w.somebody("ann").await;
+    let (session, ctx) = w.browser(&ask("ann", PASSWORD)).await;
+    let offered = w.control.offer_second_factor(&ctx).await.expect("offered");
+    w.control.confirm_second_factor(&ctx, &code(w, offered.secret.expose())).await.expect("confirmed");
+    (offered.secret, session, ctx)
+}
+
+#[tokio::test]
+async fn without_the_second_factor_nobody_learns_that_the_password_was_right() {
+    let w = World::new().await;
+    let (factor, ..) = with_factor(&w).await;
+    let used = code(&w, factor.expose());
+    let weak = |code: &str| SignInAsk { new_password: Some(Secret::new("kurz")), ..with_code("ann", PASSWORD, code) };
+    // No recovery code of hers, and a code that was taken before.
+    w.turned_away(&weak("abcd-efgh")).await;
+    w.turned_away(&weak(&used)).await;
+    w.control.set_password(&w.server(), "ann", Some(Secret::new(OTHER)), false).await.expect("set");
+    for _ in 0..5 {
+        w.turned_away(&with_code("ann", OTHER, "abcd-efgh")).await;
+    }
+    let user = w.control.get_user(&w.server(), "ann").await.expect("read").user;
+    assert!(user.locked_until.is_some(), "such tries are failures, and none of them forgives the others");
+    w.pass(3600);
+    let right = with_code("ann", OTHER, &code(&w, factor.expose()));
+    let choose = w.control.sign_in(&from(), &right).await.expect_err("has to choose another");
+    assert_eq!(choose.kind(), ErrorKind::Invalid);
+    w.browser(&SignInAsk { new_password: Some(Secret::new(PASSWORD)), ..right }).await;
+}
+
+#[tokio::test]
+async fn what_a_second_factor_proved_ends_with_it() {
+    let w = World::new().await;
+    let (factor, _, _) = with_factor(&w).await;
+    let verified = async || {
+        w.pass(60);
+        w.browser(&with_code("ann", PASSWORD, &code(&w, factor.expose()))).await
+    };
+    let (session, ctx) = verified().await;
+    let (_, token) = w.control.create_access_token(&ctx, own_token()).await.expect("made");
+    w.pass(60);
+    let ctx = w.control.ctx(ctx.who, "req-3");
+    w.control.remove_second_factor(&ctx, &code(&w, factor.expose())).await.expect("removed");
+    let still = w.of_session(&session).await.expect("the session goes on");
+    assert!(!still.who.account().expect("hers").second_factor);
+    let who = w.control.authenticate(token.expose()).await.expect("known");
+    assert!(!who.account().expect("hers").second_factor, "the token says no more than the session");
+
+    let offered = w.control.offer_second_factor(&still).await.expect("offered");
+    w.pass(60);
+    let ctx = w.control.ctx(still.who, "req-4");
+    w.control.confirm_second_factor(&ctx, &code(&w, offered.secret.expose())).await.expect("confirmed");
+    w.control.reset_second_factor(&w.server(), "ann").await.expect("reset");
+    assert!(w.of_session(&session).await.is_none(), "whoever found the telephone is out");
+}
+
+fn own_token() -> TokenAsk {
+    TokenAsk { name: "t".into(), ..TokenAsk::default() }
+}
+
+#[tokio::test]
+async fn a_token_got_with_a_password_ends_with_the_password() {
+    let w = World::new().await;
+    w.somebody("ann").await;
+    let get = async |password: &str| {
+        let (_, secret) = w.control.sign_in_for_token(&from(), &ask("ann", password), "laptop").await.expect("let in");
+        secret
+    };
+    let good = async |secret: &Secret| w.control.authenticate(secret.expose()).await.is_ok();
+    let (own, other) = (get(PASSWORD).await, get(PASSWORD).await);
+    let ctx = w.control.ctx(w.control.authenticate(own.expose()).await.expect("known"), "req-3");
+    let (_, made) = w.control.create_access_token(&ctx, own_token()).await.expect("made");
+    w.control.change_password(&ctx, &Secret::new(PASSWORD), &Secret::new(OTHER)).await.expect("changed");
+    assert!(good(&own).await, "the one that changed it stays");
+    assert!(!good(&other).await, "whoever knew the old password is out");
+    assert!(good(&made).await, "one that was made for a purpose stays");
+
+    let once = w.control.set_password(&w.server(), "ann", None, false).await.expect("set").1.expect("made up");
+    assert!(!good(&own).await);
+    let choose = SignInAsk { new_password: Some(Secret::new(PASSWORD)), ..ask("ann", once.expose()) };
+    let (_, chosen) = w.control.sign_in_for_token(&from(), &choose, "laptop").await.expect("let in");
+    assert!(good(&chosen).await);
+    let again = SignInAsk { new_password: Some(Secret::new(OTHER)), ..ask("ann", PASSWORD) };
+    w.control.sign_in(&from(), &again).await.expect("let in");
+    assert!(!good(&chosen).await);
+
+    let before = get(OTHER).await;
+    for disabled in [true, false] {
+        let edit = UserEdit { disabled: Some(disabled), ..UserEdit::default() };
+        w.control.edit_user(&w.server(), "ann", &edit).await.expect("edited");
+    }
+    assert!(!good(&before).await && good(&made).await, "let in again, they sign in again");
+}
+
+#[tokio::test]
+async fn a_providers_word_forgives_no_wrong_passwords_and_its_sessions_end_with_the_link() {
+    let w = World::new().await;
+    w.somebody("ann").await;
+    let link = Some(("https://login.example", "s-1"));
+    w.control.link_user(&w.server(), "ann", link).await.expect("linked");
+    for _ in 0..5 {
+        w.turned_away(&ask("ann", OTHER)).await;
+    }
+    let vouched = Vouched {
+        issuer: "https://login.example".into(),
+        subject: "s-1".into(),
+        name: None,
+        email: None,
+        groups: None,
+        may_create: false,
+        second_factor: false,
+    };
+    let session = w.control.sign_in_vouched(&vouched, &from()).await.expect("let in");
+    let user = w.control.get_user(&w.server(), "ann").await.expect("read").user;
+    assert!(user.locked_until.is_some() && user.last_sign_in_at.is_some());
+    w.turned_away(&ask("ann", PASSWORD)).await;
+    assert!(w.of_session(&session).await.is_some());
+    w.pass(61);
+    let (by_password, _) = w.browser(&ask("ann", PASSWORD)).await;
+    w.control.link_user(&w.server(), "ann", None).await.expect("unlinked");
+    assert!(w.of_session(&session).await.is_none(), "nobody vouches for it any more");
+    assert!(w.of_session(&by_password).await.is_some());
+
+    let robot =
+        UserSpec { name: "robot".into(), kind: UserKind::ServiceAccount, description: String::new(), email: String::new() };
+    w.control.create_user(&w.server(), robot).await.expect("made");
+    let refused = w.control.link_user(&w.server(), "robot", link).await.expect_err("a program sits at no browser");
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn refusals_take_the_same_time_whoever_is_asked_for() {
+    let w = World::new().await;
+    w.somebody("ann").await;
+    for ask in [ask("nobody", PASSWORD), ask("ann", OTHER), ask("", "")] {
+        let began = std::time::Instant::now();
+        w.turned_away(&ask).await;
+        let took = began.elapsed();
+        assert!(took >= drydock_control::REFUSAL_TAKES, "{ask:?}: {took:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use drydock_control::records::PageQuery;
-use drydock_control::{ErrorKind, OpCtx, Principal, TokenAsk, UserEdit};
+use drydock_control::{ErrorKind, OpCtx, Principal, SignInFrom, TokenAsk, UserEdit};
 use drydock_domain::access::Role;
 use drydock_domain::access::user::{UserGroupSpec, UserKind, UserSpec};
 
@@ -96,6 +96,34 @@ async fn a_narrowed_token_gives_no_more_than_it_says_and_makes_no_wider_one() {
 }
 
 #[tokio::test]
+async fn a_narrowed_token_takes_nothing_from_its_user_and_is_outlived_by_none_it_makes() {
+    let w = World::new().await;
+    w.user("ann", &["Viewers"]).await;
+    let (_, whole) = w.as_user("ann", &[]).await;
+    let key = w.control.add_api_key(&whole, "ann", include_str!("fixtures/known_key.pem")).await.expect("added").record;
+    let user = w.control.get_user(&whole, "ann").await.expect("read").user.id;
+    let session = w.control.start_session(user, "oidc", false, &SignInFrom::default()).await.expect("a session");
+    let session = w.control.open_session(session.expose(), false).await.expect("asked").expect("alive").id;
+    let ends = w.control.now().checked_add(jiff::SignedDuration::from_hours(1)).ok();
+    let scope = vec!["read drydock-family".to_owned()];
+    let ask = |expires_at| TokenAsk { name: "ci".into(), scope: scope.clone(), expires_at, ..TokenAsk::default() };
+    let (own, secret) = w.control.create_access_token(&whole, ask(ends)).await.expect("made");
+    let ci = w.control.ctx(w.control.authenticate(secret.expose()).await.expect("known"), "req");
+
+    assert_eq!(kind(w.control.delete_api_key(&ci, "ann", &key.fingerprint).await), ErrorKind::Forbidden);
+    assert_eq!(kind(w.control.revoke_session(&ci, session).await), ErrorKind::Forbidden);
+    let others = w.control.list_access_tokens(&whole, Some("ann"), &PageQuery::default()).await.expect("read").items;
+    let other = others.iter().find(|token| token.id != own.id).expect("the first one").id;
+    assert_eq!(kind(w.control.revoke_access_token(&ci, other).await), ErrorKind::Forbidden);
+
+    assert_eq!(kind(w.control.create_access_token(&ci, ask(None)).await), ErrorKind::Forbidden);
+    let later = ends.and_then(|ends| ends.checked_add(jiff::SignedDuration::from_secs(1)).ok());
+    assert_eq!(kind(w.control.create_access_token(&ci, ask(later)).await), ErrorKind::Forbidden);
+    w.control.create_access_token(&ci, ask(ends)).await.expect("as long as itself");
+    w.control.revoke_access_token(&ci, own.id).await.expect("it may end itself");
+}
+
+#[tokio::test]
 async fn everybody_looks_after_their_own_tokens_and_nobody_elses() {
     let w = World::new().await;
     w.user("ann", &["Viewers"]).await;
@@ -153,6 +181,11 @@ async fn only_administrators_act_on_administrators_and_one_always_stays() {
     assert_eq!(kind(w.control.delete_user(&root_ctx, "root").await), ErrorKind::Conflict, "nobody deletes themselves");
     w.control.bootstrap_admin_token("rescue", Role::Administrator).await.expect("made");
     w.control.delete_user(&w.server(), "root").await.expect("a token is left");
+    let tokens = w.control.list_access_tokens(&w.server(), None, &PageQuery::default()).await.expect("read").items;
+    let rescue = tokens.iter().find(|token| token.name == "rescue").expect("listed").id;
+    assert_eq!(kind(w.control.revoke_access_token(&w.server(), rescue).await), ErrorKind::Conflict, "the last way in");
+    w.control.bootstrap_admin_token("another", Role::Administrator).await.expect("made");
+    w.control.revoke_access_token(&w.server(), rescue).await.expect("another one is left");
 }
 
 #[tokio::test]

@@ -120,6 +120,8 @@ ALTER TABLE access_tokens ADD COLUMN user_id TEXT;
 ALTER TABLE access_tokens ADD COLUMN scope TEXT;
 -- The token was made by somebody who had just shown a second factor.
 ALTER TABLE access_tokens ADD COLUMN second_factor BIGINT NOT NULL DEFAULT 0;
+-- It was got by signing in, and ends when what its user signs in with changes.
+ALTER TABLE access_tokens ADD COLUMN signed_in BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX access_tokens_by_user ON access_tokens (user_id);
 
 CREATE TABLE api_keys (

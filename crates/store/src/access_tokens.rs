@@ -12,7 +12,7 @@ use crate::records::{AccessTokenRecord, PageQuery, Paged, TokenUser};
 use crate::row::{flag, id, micros, opt_id, opt_json, opt_micros, opt_text, opt_time, parsed, storable, text, time, to_json};
 use crate::sql::Sql;
 
-const COLUMNS: &str = "SELECT t.id, t.name, t.role, t.user_id, u.name AS user_name, t.scope, t.second_factor, t.expires_at, \
+const COLUMNS: &str = "SELECT t.id, t.name, t.role, t.user_id, u.name AS user_name, t.scope, t.second_factor, t.signed_in, t.expires_at, \
                        t.created_at, t.last_used_at, t.revoked FROM access_tokens t LEFT JOIN users u ON u.id = t.user_id";
 
 /// Adds a token.
@@ -23,7 +23,7 @@ pub async fn insert(c: &mut AnyConnection, token: &AccessTokenRecord, secret_sha
     };
     sqlx::query(
         "INSERT INTO access_tokens (id, name, role, secret_sha256, expires_at, created_at, last_used_at, revoked, user_id, scope, \
-         second_factor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         second_factor, signed_in) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(token.id.to_string())
     .bind(token.name.clone())
@@ -37,6 +37,7 @@ pub async fn insert(c: &mut AnyConnection, token: &AccessTokenRecord, secret_sha
     .bind(token.user.as_ref().map(|user| user.id.to_string()))
     .bind(scope)
     .bind(i64::from(token.second_factor))
+    .bind(i64::from(token.signed_in))
     .execute(c)
     .await
     .map(drop)
@@ -92,6 +93,27 @@ pub async fn revoke(c: &mut AnyConnection, token: AccessTokenId) -> StoreResult<
         .map_err(StoreError::query("revoke an access token"))
 }
 
+/// Revokes the tokens of a user that were got by signing in, all but one.
+pub async fn revoke_signed_in(c: &mut AnyConnection, user: UserId, but: Option<AccessTokenId>) -> StoreResult<()> {
+    sqlx::query("UPDATE access_tokens SET revoked = 1 WHERE user_id = $1 AND signed_in = 1 AND id <> $2")
+        .bind(user.to_string())
+        .bind(but.map_or_else(String::new, |id| id.to_string()))
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("revoke the tokens that a user got by signing in"))
+}
+
+/// Notes that no token of a user stands for a second factor any more.
+pub async fn unverify(c: &mut AnyConnection, user: UserId) -> StoreResult<()> {
+    sqlx::query("UPDATE access_tokens SET second_factor = 0 WHERE user_id = $1")
+        .bind(user.to_string())
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("take the second factor from the tokens of a user"))
+}
+
 /// Deletes tokens of users that can let nobody in any more, and were of no use since `before`.
 pub async fn forget_spent(c: &mut AnyConnection, user: UserId, before: Timestamp) -> StoreResult<()> {
     sqlx::query("DELETE FROM access_tokens WHERE user_id = $1 AND expires_at IS NOT NULL AND expires_at < $2")
@@ -127,6 +149,7 @@ fn read(row: &AnyRow) -> StoreResult<AccessTokenRecord> {
         user: opt_id(row, "user_id")?.map(|id| Ok(TokenUser { id, name: text_or_empty(row)? })).transpose()?,
         scope: opt_json(row, "scope")?.unwrap_or_default(),
         second_factor: flag(row, "second_factor")?,
+        signed_in: flag(row, "signed_in")?,
         expires_at: opt_time(row, "expires_at")?,
         created_at: time(row, "created_at")?,
         last_used_at: opt_time(row, "last_used_at")?,

@@ -165,6 +165,8 @@ pub struct AccessTokenRecord {
     pub scope: Vec<String>,
     /// Whoever made it had just shown a second factor.
     pub second_factor: bool,
+    /// It was got by signing in: it ends when what its user signs in with changes.
+    pub signed_in: bool,
     /// Ends; absent = never.
     pub expires_at: Option<Timestamp>,
     /// When it was made.

@@ -125,6 +125,16 @@ pub async fn verified(c: &mut AnyConnection, session: SessionId) -> StoreResult<
         .map_err(StoreError::query("note a second factor"))
 }
 
+/// Notes that no session of a user stands for a second factor any more.
+pub async fn unverify(c: &mut AnyConnection, user: UserId) -> StoreResult<()> {
+    sqlx::query("UPDATE sessions SET second_factor = 0 WHERE user_id = $1")
+        .bind(user.to_string())
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("take the second factor from the sessions of a user"))
+}
+
 /// Ends a session. `false`: it is gone.
 pub async fn end(c: &mut AnyConnection, session: SessionId) -> StoreResult<bool> {
     sqlx::query("DELETE FROM sessions WHERE id = $1")
@@ -144,6 +154,17 @@ pub async fn end_others(c: &mut AnyConnection, user: UserId, but: Option<Session
         .await
         .map(|r| r.rows_affected())
         .map_err(StoreError::query("end the sessions of a user"))
+}
+
+/// Ends the sessions of a user that began this way.
+pub async fn end_begun_by(c: &mut AnyConnection, user: UserId, way: &str) -> StoreResult<()> {
+    sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND way = $2")
+        .bind(user.to_string())
+        .bind(way.to_owned())
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("end the sessions that a user began in one way"))
 }
 
 /// Forgets sessions that have ended, and of a user all but the `keep` newest.

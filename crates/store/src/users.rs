@@ -13,6 +13,7 @@ use crate::error::{StoreError, StoreResult};
 use crate::records::{PageQuery, Paged};
 use crate::row::{flag, id, int, micros, opt_bytes, opt_micros, opt_text, opt_time, parsed, storable, text, time};
 use crate::sql::Sql;
+use crate::{access_tokens, sessions};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct SignInSecrets {
     pub totp_secret: Option<Vec<u8>>,
     /// A code of it was shown once.
     pub totp_confirmed: bool,
+    /// The step of the last code that was taken.
+    pub totp_last_step: i64,
     /// Failures since the last good sign-in, count.
     pub failed_count: i64,
     /// Refused until then.
@@ -179,8 +182,9 @@ pub async fn delete(c: &mut AnyConnection, user: UserId) -> StoreResult<bool> {
 
 /// What a sign-in of this account is checked against.
 pub async fn secrets(c: &mut AnyConnection, user: UserId) -> StoreResult<Option<SignInSecrets>> {
-    let mut sql =
-        Sql::new("SELECT password_hash, totp_secret, totp_confirmed, failed_count, locked_until FROM users WHERE id = ");
+    let mut sql = Sql::new(
+        "SELECT password_hash, totp_secret, totp_confirmed, totp_last_step, failed_count, locked_until FROM users WHERE id = ",
+    );
     sql.bind(user.to_string());
     let rows = sql.fetch(c, "read what a user signs in with").await?;
     let Some(row) = rows.first() else { return Ok(None) };
@@ -188,6 +192,7 @@ pub async fn secrets(c: &mut AnyConnection, user: UserId) -> StoreResult<Option<
         password_hash: opt_text(row, "password_hash")?,
         totp_secret: opt_bytes(row, "totp_secret")?,
         totp_confirmed: flag(row, "totp_confirmed")?,
+        totp_last_step: int(row, "totp_last_step")?,
         failed_count: int(row, "failed_count")?,
         locked_until: opt_time(row, "locked_until")?,
     }))
@@ -248,7 +253,18 @@ pub async fn forgive(c: &mut AnyConnection, user: UserId) -> StoreResult<()> {
         .map_err(StoreError::query("forget failed sign-ins"))
 }
 
-/// Notes a good sign-in.
+/// Notes a sign-in that says nothing about the password: failures of that count on.
+pub async fn let_in(c: &mut AnyConnection, user: UserId, at: Timestamp) -> StoreResult<()> {
+    sqlx::query("UPDATE users SET last_sign_in_at = $2 WHERE id = $1")
+        .bind(user.to_string())
+        .bind(micros(at))
+        .execute(c)
+        .await
+        .map(drop)
+        .map_err(StoreError::query("note a sign-in"))
+}
+
+/// Notes a good sign-in with the password.
 pub async fn signed_in(c: &mut AnyConnection, user: UserId, at: Timestamp) -> StoreResult<()> {
     sqlx::query("UPDATE users SET failed_count = 0, locked_until = NULL, last_sign_in_at = $2 WHERE id = $1")
         .bind(user.to_string())
@@ -295,7 +311,7 @@ pub async fn take_step(c: &mut AnyConnection, user: UserId, step: i64) -> StoreR
         .map_err(StoreError::query("take a code"))
 }
 
-/// Takes the second factor away with its recovery codes.
+/// Takes the second factor away with its recovery codes; what stood for it does so no more.
 pub async fn clear_totp(c: &mut AnyConnection, user: UserId) -> StoreResult<()> {
     sqlx::query(
         "UPDATE users SET totp_secret = NULL, totp_confirmed = 0, totp_last_step = 0, version = version + 1 WHERE id = $1",
@@ -304,6 +320,8 @@ pub async fn clear_totp(c: &mut AnyConnection, user: UserId) -> StoreResult<()> 
     .execute(&mut *c)
     .await
     .map_err(StoreError::query("take a second factor away"))?;
+    sessions::unverify(c, user).await?;
+    access_tokens::unverify(c, user).await?;
     put_recovery_codes(c, user, &[]).await
 }
 
@@ -320,6 +338,13 @@ pub async fn put_recovery_codes(c: &mut AnyConnection, user: UserId, digests: &[
             .map_err(StoreError::query("store recovery codes"))?;
     }
     Ok(())
+}
+
+/// Is it a recovery code that was not used?
+pub async fn is_recovery_code(c: &mut AnyConnection, user: UserId, digest: &str) -> StoreResult<bool> {
+    let mut sql = Sql::new("SELECT count(*) AS n FROM recovery_codes WHERE user_id = ");
+    sql.bind(user.to_string()).push(" AND code_sha256 = ").bind(storable(digest));
+    sql.fetch(c, "look for a recovery code").await?.first().map_or(Ok(false), |row| Ok(int(row, "n")? > 0))
 }
 
 /// Uses a recovery code up. `false`: it is not one.

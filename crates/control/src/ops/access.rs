@@ -13,9 +13,10 @@ use drydock_store::records::{AccessTokenRecord, PageQuery, Paged, TokenUser};
 use drydock_store::{Tx, access_tokens, commit};
 use jiff::{SignedDuration, Timestamp};
 
-use super::accounts::{about_user, find_user, is_administrator, no_user, own_user};
+use super::accounts::{about_user, find_user, is_administrator, no_user, not_narrowed, own_user};
 use super::act::Act;
 use super::digest;
+use super::users::still_administered;
 use crate::Control;
 use crate::context::{Account, OpCtx, Principal, Secret};
 use crate::error::{Error, Result};
@@ -120,6 +121,7 @@ impl Control {
         let made = async {
             check_token(&ask, ctx.now)?;
             check_not_wider(&ctx.who, &ask)?;
+            self.check_not_longer(&ctx.who, &ask).await?;
             let (role, user) = match owner {
                 Owner::Role(role) => (Some(role), None),
                 Owner::User(user) => (None, Some(user)),
@@ -134,6 +136,7 @@ impl Control {
                 user,
                 scope: ask.scope.clone(),
                 second_factor,
+                signed_in: false,
                 expires_at: ask.expires_at,
                 created_at: ctx.now,
                 last_used_at: None,
@@ -147,6 +150,18 @@ impl Control {
         }
         .await;
         act.settle(made).await
+    }
+
+    /// Refuses a token that outlives the narrowed one that asks for it.
+    async fn check_not_longer(&self, who: &Principal, ask: &TokenAsk) -> Result<()> {
+        let Some(own) = who.account().filter(|own| own.narrowed.is_some()).and_then(|own| own.token) else { return Ok(()) };
+        let ends = access_tokens::find(&mut *self.read().await?, own).await?.and_then(|token| token.expires_at);
+        match ends {
+            Some(ends) if ask.expires_at.is_none_or(|asked| asked > ends) => {
+                Err(Error::Forbidden(format!("a narrowed token makes none that outlives it; let it end at {ends} or before")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Stores a new token and answers its secret.
@@ -237,14 +252,21 @@ impl Control {
         let found = access_tokens::find(&mut *self.read().await?, id).await?;
         let owner = found.as_ref().and_then(|token| token.user.as_ref()).map(|user| user.id);
         let text = format!("access-token {id}");
-        let act = match own_user(&ctx.who).filter(|own| Some(*own) == owner) {
-            Some(_) => self.own_act(ctx, REVOKE, text),
-            None => self.act(ctx, REVOKE, text, Permission::AccessManage).await?,
+        let is_own = own_user(&ctx.who).is_some_and(|own| Some(own) == owner);
+        let act = match is_own {
+            true => self.own_act(ctx, REVOKE, text),
+            false => self.act(ctx, REVOKE, text, Permission::AccessManage).await?,
         };
         let revoked = async {
+            if is_own && ctx.who.account().and_then(|own| own.token) != Some(id) {
+                not_narrowed(ctx)?;
+            }
             let mut tx = self.begin().await?;
             // Revoking twice is no error: the outcome is what was asked for.
-            access_tokens::revoke(&mut tx, id).await?;
+            let was_good = access_tokens::revoke(&mut tx, id).await?;
+            if was_good && found.is_some_and(|token| is_way_in(&token, ctx.now)) {
+                still_administered(&mut tx, ctx.now).await?;
+            }
             let found = access_tokens::find(&mut tx, id).await?;
             let record = found.ok_or_else(|| Error::NotFound(format!("access token {id}")))?;
             act.allowed(&mut tx).await?;
@@ -254,6 +276,12 @@ impl Control {
         .await;
         act.settle(revoked).await
     }
+}
+
+/// Does it let an administrator in by itself?
+fn is_way_in(token: &AccessTokenRecord, now: Timestamp) -> bool {
+    let is_whole = token.role == Some(Role::Administrator) && token.user.is_none() && token.scope.is_empty();
+    is_whole && token.expires_at.is_none_or(|ends| ends > now)
 }
 
 /// How audit records name a token.

@@ -74,6 +74,14 @@ pub(super) fn own_user(who: &Principal) -> Option<UserId> {
     matches!(own.kind, AccountKind::User | AccountKind::ServiceAccount).then(|| own.id.parse().ok())?
 }
 
+/// Refuses a narrowed token what nobody needs a permission for: its user's own sessions, tokens and keys.
+pub(super) fn not_narrowed(ctx: &OpCtx) -> Result<()> {
+    match ctx.who.account().filter(|own| own.narrowed.is_some() && own_user(&ctx.who).is_some()) {
+        None => Ok(()),
+        Some(_) => Err(Error::Forbidden("a narrowed token does not change its user's account".to_owned())),
+    }
+}
+
 /// May they do everything? A narrowed credential of an administrator may not.
 pub(super) fn is_administrator(who: &Principal) -> bool {
     match who {

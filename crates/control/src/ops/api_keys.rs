@@ -7,6 +7,7 @@ use drydock_store::api_keys::{self, ApiKeyRecord};
 use drydock_store::{commit, users};
 use jiff::Timestamp;
 
+use super::accounts::{not_narrowed, own_user};
 use super::cut;
 use crate::Control;
 use crate::api_key::ApiPublicKey;
@@ -93,6 +94,9 @@ impl Control {
     pub async fn delete_api_key(&self, ctx: &OpCtx, user: &str, fingerprint: &str) -> Result<()> {
         let (act, user) = self.user_act(ctx, "api-key.delete", user).await?;
         let deleted = async {
+            if own_user(&ctx.who) == Some(user.id) {
+                not_narrowed(ctx)?;
+            }
             let mut tx = self.begin().await?;
             let shown = cut(fingerprint, FINGERPRINT_SHOWN_BYTES);
             let found = api_keys::find(&mut tx, user.id, fingerprint).await?;

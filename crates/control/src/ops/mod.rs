@@ -97,7 +97,7 @@ pub(crate) use promotion::{head_json, head_time, rollback_leads_to, served};
 pub use search::{AddedView, LeftOut, MatchView, NamedHost};
 pub use second_factor::OfferedFactor;
 pub use sessions::{OpenSession, SESSION_ABSOLUTE_SECS, SESSION_IDLE_SECS, WhoseSessions};
-pub use sign_in::{SignInAsk, SignInFrom, SignedIn};
+pub use sign_in::{REFUSAL_TAKES, SignInAsk, SignInFrom, SignedIn};
 pub(crate) use snapshots::{parse_root, root_of};
 pub(crate) use sources::{UPLOADS, UploadInput};
 pub use user_groups::UserGroupView;

@@ -10,7 +10,7 @@ use drydock_domain::access::user::{UserKind, UserSpec, folded_name};
 use drydock_domain::ids::UserId;
 use drydock_domain::validate::Problems;
 use drydock_store::users::UserRecord;
-use drydock_store::{Tx, commit, user_groups, users};
+use drydock_store::{Tx, commit, sessions, user_groups, users};
 
 use super::act::About;
 use super::sign_in::SignInFrom;
@@ -24,6 +24,9 @@ use crate::error::{Error, Result};
 const ISSUER_MAX_BYTES: usize = 512;
 /// Longest subject, bytes (the standard's bound).
 const SUBJECT_MAX_BYTES: usize = 255;
+
+/// How sessions of vouched users say that they began.
+const BEGUN_BY: &str = "oidc";
 
 /// Whom a provider vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +68,9 @@ impl Control {
     async fn session_of_vouched(&self, vouched: &Vouched, from: &SignInFrom) -> Result<(Principal, Secret)> {
         let user = self.vouched_user(vouched, &from.request_id).await?;
         let who = self.account_of_user(user, vouched.second_factor, None).await?;
-        let secret = self.start_session(user, "oidc", vouched.second_factor, from).await?;
+        let secret = self.start_session(user, BEGUN_BY, vouched.second_factor, from).await?;
         let mut tx = self.begin().await?;
-        users::signed_in(&mut tx, user, self.now()).await?;
+        users::let_in(&mut tx, user, self.now()).await?;
         commit(tx).await?;
         Ok((who, secret))
     }
@@ -147,6 +150,9 @@ impl Control {
         let linked = async {
             if let Some((issuer, subject)) = identity {
                 check(issuer, subject)?;
+                if user.kind == UserKind::ServiceAccount {
+                    return Err(Error::conflict(format!("{} is a service account: nobody signs in as it", user.name)));
+                }
             }
             let mut tx = self.begin().await?;
             match users::set_oidc(&mut tx, user.id, identity).await {
@@ -155,6 +161,8 @@ impl Control {
                 }
                 other => other?,
             }
+            // Nobody goes on by the word of whoever vouched until now.
+            sessions::end_begun_by(&mut tx, user.id, BEGUN_BY).await?;
             let how = match identity {
                 Some((issuer, subject)) => format!("user {} is {subject} of {issuer}", user.name),
                 None => format!("user {}: no provider vouches for it", user.name),

@@ -1,10 +1,12 @@
-//! Passwords: set by administrators for one sign-in, changed by their owners. A change ends other sessions.
+//! Passwords: set by administrators for one sign-in, changed by their owners. A change ends other sessions
+//! and the tokens that were got by signing in.
 
 use drydock_domain::access::user::{UserKind, check_password};
 use drydock_domain::ids::UserId;
-use drydock_store::{commit, sessions, users};
+use drydock_store::{commit, users};
 
-use super::accounts::own_user;
+use super::accounts::{not_narrowed, own_user};
+use super::sessions::end_sign_ins;
 use super::users::{UserView, user_view};
 use crate::Control;
 use crate::context::{OpCtx, Secret};
@@ -15,7 +17,7 @@ const MADE_UP_CHARS: usize = 20;
 
 impl Control {
     /// Gives somebody a password, or makes one up and answers it. Unless it is `lasting`, the next sign-in has to choose another
-    /// one. Their sessions end.
+    /// one. Their sessions end, and the tokens that they got by signing in.
     pub async fn set_password(
         &self,
         ctx: &OpCtx,
@@ -46,7 +48,7 @@ impl Control {
             if !users::set_password(&mut tx, user.id, Some(&hash), !lasting, ctx.now).await? {
                 return Err(Error::NotFound(format!("user {}", user.name)));
             }
-            sessions::end_others(&mut tx, user.id, None).await?;
+            end_sign_ins(&mut tx, user.id, None).await?;
             act.allowed(&mut tx).await?;
             let after = users::find(&mut tx, user.id).await?;
             commit(tx).await?;
@@ -57,7 +59,7 @@ impl Control {
         act.settle(done).await
     }
 
-    /// Changes one's own password. Other sessions end; tokens stay.
+    /// Changes one's own password. Other sessions end, and tokens got by signing in; tokens that were made stay.
     pub async fn change_password(&self, ctx: &OpCtx, old: &Secret, new: &Secret) -> Result<()> {
         let id = own_account(ctx)?;
         let act = self.own_act(ctx, "user.change-password", format!("user {}", ctx.who.name()));
@@ -75,7 +77,7 @@ impl Control {
             let hash = self.new_hash("newPassword", &user, old, new).await?;
             let mut tx = self.begin().await?;
             users::set_password(&mut tx, id, Some(&hash), false, ctx.now).await?;
-            sessions::end_others(&mut tx, id, ctx.who.account().and_then(|own| own.session)).await?;
+            end_sign_ins(&mut tx, id, ctx.who.account()).await?;
             act.allowed(&mut tx).await?;
             Ok(commit(tx).await?)
         }
@@ -88,8 +90,6 @@ impl Control {
 pub(super) fn own_account(ctx: &OpCtx) -> Result<UserId> {
     let id = own_user(&ctx.who);
     let id = id.ok_or_else(|| Error::Forbidden("only a user has an account; this token stands for itself".to_owned()))?;
-    if ctx.who.account().is_some_and(|own| own.narrowed.is_some()) {
-        return Err(Error::Forbidden("a narrowed token does not change its user's account".to_owned()));
-    }
+    not_narrowed(ctx)?;
     Ok(id)
 }

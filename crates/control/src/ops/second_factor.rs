@@ -7,6 +7,7 @@ use drydock_store::{commit, sessions, users};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::passwords::own_account;
+use super::sessions::end_sign_ins;
 use super::users::{UserView, user_view};
 use super::{cut, digest};
 use crate::context::{OpCtx, Secret};
@@ -120,12 +121,13 @@ impl Control {
         act.settle(removed).await
     }
 
-    /// Takes somebody's second factor away.
+    /// Takes somebody's second factor away; whoever signed in with it has to sign in again.
     pub async fn reset_second_factor(&self, ctx: &OpCtx, name: &str) -> Result<UserView> {
         let (act, user) = self.others_act(ctx, "user.reset-second-factor", name).await?;
         let reset = async {
             let mut tx = self.begin().await?;
             users::clear_totp(&mut tx, user.id).await?;
+            end_sign_ins(&mut tx, user.id, None).await?;
             act.allowed(&mut tx).await?;
             let after = users::find(&mut tx, user.id).await?;
             commit(tx).await?;

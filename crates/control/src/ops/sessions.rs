@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use drydock_domain::ids::{SessionId, UserId};
-use drydock_store::commit;
 use drydock_store::records::{PageQuery, Paged};
 use drydock_store::sessions::{self, Ends, SessionRecord};
+use drydock_store::{Tx, access_tokens, commit};
 use jiff::{SignedDuration, Timestamp};
 
-use super::accounts::{about_user, find_user, own_user};
+use super::accounts::{about_user, find_user, not_narrowed, own_user};
 use super::sign_in::SignInFrom;
 use super::{cut, digest};
 use crate::Control;
@@ -51,6 +51,12 @@ pub enum WhoseSessions<'a> {
     User(&'a str),
     /// Everybody's.
     All,
+}
+
+/// Ends what a user got by signing in, sessions and tokens, but for what the caller uses.
+pub(super) async fn end_sign_ins(tx: &mut Tx, user: UserId, but: Option<&Account>) -> Result<()> {
+    sessions::end_others(tx, user, but.and_then(|own| own.session)).await?;
+    Ok(access_tokens::revoke_signed_in(tx, user, but.and_then(|own| own.token)).await?)
 }
 
 fn ends(now: Timestamp) -> Ends {
@@ -168,6 +174,9 @@ impl Control {
             }
         };
         let revoked = async {
+            if found.is_some_and(|session| own_user(&ctx.who) == Some(session.user)) {
+                not_narrowed(ctx)?;
+            }
             let mut tx = self.begin().await?;
             sessions::end(&mut tx, id).await?;
             act.allowed(&mut tx).await?;

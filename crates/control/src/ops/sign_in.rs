@@ -2,15 +2,18 @@
 //! user, whether the password was right, whether the account is locked; all of it takes the same time.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use drydock_domain::access::user::{ACCOUNT_NAME_MAX_BYTES, PASSWORD_MAX_BYTES, UserKind, check_password};
 use drydock_domain::ids::{AccessTokenId, UserId};
 use drydock_domain::limits::DISPLAY_NAME_MAX_BYTES;
 use drydock_store::records::{AccessTokenRecord, TokenUser};
 use drydock_store::users::{SignInSecrets, UserRecord};
-use drydock_store::{commit, sessions, users};
+use drydock_store::{commit, users};
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep_until};
 
+use super::sessions::end_sign_ins;
 use super::{cut, digest};
 use crate::audit_part::SignInTry;
 use crate::context::Secret;
@@ -25,6 +28,9 @@ const LOCKED_FIRST_SECS: i64 = 60;
 const LOCKED_MAX_SECS: i64 = 3600;
 /// A token got with a password is good for this long, hours: a working day.
 const TOKEN_HOURS: i64 = 12;
+/// A refusal is answered after so long. What it was about (there is no such user, it is locked out, its password was wrong)
+/// takes some milliseconds more or less, which many tries would tell apart.
+pub const REFUSAL_TAKES: Duration = Duration::from_millis(250);
 /// Longest code read, bytes: a recovery code with its signs.
 const CODE_MAX_BYTES: usize = 64;
 
@@ -80,7 +86,11 @@ impl Control {
     /// Signs in with a password. Who has to choose another one and gives none is told so (`newPassword`).
     pub async fn sign_in(&self, from: &SignInFrom, ask: &SignInAsk) -> Result<SignedIn> {
         let now = self.now();
+        let answer_at = Instant::now() + REFUSAL_TAKES;
         let done = self.try_sign_in(ask, now).await;
+        if matches!(done, Err(Error::Unauthenticated(_))) {
+            sleep_until(answer_at).await;
+        }
         let way = if ask.code.is_some() { "password and code" } else { "password" };
         let principal = match &done {
             Ok(signed) => Some(self.account_of_user(signed.user.id, signed.second_factor, None).await?),
@@ -107,7 +117,7 @@ impl Control {
         let shown = if too_long { Secret::new("") } else { ask.password.clone() };
         let right = self.passwords().verify(&shown, hash).await? && !too_long;
         let Some((user, secrets)) = candidate.filter(|_| right) else { return Err(REFUSED) };
-        let factor = self.factor(&user, &secrets, ask.code.as_deref(), now)?.ok_or(REFUSED)?;
+        let factor = self.factor(&user, &secrets, ask.code.as_deref(), now).await?.ok_or(REFUSED)?;
         if user.password_expired && ask.new_password.is_none() {
             self.forgive(user.id).await?;
             return Err(Error::invalid("newPassword", "this password is good for one sign-in only: choose another one"));
@@ -127,7 +137,7 @@ impl Control {
         }
         if let Some(hash) = new_hash {
             users::set_password(&mut tx, user.id, Some(&hash), false, now).await?;
-            sessions::end_others(&mut tx, user.id, None).await?;
+            end_sign_ins(&mut tx, user.id, None).await?;
         }
         users::signed_in(&mut tx, user.id, now).await?;
         commit(tx).await?;
@@ -166,8 +176,15 @@ impl Control {
         Ok(commit(tx).await?)
     }
 
-    /// What is shown beside a right password; `None`: nothing good, and something was needed.
-    fn factor(&self, user: &UserRecord, secrets: &SignInSecrets, code: Option<&str>, now: Timestamp) -> Result<Option<Factor>> {
+    /// What is shown beside a right password; `None`: nothing good, and something was needed. It is used up later: whoever has
+    /// to choose another password shows it once more.
+    async fn factor(
+        &self,
+        user: &UserRecord,
+        secrets: &SignInSecrets,
+        code: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Factor>> {
         if !secrets.totp_confirmed {
             return Ok(Some(Factor::None));
         }
@@ -177,11 +194,11 @@ impl Control {
         }
         let secret = self.open_totp(user.id, secrets)?;
         if let Some(step) = totp::matching_step(&secret, &code, now) {
-            return Ok(Some(Factor::Step(step)));
+            return Ok((step > secrets.totp_last_step).then_some(Factor::Step(step)));
         }
-        // Whether it is one is known when it is used up.
-        let digits = code.bytes().all(|b| b.is_ascii_digit());
-        Ok((!digits).then(|| Factor::Recovery(digest(&code.to_ascii_lowercase()))))
+        let recovery = digest(&code.to_ascii_lowercase());
+        let is_one = users::is_recovery_code(&mut *self.read().await?, user.id, &recovery).await?;
+        Ok(is_one.then_some(Factor::Recovery(recovery)))
     }
 
     /// The hash of a password that somebody chose in place of another one.
@@ -205,6 +222,7 @@ impl Control {
             user: Some(TokenUser { id: signed.user.id, name: signed.user.name.clone() }),
             scope: Vec::new(),
             second_factor: signed.second_factor,
+            signed_in: true,
             expires_at: now.checked_add(SignedDuration::from_hours(TOKEN_HOURS)).ok(),
             created_at: now,
             last_used_at: None,

@@ -8,11 +8,12 @@ use drydock_domain::ids::UserId;
 use drydock_domain::validate::Problems;
 use drydock_store::records::{PageQuery, Paged};
 use drydock_store::users::UserRecord;
-use drydock_store::{Connection, Tx, commit, sessions, user_groups, users};
+use drydock_store::{Connection, Tx, commit, user_groups, users};
 use jiff::Timestamp;
 
 use super::RACE_RETRIES;
 use super::accounts::{about_user, find_user, membership, no_user, own_user};
+use super::sessions::end_sign_ins;
 use crate::Control;
 use crate::context::OpCtx;
 use crate::error::{Error, Result};
@@ -105,7 +106,8 @@ impl Control {
         user_view(&mut c, user).await
     }
 
-    /// Edits a user. A disabled one is refused from the next request on, whatever it shows, and its sessions end.
+    /// Edits a user. A disabled one is refused from the next request on, whatever it shows, and what it
+    /// got by signing in ends.
     pub async fn edit_user(&self, ctx: &OpCtx, name: &str, edit: &UserEdit) -> Result<UserView> {
         let (act, _) = self.others_act(ctx, "user.edit", name).await?;
         let edited = async {
@@ -129,7 +131,7 @@ impl Control {
                     continue;
                 }
                 if after.disabled && !user.disabled {
-                    sessions::end_others(&mut tx, user.id, None).await?;
+                    end_sign_ins(&mut tx, user.id, None).await?;
                     if administers {
                         still_administered(&mut tx, ctx.now).await?;
                     }

@@ -4,7 +4,7 @@
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::context::Secret;
 use crate::error::{Error, Result};
@@ -37,10 +37,15 @@ impl Default for Passwords {
 }
 
 impl Passwords {
+    /// A place among those who wait. Whoever counts tries takes it before: that there was none is nobody's failure.
+    pub(crate) fn place(&self) -> Result<SemaphorePermit<'_>> {
+        self.waiting.try_acquire().map_err(|_| busy())
+    }
+
     /// The hash to store of a password, as PHC text.
     pub(crate) async fn hash(&self, password: &Secret) -> Result<String> {
         let password = password.clone();
-        self.run(move || {
+        self.run(self.place()?, move || {
             let mut bytes = [0_u8; SALT_BYTES];
             SystemRandom::new().fill(&mut bytes).map_err(|_| failed("the machine gives no random bytes"))?;
             let salt = SaltString::encode_b64(&bytes).map_err(failed)?;
@@ -51,9 +56,9 @@ impl Passwords {
     }
 
     /// Is it the password of this hash? Without a hash it takes as long and is not.
-    pub(crate) async fn verify(&self, password: &Secret, hash: Option<String>) -> Result<bool> {
+    pub(crate) async fn verify(&self, place: SemaphorePermit<'_>, password: &Secret, hash: Option<String>) -> Result<bool> {
         let password = password.clone();
-        self.run(move || {
+        self.run(place, move || {
             let is_somebody = hash.is_some();
             let text = hash.unwrap_or_else(|| NOBODY.to_owned());
             let hash = PasswordHash::new(&text).map_err(failed)?;
@@ -62,12 +67,18 @@ impl Passwords {
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let busy = || Error::Unavailable { message: "too many people sign in at this moment", source: None };
-        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
+    async fn run<T: Send + 'static>(
+        &self,
+        _place: SemaphorePermit<'_>,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let _turn = self.running.acquire().await.map_err(|_| busy())?;
         tokio::task::spawn_blocking(work).await.map_err(failed)?
     }
+}
+
+fn busy() -> Error {
+    Error::Unavailable { message: "too many people sign in at this moment", source: None }
 }
 
 fn hasher() -> Result<Argon2<'static>> {
@@ -90,9 +101,19 @@ mod tests {
         let hash = passwords.hash(&secret("unten rot acht mauer")).await.expect("hashed");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_ne!(hash, passwords.hash(&secret("unten rot acht mauer")).await.expect("hashed"), "salted");
-        assert!(passwords.verify(&secret("unten rot acht mauer"), Some(hash.clone())).await.expect("checked"));
-        assert!(!passwords.verify(&secret("unten rot acht mauer "), Some(hash)).await.expect("checked"));
-        assert!(!passwords.verify(&secret(""), None).await.expect("nobody has a hash, too"));
-        assert!(passwords.verify(&secret("x"), Some("damaged".to_owned())).await.is_err());
+        assert!(
+            passwords
+                .verify(passwords.place().expect("a place"), &secret("unten rot acht mauer"), Some(hash.clone()))
+                .await
+                .expect("checked")
+        );
+        assert!(
+            !passwords
+                .verify(passwords.place().expect("a place"), &secret("unten rot acht mauer "), Some(hash))
+                .await
+                .expect("checked")
+        );
+        assert!(!passwords.verify(passwords.place().expect("a place"), &secret(""), None).await.expect("nobody has a hash, too"));
+        assert!(passwords.verify(passwords.place().expect("a place"), &secret("x"), Some("damaged".to_owned())).await.is_err());
     }
 }

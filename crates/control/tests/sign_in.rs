@@ -388,6 +388,26 @@ async fn a_providers_word_forgives_no_wrong_passwords_and_its_sessions_end_with_
 }
 
 #[tokio::test]
+async fn a_crowd_at_the_door_and_weak_choices_lock_nobody_out() {
+    let w = World::new().await;
+    w.somebody("ann").await;
+    let from = from();
+    // More than wait for their turn, and behind them the right password: told to come back, and no failure.
+    let crowd: Vec<SignInAsk> = std::iter::repeat_with(|| ask("nobody", OTHER)).take(80).collect();
+    let right: Vec<SignInAsk> = std::iter::repeat_with(|| ask("ann", PASSWORD)).take(6).collect();
+    let answers = futures_join(crowd.iter().chain(&right).map(|ask| w.control.sign_in(&from, ask))).await;
+    for answer in answers.into_iter().skip(80) {
+        assert_eq!(answer.expect_err("no place").kind(), ErrorKind::Unavailable);
+    }
+    w.browser(&ask("ann", PASSWORD)).await;
+    for _ in 0..6 {
+        let weak = SignInAsk { new_password: Some(Secret::new("kurz")), ..ask("ann", PASSWORD) };
+        assert_eq!(w.control.sign_in(&from, &weak).await.expect_err("weak").kind(), ErrorKind::Invalid);
+    }
+    w.browser(&ask("ann", PASSWORD)).await;
+}
+
+#[tokio::test]
 async fn refusals_take_the_same_time_whoever_is_asked_for() {
     let w = World::new().await;
     w.somebody("ann").await;

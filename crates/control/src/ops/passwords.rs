@@ -66,11 +66,12 @@ impl Control {
         let changed = async {
             let user = users::find(&mut *self.read().await?, id).await?;
             let user = user.ok_or(Error::Unauthenticated("the user this belongs to was deleted"))?;
+            let place = self.passwords().place()?;
             // Counted like a sign-in: a session that was left open is no place to guess at.
             let secrets = self.count_try(id, ctx.now).await?;
             let wrong = || Error::invalid("oldPassword", "is wrong, or there were too many failures; wait a while");
             let hash = secrets.and_then(|secrets| secrets.password_hash);
-            if !self.passwords().verify(old, hash).await? {
+            if !self.passwords().verify(place, old, hash).await? {
                 return Err(wrong());
             }
             self.forgive(id).await?;

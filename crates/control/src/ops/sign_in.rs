@@ -111,15 +111,19 @@ impl Control {
     }
 
     async fn try_sign_in(&self, ask: &SignInAsk, now: Timestamp) -> Result<SignedIn> {
+        let place = self.passwords().place()?;
         let candidate = self.candidate(&ask.name, now).await?;
         let hash = candidate.as_ref().and_then(|(_, secrets)| secrets.password_hash.clone());
         let too_long = ask.password.expose().len() > PASSWORD_MAX_BYTES;
         let shown = if too_long { Secret::new("") } else { ask.password.clone() };
-        let right = self.passwords().verify(&shown, hash).await? && !too_long;
+        let right = self.passwords().verify(place, &shown, hash).await? && !too_long;
         let Some((user, secrets)) = candidate.filter(|_| right) else { return Err(REFUSED) };
         let factor = self.factor(&user, &secrets, ask.code.as_deref(), now).await?.ok_or(REFUSED)?;
-        if user.password_expired && ask.new_password.is_none() {
+        if user.password_expired || ask.new_password.is_some() {
+            // They are who they say; a new password that is not taken is no failure.
             self.forgive(user.id).await?;
+        }
+        if user.password_expired && ask.new_password.is_none() {
             return Err(Error::invalid("newPassword", "this password is good for one sign-in only: choose another one"));
         }
         let new_hash = match &ask.new_password {

@@ -4,6 +4,7 @@
 mod common;
 
 use common::World;
+use common::teams::Teams;
 use drydock_control::records::PageQuery;
 use drydock_control::store::approvals::ApprovalState;
 use drydock_control::{Error, ErrorKind, OpCtx};
@@ -146,4 +147,151 @@ async fn a_job_that_reaches_a_marked_host_waits_for_another_person() {
     let own = w.control.approve_patch_job(&ann, held.record.id, None).await.expect_err("not the requester");
     assert_eq!(own.kind(), ErrorKind::Forbidden);
     w.control.approve_patch_job(&bob, held.record.id, None).await.expect("approved");
+}
+
+#[tokio::test]
+async fn promotions_and_members_of_groups_wait_like_everything_else() {
+    let w = World::new().await;
+    let (ann, bob) = (w.person(Role::Operator).await, w.person(Role::Operator).await);
+    let viewer = w.person(Role::Viewer).await;
+    let yum = common::sources::Yum::new(1);
+    w.synced(&yum, "base").await;
+    w.environment("prod", 1).await;
+    let group = serde_json::from_str(r#"{"name":"web"}"#).expect("a group");
+    w.control.create_group(&ann, group).await.expect("a group");
+    rule(&w, r#"{"name":"r","operations":["environment.promote","environment.rollback","group.members"]}"#).await;
+
+    let promote = || request(&w, &ann, "POST /api/v1/environments/prod:promote");
+    let sources = || common::sources::promotion(r#"{"sources":["base"]}"#);
+    let id = asked_for(&w.control.promote(&promote().await, "prod", sources()).await.expect_err("needs another person"));
+    assert_eq!(w.at("prod", "base").await, None, "nothing has moved");
+    w.control.decide_approval(&bob, id, true, "").await.expect("approved");
+    w.control.promote(&promote().await, "prod", sources()).await.expect("approved");
+    assert_eq!(w.at("prod", "base").await, Some(1));
+    let back = || common::sources::promotion(r#"{"rollback":true}"#);
+    asked_for(&w.control.promote(&promote().await, "prod", back()).await.expect_err("the way back, too"));
+
+    let members = request(&w, &ann, "PUT /api/v1/groups/web/members").await;
+    let refused = w.control.add_members(&members, "web", &["h1".to_owned()]).await.expect_err("needs another person");
+    let id = asked_for(&refused);
+    // Reading members bears the same name; who only reads them approves nothing.
+    let blind = w.control.decide_approval(&viewer, id, true, "").await.expect_err("could not do it");
+    assert_eq!(blind.kind(), ErrorKind::NotFound);
+}
+
+fn waits(view: &drydock_control::JobView) -> bool {
+    view.record.spec.rollout.as_ref().is_some_and(|r| r.require_approval)
+}
+
+fn job_in(compartment: &str, filter: &str) -> drydock_domain::patch::spec::PatchJobSpec {
+    let json = format!(r#"{{"compartment":"{compartment}","instanceFilter":{filter}}}"#);
+    serde_json::from_str(&json).expect("a spec")
+}
+
+#[tokio::test]
+async fn a_rule_of_a_compartment_is_about_the_hosts_in_it_wherever_a_job_is_made() {
+    let t = Teams::new().await;
+    let ann = t.as_user("ann").await;
+    rule(&t.w, r#"{"name":"web","operations":["patch-job.create"],"compartment":"/A/web"}"#).await;
+    let c = &t.w.control;
+    let all = r#"{"all":true}"#;
+    assert!(waits(&c.create_patch_job(&ann, job_in("/A/web", all), None).await.expect("made")));
+    assert!(waits(&c.create_patch_job(&ann, job_in("/A", all), None).await.expect("made")), "h2 lies in /A/web");
+    assert!(waits(&c.create_patch_job(&t.admin, job_in("/", all), None).await.expect("made")), "from the tenancy as well");
+    let outside = c.create_patch_job(&ann, job_in("/A", r#"{"instances":["h1"]}"#), None).await.expect("made");
+    assert!(!waits(&outside), "no host of /A/web is concerned");
+    // With labels, it is the same host that lies there and has them.
+    rule(&t.w, r#"{"name":"web","operations":["patch-job.create"],"compartment":"/A/web","labels":{"env":"prod"}}"#).await;
+    let labels = Some([("env".to_owned(), "prod".to_owned())].into());
+    let edit = drydock_control::InstanceEdit { labels, ..Default::default() };
+    c.edit_instance(&ann, "h1", edit.clone(), None).await.expect("labelled");
+    assert!(!waits(&c.create_patch_job(&ann, job_in("/A", all), None).await.expect("made")), "h1 is not in /A/web");
+    c.edit_instance(&ann, "h2", edit, None).await.expect("labelled");
+    assert!(waits(&c.create_patch_job(&ann, job_in("/A", all), None).await.expect("made")));
+}
+
+#[tokio::test]
+async fn an_assignment_for_hosts_of_a_compartment_waits_by_its_rule() {
+    let t = Teams::new().await;
+    let ann = t.as_user("ann").await;
+    rule(&t.w, r#"{"name":"web","operations":["policy-assignment.*"],"compartment":"/A/web"}"#).await;
+    let document = || common::policy::read(&common::policy::assignment("w", common::policy::at_once()));
+    let ask = drydock_control::ApplyAsk { compartment: Some("/A".to_owned()), ..Default::default() };
+    let apply = || request(&t.w, &ann, "PUT /api/v1/policy-assignments/w");
+    let refused = t.w.control.apply_policy(&apply().await, document(), &ask).await.expect_err("it reaches h2 in /A/web");
+    let id = asked_for(&refused);
+    let admin = t.w.control.ctx(t.admin.who.clone(), "req");
+    t.w.control.decide_approval(&admin, id, true, "").await.expect("approved");
+    t.w.control.apply_policy(&apply().await, document(), &ask).await.expect("approved");
+    let elsewhere = drydock_control::ApplyAsk { compartment: Some("/B".to_owned()), ..Default::default() };
+    let mut other = common::policy::assignment("b", common::policy::at_once());
+    other["name"] = "b".into();
+    let bob = t.as_user("bob").await;
+    let bob = request(&t.w, &bob, "PUT /api/v1/policy-assignments/b").await;
+    t.w.control.apply_policy(&bob, common::policy::read(&other), &elsewhere).await.expect("free");
+}
+
+#[tokio::test]
+async fn a_rule_about_jobs_is_about_every_way_to_make_one() {
+    let w = World::new().await;
+    let hosts = w.hosts(1).await;
+    let (ann, bob) = (w.person(Role::Operator).await, w.person(Role::Operator).await);
+    let labels = Some([("env".to_owned(), "prod".to_owned())].into());
+    let edit = drydock_control::InstanceEdit { labels, ..Default::default() };
+    w.control.edit_instance(&ann, &hosts[0].name, edit, None).await.expect("labelled");
+    let before = w.control.create_patch_job(&ann, job_in("/", r#"{"all":true}"#), None).await.expect("no rule yet").record.id;
+    w.settle().await;
+    w.control.cancel_patch_job(&ann, before, false).await.expect("cancelled");
+    w.settle().await;
+    let nightly = r#"{"name":"nightly","instanceFilter":{"all":true},"recurringSchedule":{"timeZone":{"id":"UTC"},
+        "timeOfDay":{"hours":12},"frequency":"DAILY"}}"#;
+    w.control.create_deployment(&ann, serde_json::from_str(nightly).expect("a spec")).await.expect("made");
+    rule(&w, r#"{"name":"prod","operations":["patch-job.create"],"labels":{"env":"prod"}}"#).await;
+
+    let again = w.control.rerun_patch_job(&ann, before, true, None).await.expect("made");
+    assert!(waits(&again), "a job that is done again is a job");
+    let run = w.control.run_deployment(&ann, "nightly", None).await.expect("started").job.expect("a job");
+    let run = w.control.get_patch_job(&ann, run).await.expect("seen");
+    assert!(waits(&run), "so is the run of a deployment");
+    assert_eq!(w.control.approve_patch_job(&ann, run.record.id, None).await.expect_err("own").kind(), ErrorKind::Forbidden);
+    w.control.approve_patch_job(&bob, again.record.id, None).await.expect("approved");
+}
+
+#[tokio::test]
+async fn nobody_approves_what_a_token_of_theirs_asked_for_whatever_became_of_the_token() {
+    let t = Teams::new().await;
+    let (c, ann) = (&t.w.control, t.as_user("ann").await);
+    rule(&t.w, r#"{"name":"jobs","operations":["patch-job.create"]}"#).await;
+    for ends in ["revoked", "expired"] {
+        let expires_at = Some(c.now() + jiff::SignedDuration::from_secs(600));
+        let scope = vec!["manage drydock-family".to_owned()];
+        let ask = drydock_control::TokenAsk { name: "ci".into(), scope, expires_at, ..Default::default() };
+        let (token, secret) = c.create_access_token(&ann, ask).await.expect("a token");
+        t.w.tick();
+        let narrow = c.ctx(c.authenticate(secret.expose()).await.expect("known"), "req");
+        let job = c.create_patch_job(&narrow, job_in("/A", r#"{"all":true}"#), None).await.expect("made");
+        assert!(waits(&job));
+        t.w.settle().await;
+        match ends {
+            "revoked" => drop(c.revoke_access_token(&ann, token.id).await.expect("revoked")),
+            _ => t.w.pass(601),
+        }
+        let ann = c.ctx(ann.who.clone(), "req");
+        let own = c.approve_patch_job(&ann, job.record.id, None).await.expect_err("her own");
+        assert_eq!(own.kind(), ErrorKind::Forbidden, "{ends}: {own}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_goes_along_when_its_compartment_is_renamed() {
+    let t = Teams::new().await;
+    let (c, ann) = (&t.w.control, t.as_user("ann").await);
+    rule(&t.w, r#"{"name":"web","operations":["patch-job.create"],"compartment":"/A/web"}"#).await;
+    rule(&t.w, r#"{"name":"team","operations":["instance.delete"],"compartment":"/A"}"#).await;
+    let edit = drydock_control::CompartmentEdit { name: Some("www".to_owned()), ..Default::default() };
+    c.edit_compartment(&ann, "/A/web", &edit, None).await.expect("hers to rename");
+    let rules = c.list_approval_rules(&t.admin).await.expect("listed");
+    let places: Vec<&str> = rules.iter().filter_map(|own| own.spec.compartment.as_deref()).collect();
+    assert_eq!(places, ["/A", "/A/www"]);
+    assert!(waits(&c.create_patch_job(&ann, job_in("/A/www", r#"{"all":true}"#), None).await.expect("made")));
 }

@@ -91,6 +91,9 @@ pub(crate) fn cut(text: &str, max: usize) -> &str {
     }
 }
 
+/// A host that a mutation concerns: the path of its compartment, and its labels.
+pub(super) type ConcernedHost = (String, BTreeMap<String, String>);
+
 /// What an operation is about: where the thing lies, and which it is.
 #[derive(Debug, Clone)]
 pub(crate) struct About {
@@ -283,30 +286,70 @@ impl Control {
     ) -> Result<Act<'a>> {
         let about = About::tenancy(resource);
         let act = self.begin_act(ctx, operation, Some(permission), about.clone()).await?;
-        self.approved(ctx, operation, &about, act).await
+        self.approved(ctx, operation, &about, &[], act).await
     }
 
     /// Lets a mutation of one thing, or in one compartment, begin, or records the denial. Whoever may not know that the thing
     /// is there is told that it is not.
     pub(super) async fn act_on<'a>(&'a self, ctx: &'a OpCtx, operation: &'static str, about: About) -> Result<Act<'a>> {
         let act = self.begin_act(ctx, operation, None, about.clone()).await?;
-        self.approved(ctx, operation, &about, act).await
+        self.approved(ctx, operation, &about, &[], act).await
     }
 
-    /// Lets it go on if no rule asks for an approval, or there is one.
-    async fn approved<'a>(&'a self, ctx: &OpCtx, operation: &str, about: &About, act: Act<'a>) -> Result<Act<'a>> {
-        match self.approval_of(ctx, operation, about).await {
+    /// The same for a mutation whose name stands for reading, too.
+    pub(super) async fn act_as<'a>(
+        &'a self,
+        ctx: &'a OpCtx,
+        operation: &'static str,
+        permission: Permission,
+        about: About,
+    ) -> Result<Act<'a>> {
+        let act = self.begin_act(ctx, operation, Some(permission), about.clone()).await?;
+        self.approved(ctx, operation, &about, &[], act).await
+    }
+
+    /// Lets it go on if no rule asks for an approval, or there is one. `hosts`: those it concerns beside the thing itself.
+    pub(super) async fn approved<'a>(
+        &'a self,
+        ctx: &OpCtx,
+        operation: &str,
+        about: &About,
+        hosts: &[ConcernedHost],
+        act: Act<'a>,
+    ) -> Result<Act<'a>> {
+        if act.approval.is_some() {
+            return Ok(act);
+        }
+        match self.approval_of(ctx, operation, about, hosts).await {
             Ok(approval) => Ok(Act { approval, ..act }),
             Err(error) => act.settle(Err(error)).await,
         }
     }
 
-    /// Could the caller do this? Leaves no record.
-    pub(super) async fn could(&self, ctx: &OpCtx, operation: &'static str, about: &About) -> Result<bool> {
-        Ok(self.decide(ctx, operation, None, about).await?.allowed)
+    /// Refuses a thing that is not there and one that the caller may not know of, both in the same words.
+    pub(super) async fn must_know(&self, ctx: &OpCtx, operation: &'static str, about: &About) -> Result<()> {
+        let Some(thing) = &about.thing else { return Ok(()) };
+        let knows = match (&ctx.who, thing.words.inspect()) {
+            (Principal::Server, _) => true,
+            (Principal::Account(own), Some(inspect)) => holds_on(&*self.access().await?, own, inspect, operation, about, ctx.now),
+            (Principal::Account(_) | Principal::Instance(_), _) => false,
+        };
+        if thing.is_there && knows { Ok(()) } else { Err(thing.not_found()) }
     }
 
-    /// The same, for an operation whose name stands for reading and for changing.
+    /// Could the caller do this? Leaves no record. `permission`: see [`Control::begin_act`].
+    pub(super) async fn could(
+        &self,
+        ctx: &OpCtx,
+        operation: &'static str,
+        permission: Option<Permission>,
+        about: &About,
+    ) -> Result<bool> {
+        Ok(self.decide(ctx, operation, permission, about).await?.allowed)
+    }
+
+    /// Decides about an operation; one whose name stands for reading and for changing is told by `permission`. Asks for no
+    /// approval: mutations begin with [`Control::act_as`] and its like.
     pub(super) async fn begin_act<'a>(
         &'a self,
         ctx: &'a OpCtx,
@@ -482,8 +525,7 @@ impl Control {
         resource: String,
         request_id: &'a str,
         now: Timestamp,
-    ) -> Act<'a> {
-        let id = who.strip_prefix("instance ").unwrap_or_default().to_owned();
+    ) -> Act<'_> {
         let draft = Record {
             who_kind: "instance".into(),
             who_id: id.into(),

@@ -35,8 +35,9 @@ pub struct ApprovalRuleSpec {
     #[serde(default)]
     pub description: String,
     /// Names of operations as in audit records (`instance.delete`), or all changing ones of a noun (`environment.*`).
+    /// `patch-job.create` means every way to start a patch job: also `patch-job.rerun` and `patch-deployment.run`.
     pub operations: Vec<String>,
-    /// Path of a compartment: there and below. Absent: everywhere.
+    /// Path of a compartment: what is about things there and below, or about a host there or below. Absent: everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compartment: Option<String>,
     /// Only where a host concerned has all of these labels.
@@ -52,7 +53,28 @@ fn expires() -> u32 {
 }
 
 /// Operations whose hosts are known beside the thing they are about: a rule with labels is held against those.
-const ABOUT_HOSTS: &[&str] = &["patch-job.create", "patch-job.rerun", "patch-job.undo", "patch-deployment.run"];
+const ABOUT_HOSTS: &[&str] = &[
+    "patch-job.create",
+    "patch-job.rerun",
+    "patch-job.undo",
+    "patch-deployment.run",
+    "policy-assignment.create",
+    "policy-assignment.edit",
+];
+
+/// Makes a patch job.
+const MAKES_A_JOB: &str = "patch-job.create";
+/// Make one, too: a rule about [`MAKES_A_JOB`] means them as well, or it would be walked around by a deployment.
+const MAKE_ONE_TOO: &[&str] = &["patch-job.rerun", "patch-deployment.run"];
+
+/// A host that an operation concerns.
+#[derive(Debug, Clone, Copy)]
+pub struct Concerned<'a> {
+    /// Path of its compartment.
+    pub compartment: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
 
 impl Operation {
     /// Does it change something?
@@ -104,18 +126,28 @@ impl ApprovalRuleSpec {
         }
     }
 
-    /// Does an operation in this compartment, which concerns hosts with these labels, need approval by it?
-    pub fn demands<'a>(
-        &self,
-        operation: &str,
-        compartment: &str,
-        hosts: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
-    ) -> bool {
-        let meant = self.operations.iter().any(|pattern| is_meant(pattern, operation));
-        let changes = || OPERATIONS.iter().any(|own| own.name == operation && own.changes());
-        let there = self.compartment.as_deref().is_none_or(|outer| is_below(compartment, outer));
-        let marked = |labels: &BTreeMap<String, String>| self.labels.iter().all(|(key, value)| labels.get(key) == Some(value));
-        meant && changes() && there && (self.labels.is_empty() || hosts.into_iter().any(marked))
+    /// Is it about this operation, somewhere?
+    pub fn means(&self, operation: &str) -> bool {
+        let named = |name: &str| self.operations.iter().any(|pattern| is_meant(pattern, name));
+        let meant = named(operation) || (MAKE_ONE_TOO.contains(&operation) && named(MAKES_A_JOB));
+        meant && OPERATIONS.iter().any(|own| own.name == operation && own.changes())
+    }
+
+    /// Does an operation in this compartment, which concerns these hosts, need approval by it?
+    pub fn demands<'a>(&self, operation: &str, compartment: &str, hosts: impl IntoIterator<Item = Concerned<'a>>) -> bool {
+        if !self.means(operation) {
+            return false;
+        }
+        let is_there = |path: &str| self.compartment.as_deref().is_none_or(|outer| is_below(path, outer));
+        let here = is_there(compartment);
+        if here && self.labels.is_empty() {
+            return true;
+        }
+        // Whoever works from further up reaches the hosts of the rule's compartment all the same.
+        let marked = |host: Concerned<'_>| {
+            (here || is_there(host.compartment)) && self.labels.iter().all(|(key, value)| host.labels.get(key) == Some(value))
+        };
+        hosts.into_iter().any(marked)
     }
 }
 
@@ -151,8 +183,25 @@ mod tests {
         own.validate().expect("good");
         let of = |value: &str| BTreeMap::from([("env".to_owned(), value.to_owned())]);
         let (test, prod) = (of("test"), of("prod"));
-        assert!(own.demands("patch-job.create", "/", [&test, &prod]));
-        assert!(!own.demands("patch-job.create", "/", [&test]));
+        let at = |compartment, labels| Concerned { compartment, labels };
+        assert!(own.demands("patch-job.create", "/", [at("/A", &test), at("/A", &prod)]));
+        assert!(!own.demands("patch-job.create", "/", [at("/A", &test)]));
+        let own = rule(r#"{"name":"r","operations":["patch-job.create"],"labels":{"env":"prod"},"compartment":"/A/web"}"#);
+        assert!(own.demands("patch-job.create", "/", [at("/A/web/x", &prod)]), "made further up");
+        assert!(!own.demands("patch-job.create", "/", [at("/A/web", &test), at("/A", &prod)]), "one host has both");
+        assert!(own.demands("patch-job.create", "/A/web", [at("/A/web", &prod)]));
+    }
+
+    #[test]
+    fn a_rule_about_making_jobs_means_every_way_to_make_one() {
+        let own = rule(r#"{"name":"r","operations":["patch-job.create"]}"#);
+        let none = std::iter::empty;
+        for operation in ["patch-job.create", "patch-job.rerun", "patch-deployment.run"] {
+            assert!(own.demands(operation, "/", none()), "{operation}");
+        }
+        assert!(!own.demands("patch-job.cancel", "/", none()) && !own.demands("patch-job.undo", "/", none()));
+        let own = rule(r#"{"name":"r","operations":["patch-job.rerun"]}"#);
+        assert!(!own.demands("patch-job.create", "/", none()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use drydock_domain::access::Scope;
 use drydock_domain::ids::{EnvironmentId, InstanceId};
 use drydock_domain::source::environment::EnvironmentSpec;
 use sqlx::AnyConnection;
@@ -100,13 +101,14 @@ pub async fn delete(c: &mut AnyConnection, environment: EnvironmentId) -> StoreR
     Ok(true)
 }
 
-/// Instances in each environment that has some, by themselves or by their group, whatever their state.
-pub async fn instance_counts(c: &mut AnyConnection) -> StoreResult<BTreeMap<EnvironmentId, u64>> {
-    let sql = Sql::new(
+/// Instances of `scope` in each environment that has some, by themselves or by their group, whatever their state.
+pub async fn instance_counts(c: &mut AnyConnection, scope: &Scope) -> StoreResult<BTreeMap<EnvironmentId, u64>> {
+    let mut sql = Sql::new(
         "SELECT COALESCE(i.environment_id, g.environment_id) AS place, count(*) AS n FROM instances i \
-         LEFT JOIN instance_groups g ON g.id = i.group_id WHERE i.environment_id IS NOT NULL OR g.environment_id IS NOT NULL \
-         GROUP BY COALESCE(i.environment_id, g.environment_id)",
+         LEFT JOIN instance_groups g ON g.id = i.group_id \
+         WHERE (i.environment_id IS NOT NULL OR g.environment_id IS NOT NULL)",
     );
+    sql.within("i.compartment", scope).push(" GROUP BY COALESCE(i.environment_id, g.environment_id)");
     let rows = sql.fetch(c, "count the instances of lifecycle environments").await?;
     rows.iter().map(|r| Ok((id(r, "place")?, big_count(r, "n")?))).collect()
 }

@@ -177,7 +177,7 @@ async fn members_look_through_their_groups_environment(a: Store, b: Store) {
     assert_eq!((alone.group, alone.place()), (None, None));
     let first = instances::find(&mut c, instance(1).id).await.expect("read").expect("there");
     assert_eq!((first.environment, first.place()), (None, own(2)));
-    let counts = environments::instance_counts(&mut c).await.expect("read");
+    let counts = environments::instance_counts(&mut c, &Scope::Everywhere).await.expect("read");
     assert_eq!(counts, BTreeMap::from([(environment_id(1), 1), (environment_id(2), 1)]));
     let seeing = |environment, source| {
         let b = b.clone();

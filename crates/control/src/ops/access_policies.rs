@@ -62,7 +62,8 @@ impl Control {
     ) -> Result<AccessPolicyView> {
         let place = self.compartment_path(compartment).await?;
         let resource = format!("access-policy {}", cut(name, NAME_MAX_BYTES));
-        let act = self.act_on(ctx, "access-policy.create", About::within(&place, resource)).await?;
+        let begun = self.act_on(ctx, "access-policy.create", About::within(&place, resource)).await;
+        let act = self.unless_unknown(ctx, &place, compartment, begun).await?;
         let made = async {
             check(name, description)?;
             let record = AccessPolicyRecord {
@@ -114,6 +115,8 @@ impl Control {
             for _ in 0..RACE_RETRIES {
                 let mut tx = self.begin().await?;
                 let stored = access_policies::find(&mut tx, &found.record.name).await?;
+                // Another one of the same name, elsewhere, is not what the caller may change.
+                let stored = stored.filter(|own| own.id == found.record.id && own.compartment == found.record.compartment);
                 let mut record = stored.ok_or_else(|| Error::NotFound(format!("access policy {name}")))?;
                 if if_match.is_some_and(|tag| tag != "*" && tag != record.version.to_string()) {
                     let message = format!("access policy {name} was changed meanwhile; read it again");

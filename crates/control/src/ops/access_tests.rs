@@ -21,6 +21,8 @@ const STATEMENTS_SHOWN_MAX: usize = 100;
 const ACCOUNTS_MAX: usize = 10_000;
 
 /// The decision about one permission.
+/// How a statement about other principals bears on a request.
+const OTHERS: &str = "is about others";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionView {
     /// The permission.
@@ -53,7 +55,10 @@ impl Control {
     ) -> Result<Vec<DecisionView>> {
         let about = self.asked_about(resource).await?;
         let asked = match user {
-            None => ctx.who.clone(),
+            None => {
+                self.must_know(ctx, "access.test", &about).await?;
+                ctx.who.clone()
+            }
             Some(name) => {
                 self.may_see(ctx, "access.test", About::within(&about.compartment, format!("user {name}"))).await?;
                 self.user_as_principal(name).await?
@@ -66,7 +71,18 @@ impl Control {
         let Some(own) = asked.account() else {
             return Err(Error::Forbidden(format!("{} stands outside of all policies", asked.name())));
         };
-        self.decisions(own, &rights, &about, ctx).await
+        let mut decisions = self.decisions(own, &rights, &about, ctx).await?;
+        if user.is_none() && !self.could(ctx, "access.test", None, &About::within(&about.compartment, "")).await? {
+            let nowhere = decisions.iter().all(|own| !own.allowed);
+            if nowhere && resource.starts_with('/') && !self.knows_compartment(ctx, &about.compartment).await? {
+                return Err(Error::NotFound(format!("compartment {}", super::cut(resource, 255))));
+            }
+            // Who may not read policies is told what bears on them, and nothing of others.
+            for own in &mut decisions {
+                own.considered.retain(|(.., bearing)| bearing != OTHERS);
+            }
+        }
+        Ok(decisions)
     }
 
     async fn decisions(&self, own: &Account, rights: &[Right], about: &About, ctx: &OpCtx) -> Result<Vec<DecisionView>> {
@@ -81,7 +97,7 @@ impl Control {
                     Bearing::Holds => "holds".to_owned(),
                     Bearing::ConditionFalse(why) => format!("its condition is false: {why}"),
                     Bearing::Elsewhere(path) => format!("holds elsewhere: {path}"),
-                    Bearing::Others => "is about others".to_owned(),
+                    Bearing::Others => OTHERS.to_owned(),
                 };
                 (placed.policy.clone(), placed.line, placed.statement.to_string(), bearing)
             });
@@ -195,7 +211,8 @@ impl Control {
             let why = format!("is a path such as /A/web, or TYPE/NAME with one of the types {}", kinds.join(", "));
             return Err(Error::invalid("resource", why));
         };
-        self.about(kind, name).await
+        // Of hosts with their labels, as requests are decided.
+        if kind == Kind::Instance { Ok(self.looked_up(name).await?.0) } else { self.about(kind, name).await }
     }
 }
 

@@ -525,7 +525,8 @@ impl Control {
         resource: String,
         request_id: &'a str,
         now: Timestamp,
-    ) -> Act<'_> {
+    ) -> Act<'a> {
+        let id = who.strip_prefix("instance ").unwrap_or_default().to_owned();
         let draft = Record {
             who_kind: "instance".into(),
             who_id: id.into(),

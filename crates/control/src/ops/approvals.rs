@@ -2,19 +2,18 @@
 //! principal who could do the same approves it, and whoever asked repeats the very same request, which is then done, once.
 //! Patch jobs do not have to be asked for twice: they are made and wait for the approval of their start.
 
-use std::collections::BTreeMap;
-
 use drydock_domain::access::Permission;
-use drydock_domain::access::approval::{APPROVAL_RULES_MAX, ApprovalRuleSpec};
+use drydock_domain::access::approval::{APPROVAL_RULES_MAX, ApprovalRuleSpec, Concerned};
 use drydock_domain::access::operations::OPERATIONS;
+use drydock_domain::access::scope::is_below;
 use drydock_domain::ids::{ApprovalId, ApprovalRuleId};
 use drydock_domain::validate::Problems;
 use drydock_store::approvals::{self, ApprovalRecord, ApprovalRuleRecord, ApprovalState};
-use drydock_store::commit;
 use drydock_store::records::{PageQuery, Paged};
+use drydock_store::{Tx, commit};
 use jiff::{SignedDuration, Timestamp};
 
-use super::act::About;
+use super::act::{About, ConcernedHost};
 use super::{cut, digest};
 use crate::Control;
 use crate::context::{OpCtx, Principal};
@@ -22,6 +21,8 @@ use crate::error::{Error, Result};
 
 /// Requests of one principal that wait for a decision, count.
 const WAITING_MAX: i64 = 100;
+/// Open requests that are looked at for a count, count.
+const OPEN_LOOKED_AT: u32 = 100;
 /// Longest word of an approver, bytes.
 const REASON_MAX_BYTES: usize = 1024;
 
@@ -80,6 +81,18 @@ impl Control {
         act.settle(done).await
     }
 
+    /// Rules go along with the compartment that they name, in the transaction that renames or moves it: one that stayed behind
+    /// would mean nothing any more.
+    pub(super) async fn rename_in_rules(&self, tx: &mut Tx, from: &str, to: &str, now: Timestamp) -> Result<()> {
+        for mut own in approvals::rules(tx).await? {
+            let Some(path) = own.spec.compartment.as_deref().filter(|path| is_below(path, from)) else { continue };
+            own.spec.compartment = Some(format!("{to}{}", path.strip_prefix(from).unwrap_or_default()));
+            own.updated_at = now;
+            approvals::put_rule(tx, &own).await?;
+        }
+        Ok(())
+    }
+
     /// Requests for approval, newest first: the caller's own, and those of operations that the caller could do.
     pub async fn list_approvals(&self, ctx: &OpCtx, page: &PageQuery) -> Result<Paged<ApprovalRecord>> {
         let mut found = approvals::list(&mut *self.read().await?, page).await?;
@@ -91,6 +104,16 @@ impl Control {
         }
         found.items = shown;
         Ok(found)
+    }
+
+    /// How many requests of others wait for the caller, who could approve them; of the newest only.
+    pub async fn approvals_waiting(&self, ctx: &OpCtx) -> Result<usize> {
+        let open = approvals::open(&mut *self.read().await?, ctx.now, OPEN_LOOKED_AT).await?;
+        let mut waiting = 0;
+        for own in open.iter().filter(|own| own.requester_key != ctx.who.key()) {
+            waiting += usize::from(self.could_do(ctx, own).await?);
+        }
+        Ok(waiting)
     }
 
     /// Approves or refuses what somebody else asked for. Only who could do it, and did not ask for it.
@@ -128,8 +151,10 @@ impl Control {
 
     /// Could the caller do what was asked for?
     async fn could_do(&self, ctx: &OpCtx, own: &ApprovalRecord) -> Result<bool> {
-        let Some(operation) = OPERATIONS.iter().find(|o| o.name == own.operation) else { return Ok(false) };
-        self.could(ctx, operation.name, &About::within(&own.compartment, own.resource.clone())).await
+        // Where one name stands for reading and for changing, the change was asked for.
+        let Some(operation) = OPERATIONS.iter().find(|o| o.name == own.operation && o.changes()) else { return Ok(false) };
+        let about = About::within(&own.compartment, own.resource.clone());
+        self.could(ctx, operation.name, Some(operation.coarse), &about).await
     }
 
     /// Is a rule met by an operation about these hosts? For operations that wait by themselves.
@@ -138,7 +163,7 @@ impl Control {
         who: &Principal,
         operation: &str,
         compartment: &str,
-        hosts: impl IntoIterator<Item = &'a BTreeMap<String, String>> + Clone,
+        hosts: impl IntoIterator<Item = Concerned<'a>> + Clone,
     ) -> Result<Option<String>> {
         if matches!(who, Principal::Server) {
             return Ok(None);
@@ -148,15 +173,32 @@ impl Control {
         Ok(met.map(|own| own.spec.name))
     }
 
+    /// Could a rule be about this operation, depending on the hosts that it concerns?
+    pub(super) async fn has_rules_about(&self, ctx: &OpCtx, operation: &str) -> Result<bool> {
+        if matches!(ctx.who, Principal::Server) {
+            return Ok(false);
+        }
+        Ok(approvals::rules(&mut *self.read().await?).await?.iter().any(|own| own.spec.means(operation)))
+    }
+
     /// What approves an operation that needs it; `None`: it needs none. Without an approval a request is left, and the refusal
     /// says how to go on.
-    pub(super) async fn approval_of(&self, ctx: &OpCtx, operation: &str, about: &About) -> Result<Option<ApprovalId>> {
+    pub(super) async fn approval_of(
+        &self,
+        ctx: &OpCtx,
+        operation: &str,
+        about: &About,
+        hosts: &[ConcernedHost],
+    ) -> Result<Option<ApprovalId>> {
         if matches!(ctx.who, Principal::Server) {
             return Ok(None);
         }
         let rules = approvals::rules(&mut *self.read().await?).await?;
         let labels = about.labels();
-        let met = rules.iter().find(|own| own.spec.demands(operation, &about.compartment, labels.iter()));
+        let own = labels.iter().map(|labels| Concerned { compartment: &about.compartment, labels });
+        let beside = hosts.iter().map(|(compartment, labels)| Concerned { compartment, labels });
+        let concerned = own.chain(beside);
+        let met = rules.iter().find(|own| own.spec.demands(operation, &about.compartment, concerned.clone()));
         let Some(rule) = met.filter(|_| !WAITS_BY_ITSELF.contains(&operation)) else { return Ok(None) };
         if STREAMED.contains(&operation) {
             let why = format!(

@@ -13,6 +13,7 @@ use drydock_domain::limits::DESCRIPTION_MAX_BYTES;
 use drydock_domain::validate::Problems;
 use drydock_store::compartments::{self, CompartmentRecord};
 use drydock_store::{access_policies, commit};
+use jiff::Timestamp;
 
 use super::act::{About, Act};
 use crate::Control;
@@ -44,7 +45,7 @@ impl Control {
     /// One compartment, by its path or its id.
     pub async fn get_compartment(&self, ctx: &OpCtx, path: &str) -> Result<CompartmentRecord> {
         let own = self.compartment_named(path).await?;
-        self.may_see(ctx, "compartment.show", about(&own)).await?;
+        self.may_see(ctx, "compartment.show", about(&own).asked(path)).await?;
         Ok(own)
     }
 
@@ -58,7 +59,8 @@ impl Control {
     ) -> Result<CompartmentRecord> {
         let outer = self.compartment_path(parent).await?;
         let path = join(&outer, name);
-        let act = self.act_on(ctx, "compartment.create", About::within(&outer, format!("compartment {path}"))).await?;
+        let begun = self.act_on(ctx, "compartment.create", About::within(&outer, format!("compartment {path}"))).await;
+        let act = self.unless_unknown(ctx, &outer, parent, begun).await?;
         let made = async {
             check_text(description)?;
             let own = CompartmentRecord {
@@ -104,11 +106,13 @@ impl Control {
         let to = new_path(&own, edit, outer.as_deref())?;
         let moves = outer.as_deref().is_some_and(|outer| outer != split(&own.path).0);
         let operation = if moves { "compartment.move" } else { "compartment.edit" };
-        let act = self.act_on(ctx, operation, about(&own).called(format!("compartment {} to {to}", own.path))).await?;
-        if let (true, Some(outer)) = (moves, &outer) {
-            self.may_see(ctx, "compartment.create", About::within(outer, format!("compartment {to}"))).await?;
+        let called = format!("compartment {} to {to}", own.path);
+        let act = self.act_on(ctx, operation, about(&own).asked(path).called(called)).await?;
+        if let (true, Some(outer), Some(asked)) = (moves, &outer, &edit.parent) {
+            let seen = self.may_see(ctx, "compartment.create", About::within(outer, format!("compartment {to}"))).await;
+            self.unless_unknown(ctx, outer, asked, seen).await?;
         }
-        let edited = self.try_edit_compartment(&own, edit, &to, if_match, &act).await;
+        let edited = self.try_edit_compartment(&own, edit, &to, if_match, &act, ctx.now).await;
         act.settle(edited).await
     }
 
@@ -119,6 +123,7 @@ impl Control {
         to: &str,
         if_match: Option<&str>,
         act: &Act<'_>,
+        now: Timestamp,
     ) -> Result<CompartmentRecord> {
         let mut tx = self.begin().await?;
         let mut all = compartments::list(&mut tx).await?;
@@ -152,6 +157,7 @@ impl Control {
                 Err(e) if e.is_duplicate() => return Err(Error::conflict(format!("a compartment {to} exists already"))),
                 Err(e) => return Err(e.into()),
             }
+            self.rename_in_rules(&mut tx, &own.path, to, now).await?;
             own.path = to.to_owned();
             own.version += 1;
         }
@@ -164,7 +170,7 @@ impl Control {
     /// Deletes an empty compartment.
     pub async fn delete_compartment(&self, ctx: &OpCtx, path: &str) -> Result<()> {
         let own = self.compartment_named(path).await?;
-        let act = self.act_on(ctx, "compartment.delete", about(&own)).await?;
+        let act = self.act_on(ctx, "compartment.delete", about(&own).asked(path)).await?;
         let deleted = async {
             if own.path == ROOT {
                 return Err(Error::conflict("the tenancy is not deleted"));
@@ -204,7 +210,7 @@ impl Control {
             path: ROOT.to_owned(),
             description: "everything".to_owned(),
             created_by: TENANCY.to_owned(),
-            created_at: jiff::Timestamp::UNIX_EPOCH,
+            created_at: Timestamp::UNIX_EPOCH,
             version: 0,
         }
     }

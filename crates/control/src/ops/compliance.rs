@@ -53,7 +53,7 @@ impl<T> Whole<T> {
 impl Control {
     /// How the whole fleet stands.
     pub async fn fleet_compliance(&self, ctx: &OpCtx) -> Result<FleetCompliance> {
-        let scope = self.scope(ctx, "compliance.summary", Permission::PolicyRead).await?;
+        let scope = self.scope_of_hosts(ctx, "compliance.summary", Permission::PolicyRead).await?;
         let mut c = self.read().await?;
         let hosts = compliance::hosts(&mut c, None, &scope).await?;
         let assignments = compliance::by_assignment(&mut c, &scope).await?;
@@ -74,7 +74,7 @@ impl Control {
 
     /// How each policy stands, of one assignment or all.
     pub async fn compliance_by_policy(&self, ctx: &OpCtx, assignment: Option<&str>) -> Result<Vec<PolicyCompliance>> {
-        let scope = self.scope(ctx, "compliance.policies", Permission::PolicyRead).await?;
+        let scope = self.scope_of_hosts(ctx, "compliance.policies", Permission::PolicyRead).await?;
         Ok(compliance::by_policy(&mut *self.read().await?, assignment, &scope).await?)
     }
 
@@ -85,7 +85,7 @@ impl Control {
         assignment: Option<&str>,
         policy: Option<&str>,
     ) -> Result<Vec<ResourceCompliance>> {
-        let scope = self.scope(ctx, "compliance.resources", Permission::PolicyRead).await?;
+        let scope = self.scope_of_hosts(ctx, "compliance.resources", Permission::PolicyRead).await?;
         Ok(compliance::by_resource(&mut *self.read().await?, assignment, policy, &scope).await?)
     }
 
@@ -96,7 +96,7 @@ impl Control {
         instance: Option<&str>,
         mut query: ResultQuery,
     ) -> Result<Paged<ComplianceResult>> {
-        let scope = self.scope(ctx, "compliance.results", Permission::PolicyRead).await?;
+        let scope = self.scope_of_hosts(ctx, "compliance.results", Permission::PolicyRead).await?;
         if let Some(name) = instance {
             query.instance = Some(self.seen_instance(ctx, "compliance.results", name).await?.id);
         }
@@ -124,7 +124,7 @@ impl Control {
         instance: Option<&str>,
         mut query: IntervalQuery,
     ) -> Result<Paged<ComplianceInterval>> {
-        let scope = self.scope(ctx, "compliance.history", Permission::PolicyRead).await?;
+        let scope = self.scope_of_hosts(ctx, "compliance.history", Permission::PolicyRead).await?;
         if let Some(name) = instance {
             query.instance = Some(self.seen_instance(ctx, "compliance.history", name).await?.id);
         }
@@ -147,7 +147,7 @@ impl Control {
 
     /// How policies stood at the end of each of the last days, oldest first.
     pub async fn compliance_trend(&self, ctx: &OpCtx, assignment: Option<&str>, days: u32) -> Result<Vec<ComplianceDay>> {
-        let scope = self.scope(ctx, "compliance.trend", Permission::PolicyRead).await?;
+        let scope = self.scope_of_hosts(ctx, "compliance.trend", Permission::PolicyRead).await?;
         if !(1..=TREND_DAYS_MAX).contains(&days) {
             return Err(Error::invalid("days", format!("must be between 1 and {TREND_DAYS_MAX}")));
         }
@@ -223,7 +223,7 @@ impl Control {
         instance: Option<&str>,
         mut query: DriftQuery,
     ) -> Result<Paged<HostDriftEvent>> {
-        let scope = self.scope(ctx, "drift.list", Permission::PolicyRead).await?;
+        let scope = self.scope_of_hosts(ctx, "drift.list", Permission::PolicyRead).await?;
         if let Some(name) = instance {
             query.instance = Some(self.seen_instance(ctx, "drift.list", name).await?.id);
         }

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::act::{Act, cut};
 use super::deployments::{busy, named, next_undecided, view, zones};
-use super::patch_jobs::check_key;
+use super::patch_jobs::{check_key, concerned};
 use super::reach::Made;
 use super::{RACE_RETRIES, digest};
 use crate::Control;
@@ -100,7 +100,7 @@ impl Control {
         let operation = "patch-deployment.run";
         let reach = self.reach(&who, operation, &record.compartment, now).await?;
         let reached = self.reached(&reach, &record.spec.instance_filter, now).await?;
-        let hosts = reached.targets.iter().map(|target| &target.labels);
+        let hosts = concerned(&reached.targets);
         Ok(self.approval_demanded(&who, operation, &record.compartment, hosts).await?.is_some())
     }
 

@@ -97,6 +97,21 @@ impl Control {
         Ok(())
     }
 
+    /// May whoever moves a deployment to a compartment do there what it does?
+    pub(super) async fn check_deployment_move(&self, ctx: &OpCtx, name: &str, to: &str) -> Result<()> {
+        let record = named(&mut *self.read().await?, name).await?;
+        self.check_reach(ctx, "patch-deployment.edit", to, &record.spec).await
+    }
+
+    /// From now on a deployment runs in the caller's name: as after an edit, nobody makes another one's deployment do what he
+    /// may not do himself.
+    pub(super) async fn take_over_deployment(&self, tx: &mut Tx, ctx: &OpCtx, name: &str) -> Result<()> {
+        let mut record = named(tx, name).await?;
+        record.owner = owner_key(&ctx.who)?;
+        record.updated_at = ctx.now;
+        if deployments::update(tx, &record).await? { Ok(()) } else { Err(busy(name)) }
+    }
+
     /// Patch deployments by name.
     pub async fn list_deployments(&self, ctx: &OpCtx, page: &PageQuery) -> Result<Paged<DeploymentView>> {
         let scope = self.scope(ctx, "patch-deployment.list", Permission::PatchRead).await?;

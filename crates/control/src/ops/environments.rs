@@ -150,7 +150,7 @@ async fn views(c: &mut Connection, records: Vec<EnvironmentRecord>, sight: &Sigh
     let newest = snapshots::newest_of(c, &sources).await?;
     let ids: Vec<SnapshotId> = by_environment.values().flatten().map(|p| p.snapshot).collect();
     let known = refs(c, &ids).await?;
-    let instances = environments::instance_counts(c).await?;
+    let instances = environments::instance_counts(c, &sight.instances).await?;
     let targets: Vec<AttachedTo> = records.iter().map(|r| AttachedTo::Environment(r.id)).collect();
     let attached = attachments::of_targets(c, &targets).await?;
     let view = |record: EnvironmentRecord| {

@@ -182,7 +182,7 @@ impl Control {
     /// Takes instances out of a group and puts others in, all or nothing.
     pub async fn change_members(&self, ctx: &OpCtx, name: &str, add: &[String], remove: &[String]) -> Result<GroupView> {
         let about = self.about(Kind::Group, name).await?;
-        let act = self.begin_act(ctx, "group.members", Some(Permission::InstanceManage), about).await?;
+        let act = self.act_as(ctx, "group.members", Permission::InstanceManage, about).await?;
         let changed = self.try_members(ctx, name, add, remove, &act).await;
         let changed = act.settle(changed).await?;
         if changed.len() <= DOCUMENTS_AT_ONCE_MAX {

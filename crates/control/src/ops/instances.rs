@@ -298,7 +298,7 @@ impl Control {
     }
 
     /// An instance by id or name, before anything is decided: nothing of it may be told yet.
-    async fn looked_up(&self, id_or_name: &str) -> Result<(About, Option<InstanceRecord>)> {
+    pub(super) async fn looked_up(&self, id_or_name: &str) -> Result<(About, Option<InstanceRecord>)> {
         match self.resolve(id_or_name).await {
             Ok(record) => Ok((about_instance(&record).asked(id_or_name), Some(record))),
             Err(Error::NotFound(_)) => Ok((About::missing(Kind::Instance, id_or_name), None)),

@@ -17,7 +17,7 @@ pub enum Movable {
     Source,
     /// A lifecycle environment.
     Environment,
-    /// A patch deployment. Its next runs reach hosts of the new place.
+    /// A patch deployment. Its next runs reach hosts of the new place, in the name of whoever moved it.
     Deployment,
     /// A maintenance window.
     Window,
@@ -64,8 +64,14 @@ impl Control {
     pub async fn move_thing(&self, ctx: &OpCtx, what: Movable, name: &str, compartment: &str) -> Result<String> {
         let about = self.about(what.kind(), name).await?;
         let from = about.compartment.clone();
-        let act = self.act_on(ctx, what.operation(), about).await?;
-        let moved = self.try_move(ctx, what, name, compartment, &act).await;
+        let act = match what {
+            Movable::Assignment => {
+                let to = self.compartment_path(compartment).await.ok();
+                self.act_on_policy(ctx, what.operation(), name, to.as_deref()).await?
+            }
+            _ => self.act_on(ctx, what.operation(), about).await?,
+        };
+        let moved = self.try_move(ctx, what, name, (&from, compartment), &act).await;
         let to = act.settle(moved).await?;
         if from != to {
             self.wake();
@@ -73,12 +79,31 @@ impl Control {
         Ok(to)
     }
 
-    async fn try_move(&self, ctx: &OpCtx, what: Movable, name: &str, compartment: &str, act: &Act<'_>) -> Result<String> {
+    async fn try_move(
+        &self,
+        ctx: &OpCtx,
+        what: Movable,
+        name: &str,
+        (from, compartment): (&str, &str),
+        act: &Act<'_>,
+    ) -> Result<String> {
         let to = self.destination(ctx, what.operation(), compartment).await?;
+        if from != to {
+            // What acts on hosts acts on others there: whoever moves it has to be able to make it do that.
+            match what {
+                Movable::Assignment => self.judge_move(ctx, name, &to).await?,
+                Movable::Deployment => self.check_deployment_move(ctx, name, &to).await?,
+                _ => {}
+            }
+        }
         let mut tx = self.begin().await?;
-        let gone = || Error::conflict(format!("{name} was deleted meanwhile"));
-        let lying = compartments::find(&mut tx, what.kind(), name).await?.ok_or_else(gone)?;
-        if lying.compartment != to {
+        let gone = || Error::conflict(format!("{name} was deleted or moved meanwhile"));
+        let lying = compartments::find(&mut tx, what.kind(), name).await?.filter(|now| now.compartment == from);
+        let lying = lying.ok_or_else(gone)?;
+        if from != to {
+            if what == Movable::Deployment {
+                self.take_over_deployment(&mut tx, ctx, name).await?;
+            }
             compartments::put(&mut tx, what.kind(), &lying.id, &to).await?;
             act.allowed(&mut tx).await?;
             commit(tx).await?;

@@ -1,6 +1,7 @@
 //! Patch jobs as people start, watch and cancel them. The reconcilers move them.
 
 use drydock_domain::access::Permission;
+use drydock_domain::access::approval::Concerned;
 use drydock_domain::ids::{JobId, TaskId};
 use drydock_domain::limits::JOB_TARGETS_MAX;
 use drydock_domain::patch::filter::InstanceFilter;
@@ -93,7 +94,7 @@ impl Control {
         if spec.dry_run {
             return Ok(());
         }
-        let hosts = targets.iter().map(|target| &target.labels);
+        let hosts = concerned(targets);
         if let Some(rule) = self.approval_demanded(who, operation, compartment, hosts).await? {
             tracing::info!(rule, operation, "a patch job waits for another person's approval");
             spec.rollout.get_or_insert_default().require_approval = true;
@@ -281,6 +282,11 @@ impl Control {
         let rollout = self.rollout_view(&job, self.now()).await?;
         Ok(JobView { rollout, ..view(job, counts) })
     }
+}
+
+/// Hosts as rules of approval look at them.
+pub(super) fn concerned(targets: &[Target]) -> impl Iterator<Item = Concerned<'_>> + Clone {
+    targets.iter().map(|target| Concerned { compartment: &target.compartment, labels: &target.labels })
 }
 
 pub(super) fn view(record: JobRecord, counts: StateCounts) -> JobView {

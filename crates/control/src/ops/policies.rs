@@ -20,7 +20,7 @@ use drydock_store::records::{PageQuery, Paged};
 use drydock_store::{Connection, commit, compliance, policies, policy_health};
 
 use super::RACE_RETRIES;
-use super::act::{Act, cut};
+use super::act::{About, Act, ConcernedHost, cut};
 use super::policy_documents::{PolicyWorld, facts_of};
 use crate::Control;
 use crate::context::OpCtx;
@@ -98,7 +98,7 @@ impl Control {
         let text = format!("policy-assignment {}", cut(&name, 64));
         let (act, place) = if about.is_there() {
             let lies = about.compartment.clone();
-            match self.act_on(ctx, EDIT, about).await {
+            match self.act_on_hosts(ctx, EDIT, about, &document, ask).await {
                 // Names are unique: that this one is taken cannot be kept from whoever may make one.
                 Err(Error::NotFound(_)) => {
                     let (act, _) = self.act_in(ctx, CREATE, ask.compartment.as_deref(), text).await?;
@@ -107,11 +107,86 @@ impl Control {
                 act => (act?, Place { compartment: lies, operation: EDIT }),
             }
         } else {
-            let (act, compartment) = self.act_in(ctx, CREATE, ask.compartment.as_deref(), text).await?;
+            let (act, compartment) = self.act_in(ctx, CREATE, ask.compartment.as_deref(), text.clone()).await?;
+            let about = About::within(&compartment, text);
+            let hosts = if ask.dry_run { Vec::new() } else { self.concerned_by(ctx, CREATE, &compartment, &document).await? };
+            let act = self.approved(ctx, CREATE, &about, &hosts, act).await?;
             (act, Place { compartment, operation: CREATE })
         };
         let applied = self.try_apply(ctx, name, document, ask, &place, &act).await;
         act.settle(applied).await
+    }
+
+    /// Begins an edit, with the approval of another person where a rule is about a host that it concerns.
+    async fn act_on_hosts<'a>(
+        &'a self,
+        ctx: &'a OpCtx,
+        operation: &'static str,
+        about: About,
+        document: &OsPolicyAssignment,
+        ask: &ApplyAsk,
+    ) -> Result<Act<'a>> {
+        let act = self.act_on(ctx, operation, about.clone()).await?;
+        let hosts = match ask.dry_run {
+            true => Vec::new(),
+            false => self.concerned_by(ctx, operation, &about.compartment, document).await?,
+        };
+        self.approved(ctx, operation, &about, &hosts, act).await
+    }
+
+    /// The hosts that an assignment concerns from a compartment; nobody, where no rule of approval could be about them.
+    async fn concerned_by(
+        &self,
+        ctx: &OpCtx,
+        operation: &str,
+        compartment: &str,
+        document: &OsPolicyAssignment,
+    ) -> Result<Vec<ConcernedHost>> {
+        if !self.has_rules_about(ctx, operation).await? {
+            return Ok(Vec::new());
+        }
+        let (mut concerned, mut last) = (Vec::new(), None);
+        loop {
+            let hosts = policy_hosts::inputs(&mut *self.read().await?, last, HOSTS_AT_ONCE).await?;
+            let Some(end) = hosts.last().map(|h| h.instance) else { return Ok(concerned) };
+            let own = hosts.into_iter().filter(|host| is_below(&host.compartment, compartment));
+            let own = own.filter(|host| document.instance_filter.matches(facts_of(host).selection));
+            concerned.extend(own.map(|host| (host.compartment, host.labels)));
+            last = Some(end);
+        }
+    }
+
+    /// Begins what somebody does to an assignment that is there, with the approval of another person where a rule is about a
+    /// host that it concerns: where it lies, and in `to`, if it is to be moved there.
+    pub(super) async fn act_on_policy<'a>(
+        &'a self,
+        ctx: &'a OpCtx,
+        operation: &'static str,
+        name: &str,
+        to: Option<&str>,
+    ) -> Result<Act<'a>> {
+        let about = self.about(Kind::Assignment, name).await?;
+        let act = self.act_on(ctx, operation, about.clone()).await?;
+        let mut hosts = Vec::new();
+        if let Some(document) = self.newest_document(name).await? {
+            for place in std::iter::once(about.compartment.as_str()).chain(to) {
+                hosts.extend(self.concerned_by(ctx, operation, place, &document).await?);
+            }
+        }
+        self.approved(ctx, operation, &about, &hosts, act).await
+    }
+
+    async fn newest_document(&self, name: &str) -> Result<Option<OsPolicyAssignment>> {
+        let Some(record) = policies::find_by_name(&mut *self.read().await?, name).await? else { return Ok(None) };
+        let newest = self.revision(record.id, record.target).await?;
+        Ok(newest.filter(|revision| !revision.deleted).map(|revision| revision.document.clone()))
+    }
+
+    /// May whoever moves an assignment to a compartment make it do there what it does? As if they edited it there.
+    pub(super) async fn judge_move(&self, ctx: &OpCtx, name: &str, to: &str) -> Result<()> {
+        let Some(document) = self.newest_document(name).await? else { return Ok(()) };
+        let place = Place { compartment: to.to_owned(), operation: EDIT };
+        self.judge(ctx, name, &document, &place).await.map(drop)
     }
 
     async fn try_apply(

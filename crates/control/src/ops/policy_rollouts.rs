@@ -87,7 +87,7 @@ impl Control {
         operation: &'static str,
         change: impl Fn(&mut AssignmentRecord) -> Result<()>,
     ) -> Result<PolicyAssignment> {
-        let act = self.act_on(ctx, operation, self.about(Kind::Assignment, name).await?).await?;
+        let act = self.act_on_policy(ctx, operation, name, None).await?;
         let changed = async {
             for _ in 0..RACE_RETRIES {
                 let before = assignment_named(&mut *self.read().await?, name).await?;
@@ -116,7 +116,7 @@ impl Control {
     /// Takes an assignment away: its hosts lose it as the rollout's budget allows, and then it is gone. What it brought about
     /// stays, but for resources that say otherwise.
     pub async fn delete_policy(&self, ctx: &OpCtx, name: &str, reason: &str, if_match: Option<&str>) -> Result<PolicyAssignment> {
-        let act = self.act_on(ctx, "policy-assignment.delete", self.about(Kind::Assignment, name).await?).await?;
+        let act = self.act_on_policy(ctx, "policy-assignment.delete", name, None).await?;
         let deleted = self.try_delete_policy(ctx, name, reason, if_match, &act).await;
         act.settle(deleted).await
     }

@@ -59,7 +59,7 @@ impl Control {
             (false, true) => ("environment.rollback", Permission::EnvironmentManage),
         };
         let about = self.about(Kind::Environment, environment).await?;
-        let act = self.begin_act(ctx, operation, Some(permission), about).await?;
+        let act = self.act_as(ctx, operation, permission, about).await?;
         for name in &promotion.sources {
             self.known(ctx, "source.show", Kind::Source, name).await?;
         }

@@ -7,21 +7,22 @@ use std::sync::Arc;
 
 use drydock_domain::access::permissions::Right;
 use drydock_domain::access::scope::{is_below, is_conditional};
+use drydock_domain::access::user::UserKind;
 use drydock_domain::access::{Permission, Scope};
-use drydock_domain::ids::{AccessTokenId, UserId};
+use drydock_domain::ids::{AccessTokenId, InstanceId, UserId};
 use drydock_domain::instance::Labels;
 use drydock_domain::patch::filter::InstanceFilter;
 use drydock_domain::patch::job::JobOrigin;
-use drydock_store::access_tokens;
 use drydock_store::compartments::{Kind, Lying};
 use drydock_store::instances::Target;
 use drydock_store::records::JobRecord;
+use drydock_store::{access_tokens, instances, users};
 use jiff::Timestamp;
 
 use super::act::{About, Act, cut, holds_on};
 use crate::Control;
 use crate::access_part::{Loaded, ROOT};
-use crate::context::{OpCtx, Principal};
+use crate::context::{AccountKind, OpCtx, Principal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The permission that is asked on each host.
@@ -178,18 +179,23 @@ impl Control {
         asked: &str,
         text: String,
     ) -> Result<(Act<'a>, String)> {
-        let unknown = || Error::NotFound(format!("compartment {}", cut(asked, NAME_MAX_BYTES)));
         let path = self.compartment_path(asked).await?;
-        match self.act_on(ctx, operation, About::within(&path, text)).await {
-            Ok(act) => Ok((act, path)),
-            // A compartment of which the caller may know nothing is as good as none.
-            Err(e) if e.kind() == ErrorKind::Forbidden && !self.knows_compartment(ctx, &path).await? => Err(unknown()),
-            Err(e) => Err(e),
+        let act = self.act_on(ctx, operation, About::within(&path, text)).await;
+        Ok((self.unless_unknown(ctx, &path, asked, act).await?, path))
+    }
+
+    /// A refusal about a compartment of which the caller may know nothing: it is as good as none.
+    pub(super) async fn unless_unknown<T>(&self, ctx: &OpCtx, path: &str, asked: &str, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Err(e) if e.kind() == ErrorKind::Forbidden && !self.knows_compartment(ctx, path).await? => {
+                Err(Error::NotFound(format!("compartment {}", cut(asked, NAME_MAX_BYTES))))
+            }
+            other => other,
         }
     }
 
     /// May the caller see the compartment itself, or hosts in it?
-    async fn knows_compartment(&self, ctx: &OpCtx, path: &str) -> Result<bool> {
+    pub(super) async fn knows_compartment(&self, ctx: &OpCtx, path: &str) -> Result<bool> {
         let asked = [("compartment.list", Permission::AccessManage), ("instance.list", Permission::InstanceRead)];
         for (operation, permission) in asked {
             if self.scope_of(&ctx.who, operation, Some(permission), ctx.now).await?.holds_in(path) {
@@ -215,16 +221,17 @@ impl Control {
         Ok(Reach { compartment: compartment.to_owned(), who: who.clone(), operation, loaded, now, is_conditional })
     }
 
+    /// Does a statement about somebody and this permission look at single things? Then no list of compartments says where they
+    /// hold it.
+    pub(super) async fn looks_at_hosts(&self, who: &Principal, right: &str) -> Result<bool> {
+        let (Some(own), Some(right)) = (who.account(), Right::find(right)) else { return Ok(false) };
+        Ok(is_conditional(&self.access().await?.compiled, &own.subject, right))
+    }
+
     /// What a job reaches now, by the rights of whoever made it. Refused, with the reason, when he is there no more.
     pub(crate) async fn reach_of(&self, job: &JobRecord, now: Timestamp) -> Result<Reach> {
-        let operation = match &job.origin {
-            JobOrigin::Asked => "patch-job.create",
-            JobOrigin::Deployment { .. } => RUN,
-            JobOrigin::Rerun { .. } => "patch-job.rerun",
-            JobOrigin::Undo { .. } => "patch-job.undo",
-        };
         let who = self.account_by_key(&job.owner).await?.map_err(Error::Forbidden)?;
-        self.reach(&who, operation, &job.compartment, now).await
+        self.reach(&who, operation_of(&job.origin), &job.compartment, now).await
     }
 
     /// The hosts that a filter chooses among those of `reach`, by name.
@@ -264,8 +271,45 @@ impl Control {
         Err(Error::invalid(&format!("{field}.instances"), message))
     }
 
+    /// Why no order of a job goes to a host any more in the name of whoever started it; `None`: it may. A token that has run
+    /// out since is no reason: it was good when the job began, and rollouts take longer than such tokens live.
+    pub(super) async fn may_no_more(&self, job: &JobRecord, host: InstanceId, now: Timestamp) -> Result<Option<String>> {
+        let who = match self.account_of_key(&job.owner, true).await? {
+            Ok(Principal::Server) => return Ok(None),
+            Ok(who) => who,
+            Err(why) => return Ok(Some(format!("whoever started the job may do nothing any more: {why}"))),
+        };
+        let Some(host) = instances::find(&mut *self.read().await?, host).await? else { return Ok(None) };
+        let reach = self.reach(&who, operation_of(&job.origin), &job.compartment, now).await?;
+        let stand = reach.stand(&host.compartment, &host.id.to_string(), &host.name, &host.labels);
+        Ok((stand != Stand::Reached).then(|| format!("{}, who started the job, may not patch this host any more", who.name())))
+    }
+
+    /// Whose a job is, as the key of a principal: what a narrowed token made is its user's own, whatever became of the token.
+    /// `None`: nobody knows any more.
+    pub(super) async fn holder_of(&self, owner: &str) -> Result<Option<String>> {
+        let Some(("token", id)) = owner.split_once(' ') else { return Ok(Some(owner.to_owned())) };
+        let Ok(id) = id.parse::<AccessTokenId>() else { return Ok(None) };
+        let mut c = self.read().await?;
+        let Some(token) = access_tokens::find(&mut c, id).await? else { return Ok(None) };
+        let Some(user) = token.user else { return Ok(Some(owner.to_owned())) };
+        let found = users::find(&mut c, user.id).await?;
+        Ok(found.map(|user| {
+            let kind = match user.kind {
+                UserKind::User => AccountKind::User,
+                UserKind::ServiceAccount => AccountKind::ServiceAccount,
+            };
+            format!("{} {}", kind.as_str(), user.id)
+        }))
+    }
+
     /// The principal with this key, with the rights it has now. `Err`: why nothing may be done in its name any more.
     pub(crate) async fn account_by_key(&self, key: &str) -> Result<std::result::Result<Principal, String>> {
+        self.account_of_key(key, false).await
+    }
+
+    /// The same; `expired_too`: also by a token that has run out.
+    async fn account_of_key(&self, key: &str, expired_too: bool) -> Result<std::result::Result<Principal, String>> {
         match key.split_once(' ') {
             None if key.is_empty() || key == "server" => Ok(Ok(Principal::Server)),
             Some(("token", id)) => {
@@ -274,10 +318,14 @@ impl Control {
                 Ok(match token {
                     None => Err(format!("access token {id} is there no more")),
                     Some(token) if token.revoked => Err(format!("access token {} was revoked", token.name)),
-                    Some(token) if token.expires_at.is_some_and(|at| at <= self.now()) => {
+                    Some(token) if !expired_too && token.expires_at.is_some_and(|at| at <= self.now()) => {
                         Err(format!("access token {} has expired", token.name))
                     }
-                    Some(token) => return self.account_by_token(&token).await.map(Ok),
+                    Some(token) => match self.account_by_token(&token).await {
+                        Ok(who) => Ok(who),
+                        Err(Error::Unauthenticated(why)) => Err(why.to_owned()),
+                        Err(other) => return Err(other),
+                    },
                 })
             }
             Some(("user" | "service-account", id)) => {
@@ -327,6 +375,16 @@ impl Control {
 pub(super) fn first(scope: &Scope) -> &str {
     match scope {
         Scope::Everywhere => ROOT,
+/// The operation by which a job came to be.
+fn operation_of(origin: &JobOrigin) -> &'static str {
+    match origin {
+        JobOrigin::Asked => "patch-job.create",
+        JobOrigin::Deployment { .. } => RUN,
+        JobOrigin::Rerun { .. } => "patch-job.rerun",
+        JobOrigin::Undo { .. } => "patch-job.undo",
+    }
+}
+
         Scope::In(paths) => paths.first().map_or(ROOT, String::as_str),
     }
 }

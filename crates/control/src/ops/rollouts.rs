@@ -148,17 +148,18 @@ impl Control {
             _ => None,
         };
         let own_key = ctx.who.key();
-        let mut is_own = false;
-        for owner in [Some(&job.owner), deployment.as_ref().map(|d| &d.owner)].into_iter().flatten() {
-            // What a narrowed token made is its user's own.
-            let key = self.account_by_key(owner).await?.map_or_else(|_| owner.clone(), |who| who.key());
-            is_own |= !owner.is_empty() && key == own_key;
-        }
         // Names may repeat: they decide where no key is kept of who asked, which is before there were any, and for a run that
         // a person asks for.
-        let of_person = deployment.is_some() || job.owner.is_empty();
+        let mut by_name = deployment.is_some() || job.owner.is_empty();
+        let mut is_own = false;
+        for owner in [Some(&job.owner), deployment.as_ref().map(|d| &d.owner)].into_iter().flatten() {
+            match self.holder_of(owner).await? {
+                Some(holder) => is_own |= !owner.is_empty() && holder == own_key,
+                None => by_name = true,
+            }
+        }
         let asked = [Some(job.created_by.as_str()), deployment.as_ref().map(|d| d.created_by.as_str())];
-        if is_own || (of_person && asked.contains(&Some(by.as_str()))) {
+        if is_own || (by_name && asked.contains(&Some(by.as_str()))) {
             return Err(Error::Forbidden(format!("patch job {id} is {by}'s own; another person must approve it")));
         }
         Ok(())

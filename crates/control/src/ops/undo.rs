@@ -14,7 +14,6 @@ use drydock_domain::patch::report::{PackageOutcome, TaskReport};
 use drydock_domain::patch::spec::{PatchConfig, PatchJobSpec};
 use drydock_domain::patch::undo::{UndoOrder, UndoRefusal, found_after, inverse};
 use drydock_domain::rollout::Rollout;
-use drydock_store::compartments::Kind;
 use drydock_store::idempotency::KeyUse;
 use drydock_store::records::{JobRecord, PageQuery, Paged, TaskQuery, TaskRecord};
 use drydock_store::undo::{self, BarQuery, BarRecord};
@@ -313,7 +312,7 @@ impl Control {
 
     /// Versions that are barred, newest first.
     pub async fn list_bars(&self, ctx: &OpCtx, query: &BarQuery) -> Result<Paged<BarRecord>> {
-        let scope = self.scope(ctx, "barred-version.list", Permission::PatchRead).await?;
+        let scope = self.scope_of_hosts(ctx, "barred-version.list", Permission::PatchRead).await?;
         Ok(undo::bars(&mut *self.read().await?, query, &scope).await?)
     }
 
@@ -328,13 +327,18 @@ impl Control {
         let scope = self.scope(ctx, "barred-version.lift", Permission::PatchManage).await?;
         let about = match query.instance {
             // A host that he may see and where he may not do this refuses it; of others nothing is lifted.
-            Some(instance) => self.about(Kind::Instance, &instance.to_string()).await?.called(&resource),
+            Some(instance) => self.looked_up(&instance.to_string()).await?.0.called(&resource),
             None => About::within(first(&scope), &resource),
         };
+        let each = query.instance.is_none() && self.looks_at_hosts(&ctx.who, "DRYDOCK_BARRED_VERSION_LIFT").await?;
         let act = self.act_on(ctx, "barred-version.lift", about).await?;
         let lifted = async {
             if resource.is_empty() {
                 return Err(Error::invalid("instance", "is needed, or job or name: lifting every bar at once is never meant"));
+            }
+            if each {
+                let why = "is needed: a statement about you looks at single hosts, so lift the bars of one after the other";
+                return Err(Error::invalid("instance", why));
             }
             let mut tx = self.begin().await?;
             let lifted = undo::lift(&mut tx, query, &scope).await?;

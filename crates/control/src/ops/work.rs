@@ -67,6 +67,8 @@ impl Control {
                 // It was moved after the task was let go, before the order went out.
                 let message = format!("the instance left the job's compartment {} before it began", job.compartment);
                 self.advance(ctx, &task, TaskEvent::AgentMissing, message).await?;
+            } else if let Some(why) = self.may_no_more(&job, instance, ctx.now).await? {
+                self.advance(ctx, &task, TaskEvent::AgentMissing, why).await?;
             } else if job.deadline.is_none_or(|deadline| ctx.now < deadline) {
                 pulled.orders.extend(self.hand_out(ctx, &job, &task).await?);
             }

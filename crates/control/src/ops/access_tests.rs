@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 const PERMISSIONS_MAX: usize = 20;
 /// Statements in one answer, count.
 const STATEMENTS_SHOWN_MAX: usize = 100;
+/// How a statement about other principals bears on a request.
+const OTHERS: &str = "is about others";
 /// Accounts that are looked at for one answer, count.
 const ACCOUNTS_MAX: usize = 10_000;
 
 /// The decision about one permission.
-/// How a statement about other principals bears on a request.
-const OTHERS: &str = "is about others";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionView {
     /// The permission.

@@ -371,10 +371,6 @@ impl Control {
     }
 }
 
-/// A compartment in which somebody may do what he may in all of them.
-pub(super) fn first(scope: &Scope) -> &str {
-    match scope {
-        Scope::Everywhere => ROOT,
 /// The operation by which a job came to be.
 fn operation_of(origin: &JobOrigin) -> &'static str {
     match origin {
@@ -385,6 +381,10 @@ fn operation_of(origin: &JobOrigin) -> &'static str {
     }
 }
 
+/// A compartment in which somebody may do what he may in all of them.
+pub(super) fn first(scope: &Scope) -> &str {
+    match scope {
+        Scope::Everywhere => ROOT,
         Scope::In(paths) => paths.first().map_or(ROOT, String::as_str),
     }
 }

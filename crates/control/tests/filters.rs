@@ -3,9 +3,10 @@
 
 mod common;
 
+use common::teams::Teams;
 use common::*;
 use drydock_control::records::{InstanceQuery, PageQuery};
-use drydock_control::{AddedView, Error, ErrorKind, ImportAsk, SectionBodyIn, SectionIn};
+use drydock_control::{AddedView, Error, ErrorKind, ImportAsk, OpCtx, SectionBodyIn, SectionIn};
 use drydock_domain::access::Role;
 use drydock_domain::group::GroupSpec;
 use drydock_domain::inventory::{ManagerKind, OsFacts, fingerprint};
@@ -251,4 +252,34 @@ async fn a_server_that_does_not_know_yet_says_so() {
     assert_eq!(search(&w, "package openssl < 3.0.14").await, ["h1", "h2"], "that is in the store");
     w.settle().await;
     assert!(search(&w, "cve CVE-2026-0009").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_answers_only_of_hosts_of_which_that_may_be_read() {
+    let t = Teams::new().await;
+    says(&t.w, &t.hosts[0], ("ol", "8.10"), &[("openssl", "1:3.0.7-27.el8")], &json!([])).await;
+    t.w.settle().await;
+    t.user("pat", "Patchers").await;
+    let text = "allow group Patchers to {DRYDOCK_INSTANCE_INSPECT, DRYDOCK_INSTANCE_PATCH} in compartment A";
+    t.statements("patchers", text).await;
+    let (c, eve, ann, pat) = (&t.w.control, t.as_user("eve").await, t.as_user("ann").await, t.as_user("pat").await);
+    let found = async |who: &OpCtx, filter: &str| {
+        let page = c.search_instances(who, &InstanceQuery::default(), filter).await.expect("searched");
+        page.items.into_iter().map(|i| i.record.name).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&ann, "package openssl").await, ["h1"]);
+    assert_eq!(found(&eve, "name = h1").await, ["h1"], "she may know that it is there");
+    // Neither does a filter tell what it has, to who only may know that.
+    assert_eq!(found(&eve, "package openssl < 3.1").await, Vec::<String>::new());
+    assert_eq!(found(&eve, "name = h1 and not package openssl").await, Vec::<String>::new());
+    let matches = async |who: &OpCtx, query: &str| {
+        let filter = InstanceFilter { query: Some(query.to_owned()), ..InstanceFilter::default() };
+        c.match_instances(who, &filter, Some("/A")).await.expect("matched").total
+    };
+    assert_eq!((matches(&ann, "package openssl").await, matches(&pat, "package openssl").await), (1, 0));
+    assert_eq!(matches(&pat, "name = h1").await, 1);
+    let cves = "allow group Patchers to read drydock-instances in compartment A";
+    t.statements("patchers-read", cves).await;
+    assert_eq!(matches(&pat, "package openssl").await, 1);
+    assert_eq!(matches(&pat, "name = h1 and not cve CVE-2026-1").await, 0, "vulnerabilities have a permission of their own");
 }

@@ -20,6 +20,7 @@ use drydock_store::{access_tokens, instances, users};
 use jiff::Timestamp;
 
 use super::act::{About, Act, cut, holds_on};
+use super::search::read_by;
 use crate::Control;
 use crate::access_part::{Loaded, ROOT};
 use crate::context::{AccountKind, OpCtx, Principal};
@@ -96,6 +97,18 @@ impl Reach {
             }
         }
         reached
+    }
+
+    /// Does he hold these permissions on a host?
+    fn holds_all(&self, rights: &[Right], target: &Target) -> bool {
+        let own = match &self.who {
+            Principal::Server => return true,
+            Principal::Instance(_) => return rights.is_empty(),
+            Principal::Account(own) => own,
+        };
+        let (id, name, compartment) = (target.id.to_string(), target.name.clone(), target.compartment.clone());
+        let about = About::one(Kind::Instance, &Lying { id, name, compartment }).labelled(&target.labels);
+        rights.iter().all(|right| holds_on(&self.loaded, own, *right, self.operation, &about, self.now))
     }
 
     fn stand(&self, compartment: &str, id: &str, name: &str, labels: &Labels) -> Stand {
@@ -234,9 +247,18 @@ impl Control {
         self.reach(&who, operation_of(&job.origin), &job.compartment, now).await
     }
 
-    /// The hosts that a filter chooses among those of `reach`, by name.
+    /// The hosts that a filter chooses among those of `reach`, by name. What it asks of packages, updates, advisories and CVEs
+    /// is answered only of hosts of which whoever reaches them may read that.
     pub(crate) async fn reached(&self, reach: &Reach, filter: &InstanceFilter, now: Timestamp) -> Result<Reached> {
-        Ok(reach.sort(self.targets_of(filter, now).await?))
+        let mut chosen = self.targets_of(filter, now).await?;
+        if let Some(text) = &filter.query {
+            let query = self.read_query("instanceFilter.query", text)?;
+            let mut rights: Vec<Right> =
+                query.section_terms().into_iter().filter_map(|term| Right::find(read_by(term))).collect();
+            rights.dedup();
+            chosen.retain(|target| reach.holds_all(&rights, target));
+        }
+        Ok(reach.sort(chosen))
     }
 
     /// Refuses hosts that `filter` names and that `reach` does not hold: those that are not there and those that may not be

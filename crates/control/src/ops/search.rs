@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use drydock_domain::access::Permission;
+use drydock_domain::access::{Permission, Scope};
 use drydock_domain::group::OsFamily;
 use drydock_domain::ids::InstanceId;
 use drydock_domain::instance::InstanceState;
 use drydock_domain::limits::{LABELS_MAX, PAGE_DEFAULT, PAGE_MAX};
 use drydock_domain::patch::filter::InstanceFilter;
+use drydock_domain::query::{Query, SectionTerm};
 use drydock_domain::validate::Problems;
 use drydock_store::candidates::{Candidate, CandidateQuery};
 use drydock_store::compartments::Kind;
 use drydock_store::instances;
 use drydock_store::records::{InstanceQuery, Paged};
+use jiff::Timestamp;
 
 use super::act::cut;
 use super::describe::group_named;
@@ -21,7 +23,7 @@ use super::instances::NAME_PART_MAX_BYTES;
 use crate::Control;
 use crate::access_part::ROOT;
 use crate::content_views::GroupView;
-use crate::context::OpCtx;
+use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::views::InstanceView;
 
@@ -85,7 +87,8 @@ impl Control {
         problems.text("q", &query.name_contains, NAME_PART_MAX_BYTES);
         problems.finish()?;
         let parsed = self.read_query("filter", filter)?;
-        let scope = self.narrowed(scope, query.compartment.as_deref()).await?;
+        let answered = self.scope_of_terms(&ctx.who, &parsed, ctx.now).await?;
+        let scope = self.narrowed(scope, query.compartment.as_deref()).await?.and(answered);
         let within = CandidateQuery {
             within: Some(scope),
             state: query.state,
@@ -137,6 +140,7 @@ impl Control {
         let group = self.group_view(ctx, group).await?;
         // Hosts that the caller may edit, where the group reaches.
         let editable = self.scope_of(&ctx.who, "instance.edit", Some(Permission::InstanceManage), ctx.now).await?;
+        let editable = editable.and(self.scope_of_terms(&ctx.who, &query, ctx.now).await?);
         let scope = editable.and(self.host_scope(ctx).await?).below(&compartment, self.access().await?.paths());
         let state = Some(InstanceState::Active);
         let within = CandidateQuery { state, within: Some(scope), ..CandidateQuery::default() };
@@ -160,6 +164,32 @@ impl Control {
             left_out_total: count(sorted.left_out.len()),
             left_out: sorted.left_out.into_iter().take(NAMED_MAX).collect(),
         })
+    }
+}
+
+/// What a term of a filter asks of a host, as the permission to read that.
+pub(super) fn read_by(term: &SectionTerm) -> &'static str {
+    match term {
+        SectionTerm::Package(_) | SectionTerm::Update(_) => "DRYDOCK_INSTANCE_READ",
+        SectionTerm::Advisory(_) => "DRYDOCK_ADVISORY_READ",
+        SectionTerm::Cve(_) => "DRYDOCK_VULNERABILITY_READ",
+    }
+}
+
+impl Control {
+    /// Where somebody may read what a filter asks of hosts: a filter answers nobody what he may not read himself.
+    async fn scope_of_terms(&self, who: &Principal, query: &Query, now: Timestamp) -> Result<Scope> {
+        let mut scope = Scope::Everywhere;
+        for term in query.section_terms() {
+            let operation = match term {
+                SectionTerm::Package(_) => "instance.packages",
+                SectionTerm::Update(_) => "instance.updates",
+                SectionTerm::Advisory(_) => "instance.advisories",
+                SectionTerm::Cve(_) => "instance.vulnerabilities",
+            };
+            scope = scope.and(self.scope_of(who, operation, None, now).await?);
+        }
+        Ok(scope)
     }
 }
 

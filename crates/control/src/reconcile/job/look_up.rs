@@ -95,13 +95,14 @@ fn pending(control: &Control, job: &JobRecord, target: &Target, now: Timestamp) 
 /// The hosts of a job that begins: those its filter chooses now, or those its first run named, as far as whoever started it
 /// may patch them.
 async fn targets(control: &Control, job: &JobRecord, now: Timestamp) -> Result<Vec<Target>> {
-    let chosen = match &job.origin {
-        JobOrigin::Rerun { job, all_hosts } => control.rerun_targets(*job, *all_hosts).await?,
+    let reach = control.reach_of(job, now).await?;
+    let reached = match &job.origin {
+        JobOrigin::Rerun { job, all_hosts } => reach.sort(control.rerun_targets(*job, *all_hosts).await?),
         JobOrigin::Asked | JobOrigin::Deployment { .. } | JobOrigin::Undo { .. } => {
-            control.targets_of(&job.spec.instance_filter, now).await?
+            control.reached(&reach, &job.spec.instance_filter, now).await?
         }
     };
-    Ok(control.reach_of(job, now).await?.sort(chosen).targets)
+    Ok(reached.targets)
 }
 
 /// The first plan of a job.

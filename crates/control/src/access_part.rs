@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use drydock_domain::access::builtin;
 use drydock_domain::access::compartment::{Compartment, Tree};
 use drydock_domain::access::compile::{Compiled, Policy, compile};
-use drydock_domain::access::dynamic_group::{DynamicGroup, Join, MatchingRules};
-use drydock_domain::access::request::Membership;
+use drydock_domain::access::dynamic_group::{DynamicGroup, Join, MatchingRules, MemberFacts, groups_of};
+use drydock_domain::access::request::{Membership, Principal};
 use drydock_domain::access::scope::path_of;
+use drydock_domain::instance::Labels;
 use drydock_store::{Connection, access_policies, compartments, dynamic_groups};
 
 use crate::Control;
@@ -30,13 +31,28 @@ pub(crate) struct Loaded {
     /// Ids of compartments by their paths.
     ids: HashMap<String, String>,
     /// Dynamic groups, read.
-    pub(crate) dynamic: Vec<DynamicGroup>,
+    dynamic: Vec<DynamicGroup>,
 }
 
 impl Loaded {
     /// Id of the compartment with this path.
     pub(crate) fn id_of(&self, path: &str) -> Option<&str> {
         self.ids.get(path).map(String::as_str)
+    }
+
+    /// An instance as statements see it, and the names of the dynamic groups it is in.
+    pub(crate) fn instance(&self, id: &str, name: &str, compartment: &str, labels: &Labels) -> (Principal, Vec<String>) {
+        let lies = self.id_of(compartment).unwrap_or_default();
+        let facts = MemberFacts::instance(id, lies);
+        let facts = labels.iter().fold(facts, |facts, (key, value)| facts.label(key, value));
+        let groups = groups_of(&self.dynamic, &facts);
+        let names = groups.iter().map(|group| group.name().to_owned()).collect();
+        (groups.into_iter().fold(Principal::instance(id, name), Principal::in_dynamic_group), names)
+    }
+
+    /// Are there any dynamic groups?
+    pub(crate) fn has_dynamic_groups(&self) -> bool {
+        !self.dynamic.is_empty()
     }
 
     /// All paths.
@@ -133,7 +149,8 @@ async fn load(c: &mut Connection) -> Result<Loaded> {
         }
     }
     if broken {
-        policies.retain(|policy| policy.name == builtin::ADMINISTRATORS_POLICY);
+        // Agents go on speaking for their hosts: what they bring is no less true.
+        policies.retain(|policy| [builtin::ADMINISTRATORS_POLICY, builtin::AGENTS_POLICY].contains(&policy.name.as_str()));
     }
     let compiled = compile(&policies, tree);
     for misplaced in compiled.misplaced() {

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use crate::Control;
 use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
+use crate::ops::SentDocuments;
 
 /// Reads that wait to be chained, records: some seconds of a very busy server, 10 MB.
 const QUEUE_MAX: usize = 16 * 1024;
@@ -44,6 +45,8 @@ pub(crate) struct AuditPart {
     lost: AtomicU64,
     wake: Notify,
     settings: Mutex<Option<(Timestamp, AuditSettings)>>,
+    /// What went to hosts and is on record.
+    pub(crate) sent: SentDocuments,
     /// One turn of the chainer at a time.
     chain: tokio::sync::Mutex<Chain>,
 }
@@ -55,6 +58,7 @@ impl Default for AuditPart {
             lost: AtomicU64::new(0),
             wake: Notify::new(),
             settings: Mutex::default(),
+            sent: SentDocuments::default(),
             chain: tokio::sync::Mutex::new(Chain { known: None, sealed: None, encoded: Vec::new() }),
         }
     }
@@ -120,6 +124,27 @@ impl CallNotes {
 impl std::fmt::Debug for CallNotes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("CallNotes")
+    }
+}
+
+/// Where a call of a host came from.
+#[derive(Debug, Clone, Default)]
+pub struct CallFrom {
+    /// The request.
+    pub request_id: String,
+    /// Where from, when it came over the network.
+    pub address: Option<IpAddr>,
+}
+
+impl From<&str> for CallFrom {
+    fn from(request_id: &str) -> CallFrom {
+        CallFrom { request_id: request_id.to_owned(), address: None }
+    }
+}
+
+impl From<&OpCtx> for CallFrom {
+    fn from(ctx: &OpCtx) -> CallFrom {
+        CallFrom { request_id: ctx.request_id.clone(), address: ctx.address }
     }
 }
 
@@ -215,6 +240,31 @@ impl Control {
                 record.outcome = Outcome::Denied.as_str().into();
                 self.audit_queue(record.bounded());
             }
+        }
+    }
+
+    /// Records that a host was refused what it asked for before anybody knew it, or knew better. Through the bounded queue,
+    /// because anybody on the network can do this.
+    pub fn audit_host_refused(&self, from: &CallFrom, who: &str, operation: &'static str, resource: &str, why: &str) {
+        let record = Record {
+            decision: "deny".into(),
+            reason: why.to_owned().into(),
+            outcome: Outcome::Denied.as_str().into(),
+            resource: resource.to_owned().into(),
+            ..self.audit_of_host(from, who, operation, self.now())
+        };
+        self.audit_queue(record.bounded());
+    }
+
+    /// A record of a call of a host.
+    pub(crate) fn audit_of_host(&self, from: &CallFrom, who: &str, operation: &str, at: Timestamp) -> Record<'static> {
+        Record {
+            who_kind: "instance".into(),
+            who_id: who.strip_prefix("instance ").unwrap_or_default().to_owned().into(),
+            who: who.to_owned().into(),
+            address: from.address.map(|a| a.to_string()).unwrap_or_default().into(),
+            request_id: from.request_id.clone().into(),
+            ..self.audit_draft(operation, at)
         }
     }
 

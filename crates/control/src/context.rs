@@ -20,6 +20,8 @@ pub enum AccountKind {
     ServiceAccount,
     /// An access token that stands for itself: it is in the group of its role.
     Token,
+    /// A managed host, by an access token that its agent asked for.
+    Instance,
 }
 
 impl AccountKind {
@@ -29,6 +31,7 @@ impl AccountKind {
             AccountKind::User => "user",
             AccountKind::ServiceAccount => "service-account",
             AccountKind::Token => "token",
+            AccountKind::Instance => "instance",
         }
     }
 }
@@ -38,7 +41,7 @@ impl AccountKind {
 pub struct Account {
     /// What sort.
     pub kind: AccountKind,
-    /// The id of the user, or of the token that stands for itself.
+    /// The id of the user, of the instance, or of the token that stands for itself.
     pub id: String,
     /// The name.
     pub name: String,
@@ -50,7 +53,7 @@ pub struct Account {
     pub second_factor: bool,
     /// The strongest role among the groups; what old clients show. Decides nothing.
     pub role: Option<Role>,
-    /// Names of the groups.
+    /// Names of the groups; of an instance, of the dynamic groups.
     pub groups: Vec<String>,
     /// What the credential is narrowed to; `None`: not narrowed.
     pub narrowed: Option<RightSet>,
@@ -132,7 +135,7 @@ impl Principal {
     }
 
     /// A text that no two principals share, for idempotency keys and owners: names may repeat.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         match self {
             Principal::Account(own) => format!("{} {}", own.kind.as_str(), own.id),
             Principal::Instance(id) => format!("instance {id}"),

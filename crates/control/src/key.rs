@@ -1,11 +1,11 @@
-//! The server's work key: Ed25519, signs every order, sources document and policies document to an agent, and the seals
-//! of the audit. Absent on purpose: files and certificates.
+//! The server's work key: Ed25519, signs every order, sources document and policies document to an agent, the seals
+//! of the audit and the access tokens of instances. Absent on purpose: files and certificates.
 
 use drydock_domain::audit::chain::Seal;
 use drydock_domain::source::host;
 use drydock_domain::work::signed_bytes;
 use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 /// Why a work key cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,16 @@ impl WorkKey {
     /// Signs the bytes of a host's policies document.
     pub(crate) fn sign_policies(&self, document: &[u8]) -> Vec<u8> {
         self.0.sign(&drydock_domain::policy::host::signed_bytes(document)).as_ref().to_vec()
+    }
+
+    /// Signs an instance's access token, context included.
+    pub(crate) fn sign_token(&self, bytes: &[u8]) -> Vec<u8> {
+        self.0.sign(bytes).as_ref().to_vec()
+    }
+
+    /// Did this key make the signature over these bytes?
+    pub(crate) fn has_signed_token(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0.public_key()).verify(bytes, signature).is_ok()
     }
 
     /// Signs a seal of the audit.

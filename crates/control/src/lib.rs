@@ -16,6 +16,7 @@ mod control;
 mod error;
 mod fleet;
 mod hub;
+mod instance_token;
 mod key;
 mod ops;
 mod password;
@@ -27,7 +28,7 @@ mod totp;
 mod views;
 
 pub use api_key::{ApiPublicKey, BadApiKey, KEY_MAX_BITS, KEY_MIN_BITS};
-pub use audit_part::{CallNotes, SignInTry};
+pub use audit_part::{CallFrom, CallNotes, SignInTry};
 pub use content_views::*;
 pub use context::{Account, AccountKind, Clock, OpCtx, Principal, Secret, SystemClock};
 pub use control::{Config, Control};

@@ -252,7 +252,7 @@ pub struct InstanceEdit {
 pub struct WhoAmI {
     /// Name of the user or the access token.
     pub name: String,
-    /// `user`, `service-account`, `token` or `server`.
+    /// `user`, `service-account`, `instance`, `token` or `server`.
     pub kind: &'static str,
     /// The strongest role among the groups.
     pub role: Option<Role>,

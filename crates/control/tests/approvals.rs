@@ -220,8 +220,9 @@ async fn an_assignment_for_hosts_of_a_compartment_waits_by_its_rule() {
     let apply = || request(&t.w, &ann, "PUT /api/v1/policy-assignments/w");
     let refused = t.w.control.apply_policy(&apply().await, document(), &ask).await.expect_err("it reaches h2 in /A/web");
     let id = asked_for(&refused);
-    let admin = t.w.control.ctx(t.admin.who.clone(), "req");
-    t.w.control.decide_approval(&admin, id, true, "").await.expect("approved");
+    t.user("max", "TeamA").await;
+    let max = t.as_user("max").await;
+    t.w.control.decide_approval(&max, id, true, "").await.expect("approved");
     t.w.control.apply_policy(&apply().await, document(), &ask).await.expect("approved");
     let elsewhere = drydock_control::ApplyAsk { compartment: Some("/B".to_owned()), ..Default::default() };
     let mut other = common::policy::assignment("b", common::policy::at_once());
@@ -294,4 +295,45 @@ async fn a_rule_goes_along_when_its_compartment_is_renamed() {
     let places: Vec<&str> = rules.iter().filter_map(|own| own.spec.compartment.as_deref()).collect();
     assert_eq!(places, ["/A", "/A/www"]);
     assert!(waits(&c.create_patch_job(&ann, job_in("/A/www", r#"{"all":true}"#), None).await.expect("made")));
+}
+
+#[tokio::test]
+async fn a_second_principal_of_the_same_person_is_no_second_person() {
+    let t = Teams::new().await;
+    let c = &t.w.control;
+    t.user("max", "TeamA").await;
+    let max = t.as_user("max").await;
+    t.statements(
+        "max",
+        "allow group TeamA to manage drydock-users in tenancy\nallow group TeamA to manage drydock-user-groups in tenancy",
+    )
+    .await;
+    let program = async |by: &OpCtx, name: &str| {
+        let spec = format!(r#"{{"name":"{name}","kind":"SERVICE_ACCOUNT","groups":["TeamA"]}}"#);
+        c.create_user(by, serde_json::from_str(&spec).expect("a spec")).await.expect("a service account");
+        t.as_user(name).await
+    };
+    let (own, other, theirs) = (program(&max, "own").await, program(&max, "other").await, program(&t.admin, "theirs").await);
+    rule(&t.w, r#"{"name":"r","operations":["instance.delete","patch-job.create"]}"#).await;
+    let delete = async |who: &OpCtx| {
+        let asked = request(&t.w, who, "DELETE /api/v1/instances/h1").await;
+        asked_for(&c.delete_instance(&asked, "h1").await.expect_err("needs another person"))
+    };
+    let yes = async |who: &OpCtx, id| c.decide_approval(&c.ctx(who.who.clone(), "req"), id, true, "").await.map(drop);
+    let job = async |who: &OpCtx| c.create_patch_job(who, job_in("/A", r#"{"all":true}"#), None).await.expect("made").record.id;
+    let start = async |who: &OpCtx, id| c.approve_patch_job(&c.ctx(who.who.clone(), "req"), id, None).await.map(drop);
+    for (asks, says) in [(&max, &own), (&own, &max), (&own, &other)] {
+        let refused = yes(says, delete(asks).await).await.expect_err("one person");
+        assert_eq!(refused.kind(), ErrorKind::Forbidden, "{refused}");
+        let refused = start(says, job(asks).await).await.expect_err("one person");
+        assert_eq!(refused.kind(), ErrorKind::Forbidden, "{refused}");
+    }
+    // A token that stands for itself is nobody, beside a person who asks.
+    let refused = yes(&t.admin, delete(&max).await).await.expect_err("nobody");
+    assert_eq!(refused.kind(), ErrorKind::Forbidden, "{refused}");
+    let ann = t.as_user("ann").await;
+    for says in [&theirs, &ann] {
+        start(says, job(&max).await).await.expect("somebody else");
+    }
+    yes(&theirs, delete(&max).await).await.expect("somebody else's program");
 }

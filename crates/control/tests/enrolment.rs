@@ -133,9 +133,9 @@ async fn the_old_key_counts_until_the_new_one_is_used() {
     let until = Timestamp::from_second(START + 86_400).expect("in range");
     let keys = [fingerprint(b"k1"), fingerprint(b"k2")];
     // Two renewals whose answers were lost, then one that arrived.
-    w.control.record_certificate(host.id, &keys[0], "0a", until).await.expect("recorded");
+    w.control.record_certificate(host.id, "r", &keys[0], "0a", until).await.expect("recorded");
     host.ctx(&w).await;
-    w.control.record_certificate(host.id, &keys[1], "0b", until).await.expect("recorded");
+    w.control.record_certificate(host.id, "r", &keys[1], "0b", until).await.expect("recorded");
     host.ctx(&w).await;
     let lost = w.control.agent_session(host.id, &keys[0], "r").await.expect_err("never came into use");
     assert_eq!(lost.kind(), ErrorKind::Unauthenticated);
@@ -147,7 +147,7 @@ async fn the_old_key_counts_until_the_new_one_is_used() {
     assert_eq!(record.certificate_expires_at, Some(until));
 
     let other = w.control.enrol("r", ask(&w.profile(auto_accept()).await, "x", "mx")).await.expect("in");
-    let stolen = w.control.record_certificate(other.instance, &keys[1], "0c", until).await.expect_err("not its key");
+    let stolen = w.control.record_certificate(other.instance, "r", &keys[1], "0c", until).await.expect_err("not its key");
     assert_eq!(stolen.kind(), ErrorKind::Conflict);
 }
 
@@ -165,7 +165,7 @@ async fn a_known_key_comes_back_without_a_token_and_nobody_else_does() {
     assert_eq!((answer.instance, answer.state), (host.id, InstanceState::Active));
     // Its last renewal's answer was lost: it comes back with the key before.
     let until = Timestamp::from_second(START + 86_400).expect("in range");
-    w.control.record_certificate(host.id, &fingerprint(b"next"), "0a", until).await.expect("recorded");
+    w.control.record_certificate(host.id, "r", &fingerprint(b"next"), "0a", until).await.expect("recorded");
     assert_eq!(w.control.enrol("r", back.clone()).await.expect("known").instance, host.id);
 
     w.control.revoke_instance(&w.server(), "h1").await.expect("revoked");
@@ -183,7 +183,7 @@ async fn a_revoked_instance_is_out_at_once_and_a_deleted_one_unknown() {
     let out = w.control.agent_session(hosts[0].id, &hosts[0].key, "r").await.expect_err("revoked");
     assert_eq!(out.kind(), ErrorKind::Forbidden);
     let until = Timestamp::from_second(START + 86_400).expect("in range");
-    let renewed = w.control.record_certificate(hosts[0].id, &hosts[0].key, "0a", until).await.expect_err("revoked");
+    let renewed = w.control.record_certificate(hosts[0].id, "r", &hosts[0].key, "0a", until).await.expect_err("revoked");
     assert_eq!(renewed.kind(), ErrorKind::Forbidden);
     w.control.delete_instance(&w.server(), &hosts[1].id.to_string()).await.expect("deleted");
     let gone = w.control.agent_session(hosts[1].id, &hosts[1].key, "r").await.expect_err("deleted");

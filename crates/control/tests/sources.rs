@@ -397,7 +397,7 @@ async fn only_hosts_that_may_read_a_repository() {
     assert_eq!(ask(content(1), "latest", "base").await, Err(ErrorKind::Unauthenticated));
     for n in [1, 2] {
         let end = w.control.now();
-        w.control.record_content_certificate(hosts[0].id, &fingerprint(&[n]), "0a", end).await.expect("recorded");
+        w.control.record_content_certificate(hosts[0].id, "r", &fingerprint(&[n]), "0a", end).await.expect("recorded");
     }
     assert_eq!(ask(content(1), "latest", "base").await, Ok(()));
     assert_eq!(ask(content(2), "latest", "base").await, Ok(()));

@@ -1,6 +1,7 @@
-//! Counts failed authentications and enrolments by address, in a bounded map, and tells who has to wait. Tokens have
-//! 256 bits, so this is not what keeps them from being guessed; it keeps a misconfigured or hostile client from
-//! costing a database lookup at every try.
+//! Counts failures by address, in a bounded map, and tells who has to wait. Many people and hosts may share an address
+//! (behind a forwarder all of them do), so sign-ins are counted apart from tokens, signatures and enrolments, and a token or a
+//! signature that is good is taken whatever its neighbours fail with: tokens have 256 bits, so waiting is not what keeps them
+//! from being guessed. It keeps a misconfigured or hostile client from filling the audit and the log.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -35,6 +36,13 @@ impl FailureLimit {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Notes a failure, unless there were too many: `Err` says how long this address waits.
+    pub fn note(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.check(address, now)?;
+        self.failed(address, now);
+        Ok(())
     }
 
     /// Notes a failure.

@@ -69,6 +69,14 @@ pub const FAILURES_PER_ADDRESS_MAX: u32 = 20;
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 /// Addresses remembered for that, count: 16,384 × ~64 bytes = 1 MiB. When full, the oldest are forgotten.
 pub const FAILURE_ADDRESSES_MAX: usize = 16_384;
+/// Sign-ins with a password from one address at once, count: an office behind one address, in the morning …
+pub const SIGN_INS_PER_ADDRESS_BURST: u32 = 30;
+/// … and one more after each such time.
+pub const SIGN_INS_PER_ADDRESS_EVERY: Duration = Duration::from_secs(1);
+/// Sign-ins with a password as one user, from wherever, count: good ones too, since nobody has ten browsers to sign in with …
+pub const SIGN_INS_PER_NAME_BURST: u32 = 10;
+/// … and one more after each such time.
+pub const SIGN_INS_PER_NAME_EVERY: Duration = Duration::from_secs(6);
 /// Requests of one address a second when nobody says otherwise: an office behind one address.
 pub const RATE_ADDRESS_PER_S: u32 = 200;
 /// Requests of one principal a second when nobody says otherwise.

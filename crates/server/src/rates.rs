@@ -2,6 +2,9 @@
 //! finds none is told how long to wait (429, `Retry-After`). It keeps one client from taking the server from all others; it
 //! is no accounting. Absent on purpose: content (its files have places of their own), streams of events (likewise), probes,
 //! and the agents' addresses (a thousand hosts may share one): agents are limited one by one, by their certificates.
+//!
+//! Sign-ins with a password have buckets of their own, by address and by name, and each takes its token before it is known
+//! how it ends: hashing is what costs, and many at once are so many.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,12 +15,16 @@ use std::time::{Duration, Instant};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use drydock_domain::access::user::{ACCOUNT_NAME_MAX_BYTES, folded_name};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
 use crate::content_routes::CONTENT_PATH;
 use crate::failures::network_of;
-use crate::limits::{RATE_BURST_SECS, RATE_CALLS_PER_S, RATE_KEYS_MAX};
+use crate::limits::{
+    RATE_BURST_SECS, RATE_CALLS_PER_S, RATE_KEYS_MAX, SIGN_INS_PER_ADDRESS_BURST, SIGN_INS_PER_ADDRESS_EVERY,
+    SIGN_INS_PER_NAME_BURST, SIGN_INS_PER_NAME_EVERY,
+};
 use crate::listener::Peer;
 use crate::request::AGENT_PATH;
 use crate::rest::error::Failure;
@@ -30,24 +37,32 @@ struct Bucket {
     at: Instant,
 }
 
-/// Buckets that fill up with so many tokens a second and hold those of [`RATE_BURST_SECS`].
+/// Buckets that fill up with so many tokens a second and hold so many.
 #[derive(Debug)]
 struct Buckets<K> {
     per_s: f64,
+    full: f64,
     all: Mutex<HashMap<K, Bucket>>,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
+    /// So many a second; they hold those of [`RATE_BURST_SECS`].
     fn new(per_s: u32) -> Self {
-        Buckets { per_s: f64::from(per_s), all: Mutex::default() }
+        let per_s = f64::from(per_s);
+        Buckets { per_s, full: per_s * f64::from(RATE_BURST_SECS), all: Mutex::default() }
+    }
+
+    /// So many at once, and one more each time.
+    fn slow(burst: u32, every: Duration) -> Self {
+        Buckets { per_s: every.as_secs_f64().recip(), full: f64::from(burst), all: Mutex::default() }
     }
 
     /// Takes a token, or says how long it is until there is one.
     fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
-        let full = self.per_s * f64::from(RATE_BURST_SECS);
+        let full = self.full;
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains_key(key) && all.len() >= RATE_KEYS_MAX {
-            make_room(&mut all, now);
+            make_room(&mut all, Duration::from_secs_f64(full / self.per_s), now);
         }
         let bucket = all.entry(key.clone()).or_insert(Bucket { tokens: full, at: now });
         let since = now.saturating_duration_since(bucket.at).as_secs_f64();
@@ -62,8 +77,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 }
 
 /// Forgets those that are full again, and when all are in use the one that was used longest ago.
-fn make_room<K: Hash + Eq + Clone>(all: &mut HashMap<K, Bucket>, now: Instant) {
-    let full_after = Duration::from_secs(u64::from(RATE_BURST_SECS));
+fn make_room<K: Hash + Eq + Clone>(all: &mut HashMap<K, Bucket>, full_after: Duration, now: Instant) {
     all.retain(|_, bucket| now.saturating_duration_since(bucket.at) < full_after);
     if all.len() >= RATE_KEYS_MAX
         && let Some(oldest) = all.iter().min_by_key(|(_, bucket)| bucket.at).map(|(key, _)| key.clone())
@@ -78,6 +92,17 @@ pub struct Rates {
     addresses: Buckets<IpAddr>,
     principals: Buckets<String>,
     instances: Buckets<String>,
+    sign_ins_from: Buckets<IpAddr>,
+    sign_ins_as: Buckets<String>,
+}
+
+/// Why somebody may not try to sign in now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignInWait {
+    /// What there were too many of.
+    pub of: String,
+    /// How long.
+    pub wait: Duration,
 }
 
 impl Rates {
@@ -87,6 +112,8 @@ impl Rates {
             addresses: Buckets::new(address_per_s),
             principals: Buckets::new(principal_per_s),
             instances: Buckets::new(RATE_CALLS_PER_S),
+            sign_ins_from: Buckets::slow(SIGN_INS_PER_ADDRESS_BURST, SIGN_INS_PER_ADDRESS_EVERY),
+            sign_ins_as: Buckets::slow(SIGN_INS_PER_NAME_BURST, SIGN_INS_PER_NAME_EVERY),
         }
     }
 
@@ -98,6 +125,17 @@ impl Rates {
     /// May this principal (by a text that no two share)?
     pub fn principal(&self, key: &str, now: Instant) -> Result<(), Duration> {
         self.principals.take(&key.to_owned(), now)
+    }
+
+    /// May somebody at this address try to sign in as this user, there be one or not?
+    pub fn sign_in(&self, address: IpAddr, name: &str, now: Instant) -> Result<(), SignInWait> {
+        let of = |what: String| move |wait| SignInWait { of: format!("sign-ins {what}"), wait };
+        self.sign_ins_from.take(&network_of(address), now).map_err(of(format!("from {address}")))?;
+        // A longer one is nobody's name, and costs no more than its address may.
+        if name.len() > ACCOUNT_NAME_MAX_BYTES {
+            return Ok(());
+        }
+        self.sign_ins_as.take(&folded_name(name), now).map_err(of(format!("of {name}")))
     }
 
     /// May this agent call?
@@ -162,6 +200,27 @@ mod tests {
         assert_eq!((0..).take_while(|_| buckets.take(&"ann", later).is_ok()).count(), 10, "a second's worth");
         let rested = now + Duration::from_secs(3600);
         assert_eq!((0..).take_while(|_| buckets.take(&"ann", rested).is_ok()).count(), burst, "never more than full");
+    }
+
+    #[test]
+    fn sign_ins_are_counted_by_network_and_by_name_in_any_case() {
+        let rates = Rates::new(1, 1);
+        let now = Instant::now();
+        let from = |n: u32| IpAddr::V4(Ipv4Addr::from(n));
+        for n in 0..SIGN_INS_PER_NAME_BURST {
+            rates.sign_in(from(n), if n % 2 == 0 { "ann" } else { "ANN" }, now).expect("not yet");
+        }
+        let waits = rates.sign_in(from(99), "Ann", now).expect_err("too many of hers");
+        assert_eq!(waits.of, "sign-ins of Ann");
+        assert!(waits.wait <= SIGN_INS_PER_NAME_EVERY, "{waits:?}");
+        rates.sign_in(from(99), "bob", now).expect("another one's");
+        rates.sign_in(from(98), "ann", now + SIGN_INS_PER_NAME_EVERY).expect("one more after a while");
+        let nobody = "x".repeat(ACCOUNT_NAME_MAX_BYTES + 1);
+        for _ in 0..SIGN_INS_PER_ADDRESS_BURST {
+            rates.sign_in(from(7777), &nobody, now).expect("not yet");
+        }
+        let waits = rates.sign_in(from(7777), &nobody, now).expect_err("too many from there");
+        assert_eq!(waits.of, "sign-ins from 0.0.30.97");
     }
 
     #[test]

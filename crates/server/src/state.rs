@@ -34,8 +34,10 @@ pub struct AppState {
     pub shutdown: Shutdown,
     /// Counters for /metrics.
     pub metrics: Arc<Metrics>,
-    /// Failed authentications by address.
+    /// Refused tokens, signatures and enrolments by address.
     pub failures: Arc<FailureLimit>,
+    /// Failed sign-ins by address.
+    pub sign_in_failures: Arc<FailureLimit>,
     /// Requests by address and principal.
     pub rates: Arc<Rates>,
     /// Places for event streams; the console's live pages take theirs here too.
@@ -60,7 +62,8 @@ impl AppState {
             oidc: None,
             shutdown,
             metrics: Arc::new(Metrics::new()),
-            failures: Arc::new(FailureLimit::default()),
+            failures: Arc::default(),
+            sign_in_failures: Arc::default(),
             rates,
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
             content_streams: Arc::new(Semaphore::new(content_streams)),

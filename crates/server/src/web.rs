@@ -80,9 +80,10 @@ pub(crate) fn free_bytes(data_dir: &std::path::Path) -> Option<u64> {
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Counters and gauges, for any access token: what a fleet looks like is nobody else's business.
-async fn metrics(State(state): State<AppState>, _caller: Caller, params: Params) -> Result<Response> {
+/// Counters and gauges, for who may read all hosts: what a fleet looks like is nobody else's business.
+async fn metrics(State(state): State<AppState>, caller: Caller, params: Params) -> Result<Response> {
     params.finish()?;
+    state.control.may_see_metrics(&caller.ctx).await?;
     let streams = u64::from(state.settings.content_streams_max);
     let content = ContentGauges {
         streams: streams.saturating_sub(state.content_streams.available_permits() as u64),

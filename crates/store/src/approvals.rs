@@ -196,6 +196,14 @@ pub async fn waiting(c: &mut AnyConnection, requester_key: &str, now: Timestamp)
     sql.fetch(c, "count requests for approval").await?.first().map_or(Ok(0), |row| int(row, "n"))
 }
 
+/// Requests that wait for a decision, newest first.
+pub async fn open(c: &mut AnyConnection, now: Timestamp, limit: u32) -> StoreResult<Vec<ApprovalRecord>> {
+    let mut sql = Sql::new(REQUESTS);
+    sql.push(" WHERE state = 'PENDING' AND expires_at > ").bind(micros(now));
+    sql.push(" ORDER BY id DESC LIMIT ").bind(i64::from(limit));
+    sql.fetch(c, "list requests that wait for approval").await?.iter().map(read).collect()
+}
+
 /// Decides a request that nobody has decided yet. `false`: somebody has, or it is over.
 pub async fn decide(
     c: &mut AnyConnection,

@@ -222,7 +222,10 @@ async fn environments_are_kept_by_rank_and_not_deleted_under_hosts(a: Store, b: 
     let all = environments::list(&mut c).await.expect("read");
     assert_eq!(all, [environment(1, "dev"), environment(2, "prod")]);
     assert_eq!(environments::find_by_name(&mut c, "prod").await.expect("read"), Some(environment(2, "prod")));
-    assert_eq!(environments::instance_counts(&mut c, &Scope::Everywhere).await.expect("read"), BTreeMap::from([(environment_id(2), 2)]));
+    assert_eq!(
+        environments::instance_counts(&mut c, &Scope::Everywhere).await.expect("read"),
+        BTreeMap::from([(environment_id(2), 2)])
+    );
     let inside = environments::instances(&mut c, environment_id(2), 1).await.expect("read");
     assert_eq!(inside, [(instance(1).id, "h1".to_owned())]);
     let host = instances::find(&mut c, instance(1).id).await.expect("read").expect("there");

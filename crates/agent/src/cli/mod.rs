@@ -3,6 +3,7 @@
 mod enrol;
 mod inventory;
 mod status;
+mod token;
 mod unregister;
 
 use std::path::PathBuf;
@@ -10,6 +11,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::link::address::{Proxy, ServerAddress};
+use crate::link::channel::Target;
+use crate::link::tls;
 use crate::paths::Paths;
 
 /// The Drydock agent: keeps this host's inventory at the server and runs its patch tasks.
@@ -65,6 +71,8 @@ enum Command {
     Status(status::ShowStatus),
     /// Leave the server and remove every trace of the agent but its package
     Unregister(unregister::Unregister),
+    /// Print an access token by which programs on this host ask the server in the host's name
+    Token(token::Token),
     /// Print what would be reported; changes nothing
     Inventory(inventory::ShowInventory),
     /// Run one command of a task apart from the agent
@@ -90,6 +98,14 @@ enum Command {
     Version,
 }
 
+/// How a command reaches the host's server, with the host's certificate.
+fn target(paths: &Paths, identity: &Identity) -> anyhow::Result<Target> {
+    let server = ServerAddress::parse(&identity.instance.server).map_err(anyhow::Error::msg)?;
+    let configured = Config::read(&paths.config).ok().and_then(|c| c.proxy);
+    let proxy = Proxy::choose(configured.as_deref(), &server, |k| std::env::var(k).ok()).map_err(anyhow::Error::msg)?;
+    Ok(Target { server, proxy, tls: tls::mutual(identity)? })
+}
+
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -99,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Run => crate::daemon::run(paths).map(|()| ExitCode::SUCCESS),
         Command::Status(command) => command.run(&paths),
         Command::Unregister(command) => command.run(&paths).map(|()| ExitCode::SUCCESS),
+        Command::Token(command) => command.run(&paths).map(|()| ExitCode::SUCCESS),
         Command::Inventory(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Supervise { detach, dir } => crate::supervise::main(&dir, detach).map(|()| ExitCode::SUCCESS),
         Command::ApplySources => crate::sources::site::apply_now(&paths).map(|()| ExitCode::SUCCESS),

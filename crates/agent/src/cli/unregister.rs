@@ -7,13 +7,10 @@ use anyhow::Context;
 use clap::Args;
 use drydock_api::agent::v1::UnregisterRequest;
 
-use crate::config::Config;
 use crate::identity::{Identity, IdentityError, InstanceFile};
 use crate::ledger::Ledger;
-use crate::link::address::{Proxy, ServerAddress};
-use crate::link::channel::{Target, chain, connect, timed};
+use crate::link::channel::{chain, connect, timed};
 use crate::link::enrol::told;
-use crate::link::tls;
 use crate::paths::Paths;
 use crate::task::machine::State;
 use crate::unit;
@@ -90,10 +87,7 @@ fn task_under_way(paths: &Paths) -> bool {
 
 /// Tells the server; `Some` = it does not accept this instance any more, in its words.
 fn tell(paths: &Paths, identity: &Identity) -> anyhow::Result<Option<String>> {
-    let server = ServerAddress::parse(&identity.instance.server).map_err(anyhow::Error::msg)?;
-    let configured = Config::read(&paths.config).ok().and_then(|c| c.proxy);
-    let proxy = Proxy::choose(configured.as_deref(), &server, |k| std::env::var(k).ok()).map_err(anyhow::Error::msg)?;
-    let target = Target { server, proxy, tls: tls::mutual(identity)? };
+    let target = super::target(paths, identity)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut client = connect(&target).await.map_err(|e| anyhow::anyhow!("{}", chain(&e)))?;

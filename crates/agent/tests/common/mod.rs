@@ -346,6 +346,13 @@ impl AgentLink for Service {
         Ok(Response::new(IssueContentCertificateResponse { certificate_pem, ca_pem: self.ca_pem.clone() }))
     }
 
+    async fn issue_access_token(
+        &self,
+        _: Request<IssueAccessTokenRequest>,
+    ) -> Result<Response<IssueAccessTokenResponse>, Status> {
+        Err(Status::unimplemented("a server of before"))
+    }
+
     async fn unregister(&self, _: Request<UnregisterRequest>) -> Result<Response<UnregisterResponse>, Status> {
         self.lock().unregistered = true;
         Ok(Response::new(UnregisterResponse {}))

@@ -20,6 +20,7 @@ use super::users::still_administered;
 use crate::Control;
 use crate::context::{Account, OpCtx, Principal, Secret};
 use crate::error::{Error, Result};
+use crate::instance_token;
 use crate::views::WhoAmI;
 
 /// Longest secret looked at, bytes: ours have 47.
@@ -57,6 +58,9 @@ impl Control {
     pub async fn authenticate(&self, bearer: &str) -> Result<Principal> {
         if bearer.is_empty() || bearer.len() > SECRET_MAX_BYTES {
             return Err(Error::Unauthenticated("no access token was given; send it as `Authorization: Bearer ddt_…`"));
+        }
+        if bearer.starts_with(instance_token::PREFIX) {
+            return self.authenticate_instance(bearer).await;
         }
         let now = self.now();
         let found = access_tokens::find_by_secret(&mut *self.read().await?, &digest(bearer)).await?;

@@ -1,12 +1,16 @@
 //! Questions about access: may somebody do something, and who may. Both are decided by what decides requests; conditions on
 //! the time are decided as of now, those on a second factor as if none was shown (`access test` about oneself: as it was).
 
+use std::sync::Arc;
+
+use drydock_domain::access::Scope;
 use drydock_domain::access::decide::{Bearing, Decision, decide, explain, who_can};
 use drydock_domain::access::permissions::Right;
 use drydock_domain::access::statement::Effect;
+use drydock_domain::instance::InstanceState;
 use drydock_store::compartments::Kind;
-use drydock_store::records::PageQuery;
-use drydock_store::{access_tokens, users};
+use drydock_store::records::{InstanceQuery, PageQuery};
+use drydock_store::{Connection, access_tokens, instances, users};
 
 use super::act::About;
 use crate::Control;
@@ -61,7 +65,7 @@ impl Control {
             }
             Some(name) => {
                 self.may_see(ctx, "access.test", About::within(&about.compartment, format!("user {name}"))).await?;
-                self.user_as_principal(name).await?
+                self.principal_called(name).await?
             }
         };
         if permissions.is_empty() || permissions.len() > PERMISSIONS_MAX {
@@ -141,7 +145,8 @@ impl Control {
         Ok(HoldersView { statements, accounts })
     }
 
-    /// Every account that could ask: users, service accounts, tokens that stand for themselves.
+    /// Every account that could ask: users, service accounts, tokens that stand for themselves, and hosts where there are
+    /// dynamic groups (what `any-user` and `resource instance` give to hosts is told by the statements).
     async fn all_accounts(&self) -> Result<Vec<Account>> {
         let mut found = Vec::new();
         let mut c = self.read().await?;
@@ -166,6 +171,9 @@ impl Control {
                 None => break,
             }
         }
+        if self.access().await?.has_dynamic_groups() {
+            self.add_hosts(&mut c, &mut found).await?;
+        }
         drop(c);
         let mut all = Vec::new();
         for id in ids {
@@ -177,7 +185,29 @@ impl Control {
         Ok(all)
     }
 
-    async fn user_as_principal(&self, name: &str) -> Result<Principal> {
+    /// Hosts that may ask.
+    async fn add_hosts(&self, c: &mut Connection, found: &mut Vec<Account>) -> Result<()> {
+        let limit = Some(drydock_domain::limits::PAGE_MAX);
+        let page = PageQuery { cursor: None, limit };
+        let mut query = InstanceQuery { state: Some(InstanceState::Active), page, ..InstanceQuery::default() };
+        while found.len() < ACCOUNTS_MAX {
+            let some = instances::list(c, &query, &Scope::Everywhere).await?;
+            for record in &some.items {
+                found.push(self.instance_account(record).await?);
+            }
+            match some.next_cursor {
+                Some(next) => query.page.cursor = Some(next),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// A user by name, or `instance/NAME`: that host.
+    async fn principal_called(&self, name: &str) -> Result<Principal> {
+        if let Some(host) = name.strip_prefix("instance/") {
+            return Ok(Principal::Account(Arc::new(self.instance_account(&self.resolve(host).await?).await?)));
+        }
         let found = users::find_by_name(&mut *self.read().await?, name).await?;
         let user = found.ok_or_else(|| Error::NotFound(format!("user {}", super::cut(name, 255))))?;
         self.account_of_user(user.id, false, None).await

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::access_part::{Loaded, ROOT};
-use crate::audit_part::took;
+use crate::audit_part::{CallFrom, took};
 use crate::context::{Account, OpCtx, Principal};
 use crate::error::{Error, Result};
 use crate::{Control, Secret};
@@ -518,23 +518,18 @@ impl Control {
     }
 
     /// A mutation by a host about itself; its right to it was settled by its certificate or token.
-    pub(super) fn act_of_host<'a>(
-        &'a self,
-        who: String,
+    pub(super) fn act_of_host(
+        &self,
+        from: &CallFrom,
+        who: &str,
         operation: &'static str,
         resource: String,
-        request_id: &'a str,
         now: Timestamp,
-    ) -> Act<'a> {
-        let id = who.strip_prefix("instance ").unwrap_or_default().to_owned();
+    ) -> Act<'_> {
         let draft = Record {
-            who_kind: "instance".into(),
-            who_id: id.into(),
-            who: who.into(),
-            request_id: request_id.to_owned().into(),
             resource: resource.into(),
             reason: "its own certificate or token".into(),
-            ..self.audit_draft(operation, now)
+            ..self.audit_of_host(from, who, operation, now)
         };
         Act { control: self, draft, approval: None }
     }

@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use super::RACE_RETRIES;
 use super::act::own_instance;
 use super::enrolment::is_sha256;
-use crate::Control;
 use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
+use crate::{CallFrom, Control};
 
 /// Longest certificate serial number, hexadecimal digits (RFC 5280: 20 bytes).
 const SERIAL_MAX_DIGITS: usize = 40;
 
 impl Control {
-    /// The first thing of every call of an enrolled agent: is this instance active, and is this key its own? The
+    /// The first thing of every call of an enrolled agent: is this instance active, do the statements let it in, and is this key its own? The
     /// previous key counts until the newest one was used. Notes the contact.
     pub async fn agent_session(&self, instance: InstanceId, spki_sha256: &str, request_id: &str) -> Result<OpCtx> {
         let ctx = self.ctx(Principal::Instance(instance), request_id);
@@ -27,6 +27,7 @@ impl Control {
         if record.state != InstanceState::Active {
             return Err(Error::Forbidden(format!("the instance {} is {}", record.name, record.state.as_str())));
         }
+        self.may_contact(&record, ctx.now).await?;
         if record.spki_sha256 == spki_sha256 {
             if record.previous_spki_sha256.is_some() {
                 let mut tx = self.begin().await?;
@@ -45,6 +46,7 @@ impl Control {
     pub async fn record_certificate(
         &self,
         instance: InstanceId,
+        from: impl Into<CallFrom>,
         spki_sha256: &str,
         serial: &str,
         not_after: Timestamp,
@@ -52,9 +54,8 @@ impl Control {
         if !is_sha256(spki_sha256) || serial.is_empty() || serial.len() > SERIAL_MAX_DIGITS {
             return Err(Error::invalid("certificate", "has no readable public key or serial number"));
         }
-        let ctx = self.ctx(Principal::Instance(instance), serial);
-        let resource = format!("certificate {serial}");
-        let act = self.act_of_host(ctx.who.name(), "certificate.issue", resource, &ctx.request_id, ctx.now);
+        let who = Principal::Instance(instance).name();
+        let act = self.act_of_host(&from.into(), &who, "certificate.issue", format!("certificate {serial}"), self.now());
         let recorded = async {
             for _ in 0..RACE_RETRIES {
                 let mut tx = self.begin().await?;
@@ -93,8 +94,7 @@ impl Control {
     /// The host leaves: its record goes, and with it the right of its certificate.
     pub async fn unregister(&self, ctx: &OpCtx) -> Result<()> {
         let instance = own_instance(ctx)?;
-        let act =
-            self.act_of_host(ctx.who.name(), "instance.unregister", format!("instance {instance}"), &ctx.request_id, ctx.now);
+        let act = self.act_of_host(&ctx.into(), &ctx.who.name(), "instance.unregister", format!("instance {instance}"), ctx.now);
         let gone = async {
             let mut tx = self.begin().await?;
             instances::delete(&mut tx, instance).await?;

@@ -237,6 +237,11 @@ impl Control {
         Ok(commit(tx).await?)
     }
 
+    /// Lets somebody see the metrics: they are about all hosts, so who may read some compartment's only may not.
+    pub async fn may_see_metrics(&self, ctx: &OpCtx) -> Result<()> {
+        self.may_read(ctx, "metrics.show", Permission::InstanceRead).await
+    }
+
     /// Counts over the fleet.
     pub async fn overview(&self, ctx: &OpCtx) -> Result<FleetCounts> {
         let hosts = self.scope(ctx, "overview.show", Permission::InstanceRead).await?;

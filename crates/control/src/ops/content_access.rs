@@ -26,11 +26,11 @@ use super::enrolment::is_sha256;
 use super::host_sources::targets;
 use super::promotion::served_roots;
 use super::snapshots::parse_root;
-use crate::Control;
 use crate::content_part::ContentPart;
 use crate::content_views::{ContentPeer, ContentView, KeyRotation, RepositoryKeyView};
 use crate::context::{OpCtx, Principal};
 use crate::error::{Error, Result};
+use crate::{CallFrom, Control};
 
 /// Repositories remembered, count: 64 environments of a hundred sources. Beyond it all are forgotten.
 const REMEMBERED_MAX: usize = 8192;
@@ -160,6 +160,7 @@ impl Control {
     pub async fn record_content_certificate(
         &self,
         instance: InstanceId,
+        from: impl Into<CallFrom>,
         spki_sha256: &str,
         serial: &str,
         _not_after: Timestamp,
@@ -167,9 +168,8 @@ impl Control {
         if !is_sha256(spki_sha256) || serial.is_empty() || serial.len() > SERIAL_MAX_DIGITS {
             return Err(Error::invalid("certificate", "has no readable public key or serial number"));
         }
-        let ctx = self.ctx(Principal::Instance(instance), serial);
-        let resource = format!("content certificate {serial}");
-        let act = self.act_of_host(ctx.who.name(), "content-certificate.issue", resource, &ctx.request_id, ctx.now);
+        let (who, resource) = (Principal::Instance(instance).name(), format!("content certificate {serial}"));
+        let act = self.act_of_host(&from.into(), &who, "content-certificate.issue", resource, self.now());
         let recorded = async {
             let mut tx = self.begin().await?;
             match instances::set_content_key(&mut tx, instance, spki_sha256, InstanceState::Active).await {

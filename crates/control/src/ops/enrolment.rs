@@ -12,10 +12,10 @@ use drydock_store::{Tx, commit, environments, history, instances, profiles};
 use jiff::Timestamp;
 
 use super::{RACE_RETRIES, digest};
-use crate::Control;
 use crate::context::{OpCtx, Secret};
 use crate::error::{Error, Result};
 use crate::views::{EnrolAsk, Enrolled};
+use crate::{CallFrom, Control};
 
 /// What an enrolment token begins with.
 const TOKEN_PREFIX: &str = "dde_";
@@ -113,27 +113,34 @@ impl Control {
     }
 
     /// A host asks to become a managed instance. The same key again gets the same answer and takes no further use.
-    pub async fn enrol(&self, request_id: &str, ask: EnrolAsk) -> Result<Enrolled> {
+    pub async fn enrol(&self, from: impl Into<CallFrom>, ask: EnrolAsk) -> Result<Enrolled> {
         check_ask(&ask)?;
+        let from = from.into();
+        let who = format!("host {}", ask.hostname);
+        let refused = |error: Error| {
+            if matches!(error, Error::Forbidden(_)) {
+                self.audit_host_refused(&from, &who, "instance.enrol", "", &error.to_string());
+            }
+            error
+        };
         if ask.token.expose().is_empty() {
-            return self.come_back(&ask.spki_sha256).await;
+            return self.come_back(&ask.spki_sha256).await.map_err(refused);
         }
         let now = self.now();
         let found = profiles::find_by_token(&mut *self.read().await?, &digest(ask.token.expose())).await?;
         let Some(profile) = found else {
-            // Not audited: anybody on the network could fill the records.
-            tracing::warn!(hostname = ask.hostname, request_id, "a host showed an enrolment token that is not known");
-            return Err(Error::Forbidden(
+            let (hostname, request_id) = (&ask.hostname, &from.request_id);
+            tracing::warn!(hostname, request_id, "a host showed an enrolment token that is not known");
+            return Err(refused(Error::Forbidden(
                 "the enrolment token is not known; check it, or ask for a new one (drydock enrolment create)".to_owned(),
-            ));
+            )));
         };
         for _ in 0..RACE_RETRIES {
             if let Some(known) = instances::find_by_key(&mut *self.read().await?, &ask.spki_sha256).await? {
-                return self.standing(known).await;
+                return self.standing(known).await.map_err(refused);
             }
-            let who = format!("host {}", ask.hostname);
             let resource = format!("enrolment-profile {}", profile.id);
-            let act = self.act_of_host(who, "instance.enrol", resource, request_id, now);
+            let act = self.act_of_host(&from, &who, "instance.enrol", resource, now);
             let tried = async {
                 let mut tx = self.begin().await?;
                 let Some(record) = self.admit_host(&mut tx, profile.id, &ask, now).await? else { return Ok(None) };

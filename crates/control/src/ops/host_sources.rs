@@ -252,6 +252,7 @@ impl Control {
             return Ok(None);
         }
         let document = record.document.into_bytes();
+        self.sources_sent(ctx, instance, &document).await?;
         Ok(Some(SignedSources { signature: self.key().sign_sources(&document), generation: record.generation, document }))
     }
 

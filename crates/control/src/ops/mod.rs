@@ -31,6 +31,7 @@ mod exceptions;
 mod groups;
 mod host_rules;
 mod host_sources;
+mod instance_access;
 mod instance_modules;
 mod instances;
 pub(crate) mod intake;
@@ -70,6 +71,7 @@ mod user_groups;
 mod users;
 pub(crate) mod vulnerabilities;
 mod work;
+mod work_sent;
 
 pub use access::TokenAsk;
 pub use access_policies::AccessPolicyView;
@@ -103,6 +105,7 @@ pub(crate) use sources::{UPLOADS, UploadInput};
 pub use user_groups::UserGroupView;
 pub use users::{UserEdit, UserView};
 pub(crate) use work::moved;
+pub(crate) use work_sent::SentDocuments;
 
 /// How often a decision is made anew when somebody changed the row between reading and writing, count. Two writers of
 /// one row are rare; five losses in a row mean something else is wrong.

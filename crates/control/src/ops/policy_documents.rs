@@ -236,10 +236,12 @@ impl Control {
             && let Some(record) = host_policies::find(&mut *self.read().await?, instance).await?
             && record.generation > 0
         {
-            pulled.changed = Some(self.signed_policies(record.document.into_bytes()).await?);
+            let document = record.document.into_bytes();
+            self.policies_sent(ctx, instance, &document).await?;
+            pulled.changed = Some(self.signed_policies(document).await?);
         }
         let used = pulled.changed.as_ref().map_or(0, |c| c.document.len());
-        pulled.previews = self.previews_for(instance, used, ctx.now).await?;
+        pulled.previews = self.previews_for(ctx, instance, used).await?;
         Ok(pulled)
     }
 
@@ -260,8 +262,8 @@ impl Control {
     }
 
     /// Previews that go into an answer of which `used` bytes are taken; the others come with the next question.
-    async fn previews_for(&self, instance: InstanceId, used: usize, now: Timestamp) -> Result<Vec<SignedPolicies>> {
-        let open = policy_previews::open_of(&mut *self.read().await?, instance, now, PREVIEWS_AT_ONCE).await?;
+    async fn previews_for(&self, ctx: &OpCtx, instance: InstanceId, used: usize) -> Result<Vec<SignedPolicies>> {
+        let open = policy_previews::open_of(&mut *self.read().await?, instance, ctx.now, PREVIEWS_AT_ONCE).await?;
         if open.is_empty() {
             return Ok(Vec::new());
         }
@@ -281,6 +283,7 @@ impl Control {
             if bytes > DOCUMENT_MAX_BYTES {
                 break;
             }
+            self.policies_sent(ctx, instance, &json).await?;
             signed.push(self.signed_policies(json).await?);
         }
         Ok(signed)

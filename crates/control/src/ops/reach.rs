@@ -350,6 +350,10 @@ impl Control {
                     },
                 })
             }
+            Some(("instance", id)) => match id.parse::<InstanceId>() {
+                Ok(id) => self.account_of_instance(id).await,
+                Err(_) => Ok(Err(format!("{key} is not known"))),
+            },
             Some(("user" | "service-account", id)) => {
                 let Ok(id) = id.parse::<UserId>() else { return Ok(Err(format!("{key} is not known"))) };
                 match self.account_of_user(id, false, None).await {

@@ -1,5 +1,5 @@
 //! What is there before anybody wrote a policy: three groups and the policies that give them what the roles of access tokens
-//! always meant. They come with the program and grow with it; nobody edits or deletes them. `deny` statements narrow them
+//! always meant, and the one by which agents speak for their own hosts. They come with the program and grow with it; nobody edits or deletes them. `deny` statements narrow them
 //! like any others, also for administrators.
 
 use std::fmt::Write as _;
@@ -14,6 +14,9 @@ use super::role::{Permission, Role, allows};
 pub const ROLES_POLICY: &str = "drydock-roles";
 /// Name of the policy that gives `Administrators` everything.
 pub const ADMINISTRATORS_POLICY: &str = "drydock-administrators";
+
+/// Name of the policy that lets agents speak for their hosts.
+pub const AGENTS_POLICY: &str = "drydock-agents";
 
 /// A group that is always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +77,9 @@ pub fn texts() -> Vec<(&'static str, String)> {
         }
     }
     let everything = "allow group Administrators to manage all-resources in tenancy\n".to_owned();
-    vec![(ADMINISTRATORS_POLICY, everything), (ROLES_POLICY, roles)]
+    let agents = "allow resource instance to {OSMH_MANAGED_INSTANCE_ACCESS} in tenancy \
+                  where request.principal.id = target.managed-instance.id\n";
+    vec![(ADMINISTRATORS_POLICY, everything), (ROLES_POLICY, roles), (AGENTS_POLICY, agents.to_owned())]
 }
 
 /// The built-in policies, attached to `tenancy` (the id of the root).

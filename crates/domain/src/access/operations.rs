@@ -281,6 +281,7 @@ const fn op(name: &'static str, coarse: Permission, rights: &'static [&'static s
 /// All operations. `group.members` is there twice: reading and changing bear the same name today.
 pub const OPERATIONS: &[Operation] = &[
     op("overview.show", InstanceRead, &["DRYDOCK_INSTANCE_INSPECT"]),
+    op("metrics.show", InstanceRead, &["DRYDOCK_INSTANCE_READ"]),
     op("instance.list", InstanceRead, &["DRYDOCK_INSTANCE_INSPECT"]),
     op("instance.show", InstanceRead, &["DRYDOCK_INSTANCE_READ"]),
     op("instance.packages", InstanceRead, &["DRYDOCK_INSTANCE_READ"]),

@@ -40,7 +40,7 @@ families! {
     /// How hosts come in.
     Enrolment = "enrolment": ["enrolment-profile", "certificate", "content-certificate"];
     /// Hosts, their inventory and groups.
-    Instances = "instances": ["instance", "group", "package", "overview", "fleet"];
+    Instances = "instances": ["instance", "group", "package", "overview", "fleet", "metrics"];
     /// Patch jobs, deployments, calendars.
     Patching = "patching": ["patch-job", "patch-task", "patch-deployment", "barred-version", "maintenance-window",
         "freeze-calendar", "reboot-slot", "reboot-slot-group", "window", "freeze"];

@@ -7,6 +7,7 @@
 mod assets;
 mod auth;
 mod charts;
+mod cookies;
 mod deployment_form;
 mod error;
 mod fields;
@@ -18,6 +19,7 @@ mod pages;
 mod report;
 mod rows;
 mod session;
+mod sign_in;
 mod view;
 
 pub(crate) use view::soak_words;
@@ -64,16 +66,16 @@ pub fn router(app: AppState) -> Router {
     // Nobody is signed in yet.
     let console = Console(Arc::new(Inner { app, sessions: Sessions::default(), notices: Notices::default() }));
     use pages::{
-        access, advisories, audit, deployments, enrolment, environments, exceptions, groups, jobs, overview, packages, sources,
-        start, vulnerabilities,
+        access, advisories, approvals, audit, deployments, enrolment, environments, exceptions, groups, jobs, overview, packages,
+        sources, start, vulnerabilities,
     };
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/overview/live", get(overview::live))
-        .route("/sign-in", get(auth::sign_in_page).post(auth::sign_in))
+        .route("/sign-in", get(sign_in::sign_in_page).post(sign_in::sign_in))
         .route("/sign-in/oidc", get(oidc::begin))
         .route("/sign-in/oidc/callback", get(oidc::callback))
-        .route("/sign-out", post(auth::sign_out))
+        .route("/sign-out", post(sign_in::sign_out))
         .route("/patch-jobs", get(jobs::list).post(start::submit))
         .route("/patch-jobs/new", get(start::form))
         .route("/patch-jobs/{id}", get(jobs::show))
@@ -118,6 +120,9 @@ pub fn router(app: AppState) -> Router {
         .route("/access-tokens", get(access::list).post(access::create))
         .route("/access-tokens/{id}/revoke", post(access::revoke))
         .route("/audit", get(audit::list))
+        .route("/approvals", get(approvals::list))
+        .route("/approvals/{id}/approve", post(approvals::approve))
+        .route("/approvals/{id}/refuse", post(approvals::refuse))
         .merge(instance_pages())
         .merge(policy_pages())
         .merge(user_pages())

@@ -16,8 +16,10 @@ use drydock_control::{ErrorKind, SignInFrom, Vouched};
 
 use super::Console;
 use super::assets::{AssetUrls, urls};
-use super::auth::{Next, cookie, local_path, request_id, sign_in_form, signed_in, with_cookies};
+use super::auth::request_id;
+use super::cookies::{cookie, local_path, with_cookies};
 use super::error::{self, Fail, Html};
+use super::sign_in::{Next, sign_in_form, signed_in};
 use crate::identity::oidc::provider::BEGUN_MAX_SECS;
 use crate::identity::oidc::{Identity, OidcError, Provider, Returned};
 use crate::rest::extract::address_of;
@@ -63,7 +65,7 @@ pub async fn callback(State(console): State<Console>, request: Request) -> Respo
     let identity = match provider.finish(&kept, &returned, app.control.now()).await {
         Ok(identity) => identity,
         Err(error) => {
-            app.failures.failed(address, Instant::now());
+            app.sign_in_failures.failed(address, Instant::now());
             return refused(&console, &error, "", &request_id);
         }
     };
@@ -79,7 +81,7 @@ fn not_here(request: &Request) -> Response {
 
 /// One address may not try for ever.
 fn too_many(console: &Console, address: IpAddr, next: &str) -> Option<Response> {
-    let wait = console.0.app.failures.check(address, Instant::now()).err()?;
+    let wait = console.0.app.sign_in_failures.check(address, Instant::now()).err()?;
     let text = format!("Too many failed sign-ins from {address}. Wait {} s.", wait.as_secs().max(1));
     Some(sign_in_form(console, next, Some(text)))
 }
@@ -111,6 +113,9 @@ async fn session(console: &Console, provider: &Provider, identity: Identity, fro
             Fail::new(error, request_id).into_response()
         }
         Err(error) => {
+            if let Some(address) = from.address {
+                console.0.app.sign_in_failures.failed(address, Instant::now());
+            }
             tracing::warn!(request_id, %error, issuer = vouched.issuer, subject = vouched.subject, "a sign-in with OIDC is refused");
             // Whoever stands here was vouched for: they may know under which name.
             let text = format!(

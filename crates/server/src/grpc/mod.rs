@@ -16,20 +16,20 @@ use drydock_api::agent::v1::agent_link_server::{AgentLink, AgentLinkServer};
 use drydock_api::agent::v1::enrol_response::State as EnrolState;
 use drydock_api::agent::v1::section_report::Body;
 use drydock_api::agent::v1::{
-    AcquireRebootSlotRequest, AcquireRebootSlotResponse, AttachRequest, EnrolRequest, EnrolResponse,
-    IssueContentCertificateRequest, IssueContentCertificateResponse, PullPoliciesRequest, PullPoliciesResponse,
-    PullSourcesRequest, PullSourcesResponse, PullWorkRequest, PullWorkResponse, RefuseOrderRequest, RefuseOrderResponse,
-    RenewRequest, RenewResponse, ReportInventoryRequest, ReportInventoryResponse, ReportPoliciesRequest, ReportPoliciesResponse,
-    ReportSourcesRequest, ReportSourcesResponse, ReportTaskRequest, ReportTaskResponse, SectionReport, SignedOrder,
-    TaskDirective, UnregisterRequest, UnregisterResponse,
+    AcquireRebootSlotRequest, AcquireRebootSlotResponse, AttachRequest, EnrolRequest, EnrolResponse, IssueAccessTokenRequest,
+    IssueAccessTokenResponse, IssueContentCertificateRequest, IssueContentCertificateResponse, PullPoliciesRequest,
+    PullPoliciesResponse, PullSourcesRequest, PullSourcesResponse, PullWorkRequest, PullWorkResponse, RefuseOrderRequest,
+    RefuseOrderResponse, RenewRequest, RenewResponse, ReportInventoryRequest, ReportInventoryResponse, ReportPoliciesRequest,
+    ReportPoliciesResponse, ReportSourcesRequest, ReportSourcesResponse, ReportTaskRequest, ReportTaskResponse, SectionReport,
+    SignedOrder, TaskDirective, UnregisterRequest, UnregisterResponse,
 };
-use drydock_control::{EnrolAsk, ErrorKind, Secret, SectionBodyIn, SectionIn};
+use drydock_control::{CallFrom, EnrolAsk, ErrorKind, Secret, SectionBodyIn, SectionIn};
 use drydock_domain::ids::{InstanceId, TaskId};
 use drydock_domain::instance::InstanceState;
 use drydock_domain::inventory::OsFacts;
 use jiff::Timestamp;
 use tonic::codec::CompressionEncoding;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::pki::{CertificateUse, CsrKey, IssuedCertificate, check_csr};
 use crate::request::RequestInfo;
@@ -109,15 +109,25 @@ impl Link {
     }
 
     /// Signs an agent's certificate and notes it in the store before anybody sees it.
-    async fn issue(&self, instance: InstanceId, key: &CsrKey, request_id: &str) -> Result<IssuedCertificate, Status> {
-        let cert = self.sign(CertificateUse::Agent, instance, key, request_id)?;
-        let fingerprint = key.fingerprint();
-        let stored = self.state.control.record_certificate(instance, &fingerprint, &cert.serial, cert.expires_at).await;
-        stored.map_err(|e| status_of(&e, request_id))?;
+    async fn issue(&self, instance: InstanceId, key: &CsrKey, from: &CallFrom) -> Result<IssuedCertificate, Status> {
+        let cert = self.sign(CertificateUse::Agent, instance, key, &from.request_id)?;
+        let (control, fingerprint) = (&self.state.control, key.fingerprint());
+        let stored = control.record_certificate(instance, from.clone(), &fingerprint, &cert.serial, cert.expires_at).await;
+        stored.map_err(|e| status_of(&e, &from.request_id))?;
         Ok(cert)
     }
 
-    async fn enrol_inner(&self, ask: EnrolRequest, request_id: &str) -> Result<EnrolResponse, Status> {
+    /// Records that whoever shows a certificate gets no newer one.
+    fn renewal_refused(&self, request: &Request<RenewRequest>, status: &Status) {
+        if !matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) {
+            return;
+        }
+        let from = CallFrom { request_id: info_of(request).id, address: Some(address_of(request.extensions())) };
+        let who = session::certificate(request).map_or_else(|_| "unknown".to_owned(), |own| format!("instance {}", own.instance));
+        self.state.control.audit_host_refused(&from, &who, "certificate.issue", "", status.message());
+    }
+
+    async fn enrol_inner(&self, ask: EnrolRequest, from: CallFrom) -> Result<EnrolResponse, Status> {
         for (name, text) in [("token", &ask.token), ("machine_id", &ask.machine_id), ("hostname", &ask.hostname)] {
             bounded(name, text)?;
         }
@@ -134,7 +144,7 @@ impl Link {
             hostname: ask.hostname,
             os,
         };
-        let enrolled = self.state.control.enrol(request_id, asked).await.map_err(|e| status_of(&e, request_id))?;
+        let enrolled = self.state.control.enrol(from.clone(), asked).await.map_err(|e| status_of(&e, &from.request_id))?;
         let mut answer = EnrolResponse {
             state: EnrolState::Pending.into(),
             instance_id: enrolled.instance.to_string(),
@@ -146,7 +156,7 @@ impl Link {
         };
         if enrolled.state == InstanceState::Active {
             answer.state = EnrolState::Active.into();
-            answer.certificate_pem = self.issue(enrolled.instance, &key, request_id).await?.chain_pem;
+            answer.certificate_pem = self.issue(enrolled.instance, &key, &from).await?.chain_pem;
         }
         Ok(answer)
     }
@@ -161,14 +171,15 @@ impl AgentLink for Link {
             let secs = wait.as_secs().max(1);
             return Err(Status::unavailable(format!("too many refused enrolments from {address}; wait {secs} s")));
         }
-        let result = self.enrol_inner(request.into_inner(), &info.id).await;
+        let from = CallFrom { request_id: info.id.clone(), address: Some(address) };
+        let result = self.enrol_inner(request.into_inner(), from).await;
         match result {
             Ok(answer) => {
                 info.set_who(&format!("instance {}", answer.instance_id));
                 Ok(Response::new(answer))
             }
             Err(status) => {
-                if status.code() != tonic::Code::Unavailable {
+                if status.code() != Code::Unavailable {
                     self.state.failures.failed(address, Instant::now());
                 }
                 Err(status)
@@ -177,9 +188,9 @@ impl AgentLink for Link {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
-        let session = self.session(&request).await?;
+        let session = self.session(&request).await.inspect_err(|status| self.renewal_refused(&request, status))?;
         let key = check_csr(&request.into_inner().csr_der).map_err(|e| Status::failed_precondition(e.to_string()))?;
-        let cert = self.issue(session.instance, &key, &session.ctx.request_id).await?;
+        let cert = self.issue(session.instance, &key, &CallFrom::from(&session.ctx)).await?;
         Ok(Response::new(RenewResponse {
             certificate_pem: cert.chain_pem,
             ca_pem: self.state.ca.cert_pem().to_owned(),
@@ -290,6 +301,19 @@ impl AgentLink for Link {
         request: Request<IssueContentCertificateRequest>,
     ) -> Result<Response<IssueContentCertificateResponse>, Status> {
         sources::issue_certificate(self, request).await.map(Response::new)
+    }
+
+    async fn issue_access_token(
+        &self,
+        request: Request<IssueAccessTokenRequest>,
+    ) -> Result<Response<IssueAccessTokenResponse>, Status> {
+        let session = self.session(&request).await?;
+        let own = session::certificate(&request)?.key_fingerprint;
+        let secs = Some(request.into_inner().lifetime_secs).filter(|secs| *secs != 0);
+        let issued = self.state.control.issue_instance_token(&session.ctx, &own, secs).await;
+        let (token, expires_at) = issued.map_err(|e| status_of(&e, &session.ctx.request_id))?;
+        let token = token.expose().to_owned();
+        Ok(Response::new(IssueAccessTokenResponse { token, expires_at: expires_at.as_second() }))
     }
 
     async fn unregister(&self, request: Request<UnregisterRequest>) -> Result<Response<UnregisterResponse>, Status> {

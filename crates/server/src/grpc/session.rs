@@ -9,6 +9,7 @@ use tonic::{Request, Status};
 use super::{Link, info_of, is_over, status_of};
 use crate::listener::Peer;
 use crate::pki::{CertificateUse, PeerCertificate};
+use crate::rest::extract::address_of;
 
 /// An agent that may speak.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl Link {
             // Agents come again after what is unavailable.
             return Err(Status::unavailable(format!("too many calls of this agent; wait {} s", crate::rates::secs(wait))));
         }
-        self.check(&certificate, &info.id).await
+        let session = self.check(&certificate, &info.id).await?;
+        Ok(Session { ctx: session.ctx.from_address(address_of(request.extensions())), ..session })
     }
 
     pub(super) async fn check(&self, certificate: &PeerCertificate, request_id: &str) -> Result<Session, Status> {

@@ -47,7 +47,7 @@ pub(super) async fn issue_certificate(
         return Err(Status::failed_precondition("a content certificate needs a key of its own, not the agent's"));
     }
     let cert = link.sign(CertificateUse::Content, instance, &key, &ctx.request_id)?;
-    let stored = link.state.control.record_content_certificate(instance, &fingerprint, &cert.serial, cert.expires_at).await;
+    let stored = link.state.control.record_content_certificate(instance, &ctx, &fingerprint, &cert.serial, cert.expires_at).await;
     stored.map_err(|e| status_of(&e, &ctx.request_id))?;
     Ok(IssueContentCertificateResponse { certificate_pem: cert.chain_pem, ca_pem: link.state.ca.cert_pem().to_owned() })
 }

@@ -3,7 +3,6 @@
 //! signed request is held against its digest before a handler sees it; one too large to hold is checked while it is read,
 //! and a handler that stores it sees it break off when it was changed.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -20,7 +19,7 @@ use super::signature::header::{self, SignatureHeader};
 use crate::limits::REST_BODY_MAX_BYTES;
 use crate::request::RequestInfo;
 use crate::rest::error::{Failure, Result};
-use crate::rest::extract::address_of;
+use crate::rest::extract::{address_of, too_many_refused};
 use crate::state::AppState;
 
 /// Whoever signed the request; an extension of it.
@@ -40,11 +39,13 @@ pub async fn authenticate(State(state): State<AppState>, request: Request, next:
     let address = address_of(request.extensions());
     let name = header::read(request.headers()).map(|signed| signed.key_id.user).unwrap_or_default();
     let request_id = request.extensions().get::<RequestInfo>().map_or_else(String::new, |info| info.id.clone());
-    match verified(&state, address, request).await {
+    match verified(&state, request).await {
         Ok(request) => next.run(request).await,
         Err(failure) => {
             if failure.status() == http::StatusCode::UNAUTHORIZED {
-                state.failures.failed(address, Instant::now());
+                if let Err(wait) = state.failures.note(address, Instant::now()) {
+                    return too_many_refused(wait, address).into_response();
+                }
                 let refused = SignInTry {
                     operation: "request.sign",
                     who: None,
@@ -67,10 +68,7 @@ impl From<Refused> for Failure {
     }
 }
 
-async fn verified(state: &AppState, address: IpAddr, request: Request) -> Result<Request> {
-    state.failures.check(address, Instant::now()).map_err(|wait| {
-        Failure::wait(wait, format!("too many failed sign-ins from {address}; wait {} s", wait.as_secs().max(1)))
-    })?;
+async fn verified(state: &AppState, request: Request) -> Result<Request> {
     let (mut parts, body) = request.into_parts();
     let signed = header::read(&parts.headers)?;
     let asked = Asked { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };

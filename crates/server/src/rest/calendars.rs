@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, if_match, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, if_match, read_body};
 use super::{moves, split_verb, with_etag};
 use crate::state::AppState;
 
@@ -327,7 +327,7 @@ pub async fn slot_verb(
     if verb != "release" {
         return Err(Failure::not_found(format!("groups of reboot slots have no {verb:?}; there are :release and :move")));
     }
-    let ask: ReleaseSlot = parse_json(&body)?;
+    let ask: ReleaseSlot = caller.parse(&body)?;
     Ok(slot_group(StatusCode::OK, state.control.release_reboot_slot(&caller.ctx, name, &ask.instance).await?))
 }
 

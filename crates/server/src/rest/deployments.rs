@@ -10,7 +10,7 @@ use drydock_domain::patch::deployment::PatchDeploymentSpec;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, idempotency_key, if_match, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, idempotency_key, if_match, read_body};
 use super::{encode, moves, no_body, split_verb, with_etag};
 use crate::state::AppState;
 
@@ -157,7 +157,7 @@ pub async fn verb(
             state.control.resume_deployment(&caller.ctx, name).await?
         }
         "skip-next" => {
-            let ask: SkipNextRun = if body.is_empty() { SkipNextRun::default() } else { parse_json(&body)? };
+            let ask: SkipNextRun = if body.is_empty() { SkipNextRun::default() } else { caller.parse(&body)? };
             state.control.skip_next_run(&caller.ctx, name, ask.execute_time).await?
         }
         "run" => {

@@ -9,7 +9,7 @@ use drydock_domain::ids::ProfileId;
 use http::{HeaderMap, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, no_idempotency_key, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, no_idempotency_key, read_body};
 use super::{encode, no_body, split_verb};
 use crate::state::AppState;
 
@@ -82,7 +82,7 @@ pub async fn verb(
             state.control.revoke_profile(&caller.ctx, id).await?
         }
         "move" => {
-            let ask: MoveTo = parse_json(&body)?;
+            let ask: MoveTo = caller.parse(&body)?;
             state.control.move_profile(&caller.ctx, id, &ask.compartment).await?
         }
         _ => return Err(Failure::not_found(format!("enrolment profiles have no {verb:?}; there are :revoke and :move"))),

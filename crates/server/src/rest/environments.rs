@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::encode_content as encode;
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, read_body};
 use super::{moves, split_verb};
 use crate::state::AppState;
 
@@ -91,7 +91,7 @@ pub async fn verb(
     let body = read_body(request).await?;
     match verb {
         "promote" => {
-            let promotion: Promotion = parse_json(&body)?;
+            let promotion: Promotion = caller.parse(&body)?;
             Ok(Json(encode::promotion(state.control.promote(&caller.ctx, name, promotion).await?)).into_response())
         }
         "move" => Ok(moves::moved(&state, &caller, Movable::Environment, name, &body).await?.into_response()),

@@ -2,7 +2,7 @@
 //! Idempotency-Key. What is misspelt is refused with its name, never ignored.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use drydock_control::records::PageQuery;
@@ -31,6 +31,22 @@ pub struct Caller {
     pub ctx: OpCtx,
     /// What the caller showed, for streams that outlive a revocation.
     pub shown: Shown,
+}
+
+impl Caller {
+    /// Parses a JSON body, and keeps for the caller's audit record what of it belongs there.
+    pub fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T> {
+        let value = parse_json(body)?;
+        self.record::<T>(body);
+        Ok(value)
+    }
+
+    /// Keeps for the audit record what of a body of this type belongs there.
+    pub fn record<T>(&self, body: &[u8]) {
+        if let Some(kept) = recorded::<T>(body) {
+            self.ctx.notes.set_parameters("body", kept);
+        }
+    }
 }
 
 /// What a caller showed.
@@ -94,19 +110,21 @@ impl FromRequestParts<AppState> for Caller {
 /// Whoever shows an access token.
 async fn by_token(parts: &Parts, state: &AppState) -> Result<(Principal, Shown)> {
     let token = bearer(&parts.headers)?;
-    let address = address_of(&parts.extensions);
-    state.failures.check(address, Instant::now()).map_err(|wait| {
-        Failure::wait(wait, format!("too many failed sign-ins from {address}; wait {} s", wait.as_secs().max(1)))
-    })?;
     match state.control.authenticate(token).await {
         Ok(who) => Ok((who, Shown::Token(Secret::new(token.to_owned())))),
         Err(error) => {
             if error.kind() == ErrorKind::Unauthenticated {
-                state.failures.failed(address, Instant::now());
+                let address = address_of(&parts.extensions);
+                state.failures.note(address, Instant::now()).map_err(|wait| too_many_refused(wait, address))?;
             }
             Err(error.into())
         }
     }
+}
+
+/// What a caller is told whose tokens or signatures were refused too often.
+pub fn too_many_refused(wait: Duration, address: IpAddr) -> Failure {
+    too_many(wait, &format!("refused tokens and signatures from {address}"))
 }
 
 /// A JSON body in which every field is known.

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::encode_content as encode;
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, parse_json};
+use super::extract::{Caller, Params, StrictJson};
 use super::split_verb;
 use crate::state::AppState;
 
@@ -130,12 +130,12 @@ pub async fn verb(
     let ask = ask.to_string();
     match verb {
         "add" => {
-            let ask: AddMatching = parse_json(ask.as_bytes())?;
+            let ask: AddMatching = caller.parse(ask.as_bytes())?;
             let added = state.control.add_matching(&caller.ctx, name, &ask.filter, ask.dry_run).await?;
             Ok(Json(encode::added_members(added)).into_response())
         }
         "move" => {
-            let ask: MoveTo = parse_json(ask.as_bytes())?;
+            let ask: MoveTo = caller.parse(ask.as_bytes())?;
             let moved = state.control.move_group(&caller.ctx, name, &ask.compartment).await?;
             Ok(Json(encode::group(moved)).into_response())
         }

@@ -13,7 +13,7 @@ use drydock_domain::instance::InstanceState;
 use http::{HeaderMap, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, if_match, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, if_match, read_body};
 use super::{encode, no_body, split_verb, with_etag};
 use crate::state::AppState;
 
@@ -134,7 +134,7 @@ pub async fn verb(
             state.control.accept_instance(&caller.ctx, id).await?
         }
         "reject" => {
-            let ask: RejectInstance = if body.is_empty() { RejectInstance::default() } else { parse_json(&body)? };
+            let ask: RejectInstance = if body.is_empty() { RejectInstance::default() } else { caller.parse(&body)? };
             state.control.reject_instance(&caller.ctx, id, &ask.reason).await?
         }
         "revoke" => {
@@ -142,7 +142,7 @@ pub async fn verb(
             state.control.revoke_instance(&caller.ctx, id).await?
         }
         "move" => {
-            let ask: MoveTo = parse_json(&body)?;
+            let ask: MoveTo = caller.parse(&body)?;
             state.control.move_instance(&caller.ctx, id, &ask.compartment).await?
         }
         _ => {

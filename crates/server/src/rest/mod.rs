@@ -31,7 +31,7 @@ mod oidc_links;
 mod packages;
 mod patch_jobs;
 mod policies;
-mod recorded;
+pub(crate) mod recorded;
 mod sign_in;
 mod snapshots;
 mod sources;

@@ -7,13 +7,13 @@ use drydock_api::rest::{ApiError, MoveTo};
 use drydock_control::Movable;
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, parse_json, read_body};
+use super::extract::{Caller, Params, read_body};
 use super::split_verb;
 use crate::state::AppState;
 
 /// Moves a thing; `body` says where to. The answer is where it lies now.
 pub async fn moved(state: &AppState, caller: &Caller, what: Movable, name: &str, body: &[u8]) -> Result<Json<MoveTo>> {
-    let ask: MoveTo = parse_json(body)?;
+    let ask: MoveTo = caller.parse(body)?;
     Ok(Json(MoveTo { compartment: state.control.move_thing(&caller.ctx, what, name, &ask.compartment).await? }))
 }
 

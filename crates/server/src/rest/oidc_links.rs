@@ -24,7 +24,8 @@ pub async fn link(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Unlinks a user: no provider vouches for it any more. Its sessions end by themselves, or are ended by hand.
+/// Unlinks a user: no provider vouches for it any more. Sessions begun with the
+/// provider end.
 #[utoipa::path(delete, path = "/api/v1/users/{name}/oidc-identity", tag = "access", operation_id = "unlinkUser",
     params(("name" = String, Path)),
     responses((status = 204), (status = "default", body = ApiError)))]

@@ -18,7 +18,7 @@ use drydock_domain::rollout::RolloutPlan;
 use http::{HeaderMap, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, idempotency_key, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, idempotency_key, read_body};
 use super::{encode, no_body, split_verb, with_etag};
 use crate::state::AppState;
 
@@ -103,15 +103,15 @@ pub async fn verb(
     let id = id.parse::<JobId>()?;
     let body = read_body(request).await?;
     let view = match verb {
-        "cancel" => control.cancel_patch_job(ctx, id, or_default::<CancelPatchJob>(&body)?.kill).await?,
+        "cancel" => control.cancel_patch_job(ctx, id, or_default::<CancelPatchJob>(&caller, &body)?.kill).await?,
         "rerun" => {
             let key = idempotency_key(&headers)?;
-            let ask: RerunPatchJob = or_default(&body)?;
+            let ask: RerunPatchJob = or_default(&caller, &body)?;
             return Ok(created(control.rerun_patch_job(ctx, id, ask.all_hosts, key.as_deref()).await?));
         }
         "undo" => {
             let key = idempotency_key(&headers)?;
-            let UndoPatchJob { instances, dry_run, skip_refused } = or_default(&body)?;
+            let UndoPatchJob { instances, dry_run, skip_refused } = or_default(&caller, &body)?;
             let ask = UndoAsk { instances, dry_run, skip_refused };
             return Ok(created(control.undo_patch_job(ctx, id, ask, key.as_deref()).await?));
         }
@@ -119,13 +119,13 @@ pub async fn verb(
             no_body(&body)?;
             control.pause_patch_job(ctx, id).await?
         }
-        "resume" => control.resume_patch_job(ctx, id, or_default::<ResumePatchJob>(&body)?.rollout).await?,
-        "halt" => control.halt_patch_job(ctx, id, &or_default::<HaltPatchJob>(&body)?.reason).await?,
+        "resume" => control.resume_patch_job(ctx, id, or_default::<ResumePatchJob>(&caller, &body)?.rollout).await?,
+        "halt" => control.halt_patch_job(ctx, id, &or_default::<HaltPatchJob>(&caller, &body)?.reason).await?,
         "abort" => {
             no_body(&body)?;
             control.abort_patch_job(ctx, id).await?
         }
-        _ => control.approve_patch_job(ctx, id, or_default::<ApprovePatchJob>(&body)?.wave.as_deref()).await?,
+        _ => control.approve_patch_job(ctx, id, or_default::<ApprovePatchJob>(&caller, &body)?.wave.as_deref()).await?,
     };
     Ok(answer(StatusCode::OK, view))
 }
@@ -133,8 +133,8 @@ pub async fn verb(
 /// What may be done to a patch job.
 const VERBS: [&str; 8] = ["cancel", "rerun", "undo", "pause", "resume", "halt", "abort", "approve"];
 
-fn or_default<T: serde::de::DeserializeOwned + Default>(body: &[u8]) -> Result<T> {
-    if body.is_empty() { Ok(T::default()) } else { parse_json(body) }
+fn or_default<T: serde::de::DeserializeOwned + Default>(caller: &Caller, body: &[u8]) -> Result<T> {
+    if body.is_empty() { Ok(T::default()) } else { caller.parse(body) }
 }
 
 /// Cancels a patch job: hosts stop before their next step, with `kill` at once.

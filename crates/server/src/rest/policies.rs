@@ -53,7 +53,11 @@ async fn document_of(state: &AppState, caller: &Caller, what: PolicyUse, request
             state.control.may_use_policy(&caller.ctx, what).await?;
             Err(failure)
         }
-        read => read,
+        Ok(read) => {
+            // As the server understood it: documents may also come as YAML.
+            caller.record::<OsPolicyAssignment>(&serde_json::to_vec(&read).unwrap_or_default());
+            Ok(read)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use drydock_api::rest::{
     ApiError, ChangePassword, ConfirmSecondFactor, CreatedAccessToken, OfferedSecondFactor, Page, RecoveryCodes, Session, SignIn,
@@ -14,8 +14,9 @@ use drydock_domain::ids::SessionId;
 use http::{HeaderMap, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, address_of, no_idempotency_key, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, address_of, no_idempotency_key};
 use super::{encode, no_body, split_verb};
+use crate::rates::too_many;
 use crate::request::RequestInfo;
 use crate::state::AppState;
 
@@ -23,15 +24,20 @@ use crate::state::AppState;
 /// choose another password is told so about the field newPassword.
 #[utoipa::path(post, path = "/api/v1/tokens:sign-in", tag = "users", operation_id = "signIn", request_body = SignIn, security(),
     responses((status = 201, body = CreatedAccessToken), (status = "default", body = ApiError)))]
-pub async fn sign_in(State(state): State<AppState>, params: Params, headers: HeaderMap, request: Request) -> Result<Response> {
+pub async fn sign_in(
+    State(state): State<AppState>,
+    params: Params,
+    headers: HeaderMap,
+    extensions: http::Extensions,
+    StrictJson(asked): StrictJson<SignIn>,
+) -> Result<Response> {
     params.finish()?;
     no_idempotency_key(&headers)?;
-    let address = address_of(request.extensions());
-    let request_id = request.extensions().get::<RequestInfo>().map_or_else(String::new, |info| info.id.clone());
-    state.failures.check(address, Instant::now()).map_err(|wait| {
-        Failure::wait(wait, format!("too many failed sign-ins from {address}; wait {} s", wait.as_secs().max(1)))
-    })?;
-    let asked: SignIn = parse_json(&read_body(request).await?)?;
+    let address = address_of(&extensions);
+    let request_id = extensions.get::<RequestInfo>().map_or_else(String::new, |info| info.id.clone());
+    let failures = &state.sign_in_failures;
+    failures.check(address, Instant::now()).map_err(|wait| too_many(wait, &format!("failed sign-ins from {address}")))?;
+    state.rates.sign_in(address, &asked.user, Instant::now()).map_err(|too| too_many(too.wait, &too.of))?;
     let from = SignInFrom { address: Some(address), request_id, user_agent: String::new() };
     let ask = SignInAsk {
         name: asked.user,
@@ -42,14 +48,14 @@ pub async fn sign_in(State(state): State<AppState>, params: Params, headers: Hea
     let made = state.control.sign_in_for_token(&from, &ask, asked.name.as_deref().unwrap_or_default()).await;
     let (token, secret) = made.inspect_err(|error| {
         if error.kind() == ErrorKind::Unauthenticated {
-            state.failures.failed(address, Instant::now());
+            failures.failed(address, Instant::now());
         }
     })?;
     let created = CreatedAccessToken { token: encode::access_token(token), secret: secret.expose().to_owned() };
     Ok((StatusCode::CREATED, super::NO_STORE, Json(created)).into_response())
 }
 
-/// Changes one's own password. Other sessions end; tokens stay.
+/// Changes one's own password. Other sessions end, and tokens got by signing in; tokens that were made stay.
 #[utoipa::path(post, path = "/api/v1/whoami:change-password", tag = "users", operation_id = "changePassword",
     request_body = ChangePassword,
     responses((status = 204), (status = "default", body = ApiError)))]

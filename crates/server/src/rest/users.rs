@@ -9,7 +9,7 @@ use drydock_domain::access::user::UserSpec;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::{Failure, Result};
-use super::extract::{Caller, Params, StrictJson, no_idempotency_key, parse_json, read_body};
+use super::extract::{Caller, Params, StrictJson, no_idempotency_key, read_body};
 use super::{encode, no_body, split_verb};
 use crate::state::AppState;
 
@@ -99,7 +99,7 @@ pub async fn verb(
     match verb {
         "set-password" => {
             no_idempotency_key(&headers)?;
-            let ask: SetPassword = parse_json(&body)?;
+            let ask: SetPassword = caller.parse(&body)?;
             let given = ask.password.map(Secret::new);
             let (view, made_up) = state.control.set_password(&caller.ctx, name, given, ask.lasting).await?;
             let done = PasswordSet { user: encode::user(view), password: made_up.map(|secret| secret.expose().to_owned()) };
@@ -114,14 +114,15 @@ pub async fn verb(
 }
 
 /// Gives a user a password, or makes one up that is shown once. Unless it is lasting, the next sign-in has to choose another
-/// one. The user's sessions end.
+/// one. The user's sessions end, and the tokens got by signing in.
 #[utoipa::path(post, path = "/api/v1/users/{name}:set-password", tag = "users", operation_id = "setPassword",
     params(("name" = String, Path)), request_body = SetPassword,
     responses((status = 200, body = PasswordSet), (status = "default", body = ApiError)))]
 #[allow(dead_code)]
 async fn set_password() {}
 
-/// Takes a user's second factor away, for example when the telephone is lost.
+/// Takes a user's second factor away, for example when the telephone is lost. The user's sessions end, and the tokens got by
+/// signing in.
 #[utoipa::path(post, path = "/api/v1/users/{name}:reset-second-factor", tag = "users", operation_id = "resetSecondFactor",
     params(("name" = String, Path)),
     responses((status = 200, body = User), (status = "default", body = ApiError)))]

@@ -73,6 +73,23 @@ async fn guessing_is_slowed_down() {
     browser.sign_in(&world.admin).await.has("Too many failed sign-ins");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_name_is_tried_so_often_and_the_form_says_how_long_to_wait() {
+    let world = World::start().await;
+    let mut browser = world.stranger();
+    let mut last = String::new();
+    for n in 0..=drydock_server::limits::SIGN_INS_PER_NAME_BURST {
+        let csrf = browser.get("/sign-in").await.csrf();
+        let name = if n % 2 == 0 { "nobody" } else { "NOBODY" };
+        last = browser.post_raw("/sign-in", &[("csrf", &csrf), ("user", name), ("password", "x")]).await.body;
+        assert_eq!(last.contains("Too many"), n == drydock_server::limits::SIGN_INS_PER_NAME_BURST, "{n}");
+    }
+    assert!(last.contains("Too many sign-ins of nobody. Wait "), "{last}");
+    let csrf = browser.get("/sign-in").await.csrf();
+    let other = browser.post_raw("/sign-in", &[("csrf", &csrf), ("user", "somebody"), ("password", "x")]).await;
+    other.has("Name, password or code is wrong");
+}
+
 /// Every form of the console, with fields that would do something.
 const FORMS: [&str; 15] = [
     "/sign-out",

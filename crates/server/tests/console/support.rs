@@ -136,7 +136,7 @@ impl World {
     pub async fn host(&self, hostname: &str) -> Host {
         let host = self.host_with(hostname, &fingerprint(hostname.as_bytes())[..32], true).await;
         let end = Timestamp::now().checked_add(SignedDuration::from_hours(24)).expect("in range");
-        host.control.record_certificate(host.id, &host.spki, "01", end).await.expect("recorded");
+        host.control.record_certificate(host.id, "r", &host.spki, "01", end).await.expect("recorded");
         host.report_inventory().await;
         host
     }

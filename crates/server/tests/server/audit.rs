@@ -5,7 +5,9 @@ use drydock_domain::audit::verify::{Broken, Summary, Verifier};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
-use crate::support::TestServer;
+use drydock_api::agent::v1::{PullPoliciesRequest, PullSourcesRequest, RenewRequest};
+
+use crate::support::{Agent, TestServer, csr, wait_until};
 
 fn verified(text: &str, key: [u8; 32]) -> Result<Summary, Broken> {
     let signed = |seal: &Seal| {
@@ -86,4 +88,73 @@ async fn reads_of_a_family_are_switched_off_and_that_is_on_record() {
     assert_eq!(seal.status(), 200);
     let bad = server.admin.request("PUT", "/audit-settings").json(&json!({"keepDays": 1})).send().await.expect("an answer");
     assert_eq!(bad.status(), 400);
+}
+
+/// An assignment for every host.
+const EVERYWHERE: &str = r#"{"name": "web", "instanceFilter": {"all": true}, "rollout": {"disruptionBudget": {"percent": 100},
+    "minWaitDuration": "0s"}, "osPolicies": [{"id": "p", "mode": "VALIDATION", "resourceGroups": [{"resources": [{"id": "r",
+    "exec": {"validate": {"interpreter": "SHELL", "script": "exit 100"}}}]}]}]}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hosts_ask_for_is_on_record_with_the_address_they_came_from_also_what_they_are_refused() {
+    let server = TestServer::start().await;
+    let agent = server.agent("web-1").await;
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
+    agent.link().await.renew(RenewRequest { csr_der: csr(&key) }).await.expect("renewed");
+    let stranger = Agent::new(server.running.addr, &server.running.ca_pem, "web-2").enrol("dde_wrong").await;
+    stranger.expect_err("refused");
+    let done = server.admin.request("POST", &format!("/instances/{}:revoke", agent.instance)).send().await.expect("an answer");
+    assert_eq!(done.status(), 200);
+    agent.link().await.renew(RenewRequest { csr_der: csr(&key) }).await.expect_err("revoked");
+    for (query, count) in [
+        ("operation=instance.enrol&outcome=allowed", 1),
+        ("operation=instance.enrol&outcome=denied", 1),
+        // With the enrolment, and the renewal.
+        ("operation=certificate.issue&outcome=allowed", 2),
+        ("operation=certificate.issue&outcome=denied", 1),
+    ] {
+        let found = records(&server, query).await;
+        assert_eq!(found.len(), count, "{query}: {found:?}");
+        assert!(found.iter().all(|own| own["address"] == "127.0.0.1" && own["whoKind"] == "instance"), "{query}: {found:?}");
+    }
+    let refused = &records(&server, "operation=instance.enrol&outcome=denied").await[0];
+    assert_eq!(refused["who"], "host web-2", "{refused}");
+    assert!(refused["reason"].as_str().is_some_and(|why| why.contains("token is not known")), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_and_sources_sent_to_a_host_are_on_record_once_for_each_generation() {
+    let server = TestServer::start().await;
+    let agent = server.agent("web-1").await;
+    let made = server.admin.post("/policy-assignments", serde_json::from_str(EVERYWHERE).expect("JSON")).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    server.admin.post("/sources", json!({"name": "ours", "format": "deb", "origin": {"local": {}}})).await;
+    let attached = server.admin.request("PUT", "/instances/web-1/sources").json(&json!({"attach": ["ours"]})).send().await;
+    assert_eq!(attached.expect("an answer").status(), 200);
+    let policies = async || {
+        let ask = PullPoliciesRequest { generation: 0, check: 0 };
+        agent.link().await.pull_policies(ask).await.expect("pulled").into_inner()
+    };
+    wait_until("a policies document", async || policies().await.changed.then_some(())).await;
+    // It asks again as if its answer had been lost.
+    assert!(policies().await.changed);
+    let [sent] = &records(&server, "operation=policy.send").await[..] else { panic!("one record") };
+    let named = json!([{"assignment": "web", "revision": 1, "policy": "p"}]);
+    assert_eq!((&sent["parameters"]["policies"], &sent["address"]), (&named, &json!("127.0.0.1")), "{sent}");
+    assert!(sent["resource"].as_str().is_some_and(|r| r.contains(&agent.instance) && r.contains("web-1")), "{sent}");
+    let sources = async || {
+        let ask = PullSourcesRequest { generation: 0 };
+        agent.link().await.pull_sources(ask).await.expect("pulled").into_inner()
+    };
+    let mut last = wait_until("a sources document", async || Some(sources().await).filter(|own| own.changed)).await;
+    for _ in 0..3 {
+        last = sources().await;
+    }
+    let generations = records(&server, "operation=source.send").await;
+    let own: Vec<u64> = generations.iter().filter_map(|r| r["parameters"]["generation"].as_u64()).collect();
+    let mut once = own.clone();
+    once.dedup();
+    assert!(!own.is_empty() && own == once, "one record for each generation: {generations:?}");
+    let document: Value = serde_json::from_slice(&last.document).expect("JSON");
+    assert_eq!(document["generation"], json!(own[0]), "{generations:?}");
 }

@@ -18,5 +18,6 @@ mod policies;
 mod rest;
 mod restart;
 mod rollouts;
+mod sign_in;
 mod support;
 mod vulnerabilities;

@@ -53,7 +53,7 @@ pub(super) fn tried(host: &Host, walk: &Walk<'_>) -> Result<()> {
 
     ensure!(ann.does("instance list")?.contains(name), "ann sees the host of her compartment");
     ann.does(&format!("instance edit {name} --label team=a"))?;
-    let job = ann.does(&format!("patch run {name} --name team-a --compartment /A"))?;
+    let job = ann.does(&format!("patch run --instance {name} --reboot never --name team-a --compartment /A"))?;
     ensure!(job.contains("SUCCEEDED") || job.contains("1 host"), "ann patches it:\n{job}");
     ann.fails("user list", "ann may not do user.list")?;
     bob.fails("instance list", "bob may not do instance.list")?;
@@ -67,6 +67,8 @@ pub(super) fn tried(host: &Host, walk: &Walk<'_>) -> Result<()> {
     let test = admin(&format!("drydock access test --as ann DRYDOCK_INSTANCE_PATCH --resource instance/{name}"))?;
     ensure!(test.contains("denied"), "the question is answered as a request is:\n{test}");
 
+    asks_for_itself(host, &connection)?;
+
     let verified = admin(
         "drydock audit key > audit.key && drydock audit export audit.jsonl && drydock audit verify audit.jsonl --key audit.key",
     )?;
@@ -79,4 +81,25 @@ pub(super) fn tried(host: &Host, walk: &Walk<'_>) -> Result<()> {
     let found = host.run(&["sh", "-c", &format!("cd /root && {tampered}")])?;
     ensure!(!found.ok(), "a changed record is found:\n{}{}", found.stdout, found.stderr);
     Ok(())
+}
+
+/// The host as somebody who asks: a dynamic group says what a token of its agent may, and a `deny` keeps the agent out.
+fn asks_for_itself(host: &Host, connection: &str) -> Result<()> {
+    let admin = |command: &str| host.sh(&format!("export HOME=/root; cd /root && {command}"));
+    let name = host.hostname();
+    let token = host.sh("drydock-agent token")?.trim().to_owned();
+    let own = Someone { host, name: "the host", token, connection: connection.to_owned() };
+    own.fails("instance list", "may not do instance.list")?;
+    admin("drydock dynamic-group create Gates --rules \"label.tier = 'gate'\"")?;
+    admin("drydock access policy create gates --statement 'allow dynamic-group Gates to read drydock-instances in tenancy'")?;
+    admin(&format!("drydock instance edit {name} --label tier=gate"))?;
+    ensure!(own.does("instance list")?.contains(name), "a member of the dynamic group sees hosts");
+    own.fails(&format!("instance edit {name} --label tier=none"), "may not do instance.edit")?;
+
+    let contact = "deny dynamic-group Gates to {OSMH_MANAGED_INSTANCE_ACCESS} in tenancy";
+    admin(&format!("drydock access policy create quarantine --statement '{contact}'"))?;
+    let refused = host.run(&["drydock-agent", "token"])?;
+    ensure!(!refused.ok() && refused.stderr.contains("policy quarantine, line 1"), "kept out:\n{}", refused.stderr);
+    admin("drydock access policy delete quarantine")?;
+    host.sh("drydock-agent token").map(drop)
 }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod account;
 pub mod advisories;
+pub mod approvals;
 pub mod audit;
 pub mod compliance;
 pub mod deployments;

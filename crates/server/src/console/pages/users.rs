@@ -226,7 +226,7 @@ pub async fn end_session(Path((name, id)): Path<(String, String)>, form: SignedF
     };
     match who.control().revoke_session(&who.ctx, id).await {
         Ok(()) => Ok(who.done(&path_of(&name), "The session has ended.")),
-        Err(e) => who.refused_name(&path_of(&name), e),
+        Err(e) => who.refused(&path_of(&name), e),
     }
 }
 

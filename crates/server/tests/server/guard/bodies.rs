@@ -33,7 +33,7 @@ pub fn of(operation: &str) -> Option<Value> {
         "setSecret" => json!({"value": "x"}),
         "testAccess" => json!({"permissions": ["DRYDOCK_INSTANCE_READ"], "resource": "/"}),
         "createDynamicGroup" | "editDynamicGroup" => json!({"name": "hosts", "rules": "ANY {label.env = 'prod'}"}),
-        "setApprovalRule" => json!({"name": uuid::Uuid::from_u128(1), "operations": ["patch-job.create"]}),
+        "setApprovalRule" => json!({"name": super::world::RULE, "operations": ["patch-job.create"]}),
         _ => return None,
     };
     Some(body)

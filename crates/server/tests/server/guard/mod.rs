@@ -6,6 +6,7 @@ pub mod bodies;
 mod console;
 pub mod document;
 mod operations;
+mod records;
 mod rest;
 pub mod routes;
 pub mod world;

@@ -135,6 +135,8 @@ async fn a_viewer_changes_nothing_and_reads_what_is_there() {
             wrong.push(format!("{} {} {}: {}", operation.id, operation.method, operation.path, seen.short()));
         }
     }
+    let metrics = ask(&router, request("GET", "/metrics", &viewer.token, None)).await;
+    assert_eq!(metrics.status, 200, "{metrics:?}");
     assert!(wrong.is_empty(), "a viewer changes nothing and reads what is there, but\n{}", wrong.join("\n"));
 }
 
@@ -152,7 +154,7 @@ async fn whom_no_statement_gives_anything_neither_reads_nor_changes_anything() {
             wrong.push(format!("{} {} {}: {}", operation.id, operation.method, operation.path, seen.short()));
         }
     }
-    for path in ["/content/prod/ours/Release", "/content/latest/ours/Release", "/content/keys/repository.asc"] {
+    for path in ["/metrics", "/content/prod/ours/Release", "/content/latest/ours/Release", "/content/keys/repository.asc"] {
         let seen = ask(&router, request("GET", path, &nobody.token, None)).await;
         if !matches!(seen.status.as_u16(), 403 | 404) {
             wrong.push(format!("GET {path}: {}", seen.short()));

@@ -2,6 +2,7 @@
 //! nothing about permissions.
 
 use drydock_api::agent::v1::ReportInventoryRequest;
+use drydock_control::SignInFrom;
 use drydock_testkit::upstream::DebPackage;
 use serde_json::{Value, json};
 
@@ -9,8 +10,10 @@ use super::bodies;
 use crate::advisories::{import, lines, osv};
 use crate::support::{Agent, Person, TestServer, answer};
 
-/// What the world has none of: what is asked about it may be refused because it is not there. This list may only shrink.
-const NOT_MADE: [&str; 5] = ["approvals", "approval-rules", "sessions", "api-keys", "tokens"];
+/// Name of the approval rule: bodies name it too.
+pub const RULE: &str = "two-people";
+/// An operation that nothing else in these tests does where the rule holds.
+const RULED: &str = "group.create";
 /// Requests a second that nobody reaches.
 const RATE: u32 = 1_000_000;
 
@@ -42,6 +45,7 @@ impl World {
         world.fill_advisories().await;
         world.fill_work().await;
         world.fill_people().await;
+        world.fill_credentials().await;
         world
     }
 
@@ -137,12 +141,34 @@ impl World {
         {
             self.names.push((noun, name.to_owned()));
         }
-        for noun in NOT_MADE {
-            self.names.push((noun, uuid::Uuid::from_u128(1).to_string()));
-        }
         let profile = self.make("/enrolment-profiles", json!({"displayName": "x"})).await;
         let id = id_in(&profile).to_owned();
         self.names.push(("enrolment-profiles", id));
+    }
+
+    /// Ann's session and API key; a rule, and a request for approval that it led to.
+    async fn fill_credentials(&mut self) {
+        let control = self.server.running.state.control.clone();
+        let server = control.ctx(drydock_control::Principal::Server, "test");
+        let ann = control.get_user(&server, "ann").await.expect("there").user.id;
+        let from = SignInFrom { address: None, request_id: "test".to_owned(), user_agent: String::new() };
+        control.start_session(ann, "password", false, &from).await.expect("a session");
+        let sessions = self.admin().get("/sessions?user=ann").await;
+        let session = sessions.body["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{sessions:?}")).to_owned();
+        self.names.push(("sessions", session));
+        let private = drydock_testkit::keys::rsa_pem(2048).expect("a key");
+        let public = drydock_testkit::keys::public_pem(&private).expect("its public half");
+        let key = self.make("/users/ann/api-keys", json!({"publicKey": public})).await;
+        self.names.push(("api-keys", key["fingerprint"].as_str().expect("a fingerprint").to_owned()));
+        let rule = json!({"name": RULE, "operations": [RULED], "compartment": "/A"});
+        let set = answer(self.admin().request("PUT", &format!("/approval-rules/{RULE}")).json(&rule)).await;
+        assert_eq!(set.status, 200, "{set:?}");
+        self.names.push(("approval-rules", RULE.to_owned()));
+        let asked = self.admin().post("/groups", json!({"name": "guarded", "compartment": "/A"})).await;
+        assert_eq!(asked.status, 409, "{asked:?}");
+        let waiting = self.admin().get("/approvals").await;
+        let id = waiting.body["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{waiting:?}")).to_owned();
+        self.names.push(("approvals", id));
     }
 
     /// From now on viewers may do nothing: what their statements give, one takes.

@@ -309,8 +309,9 @@ async fn a_second_principal_of_the_same_person_is_no_second_person() {
     )
     .await;
     let program = async |by: &OpCtx, name: &str| {
-        let spec = format!(r#"{{"name":"{name}","kind":"SERVICE_ACCOUNT","groups":["TeamA"]}}"#);
+        let spec = format!(r#"{{"name":"{name}","kind":"SERVICE_ACCOUNT"}}"#);
         c.create_user(by, serde_json::from_str(&spec).expect("a spec")).await.expect("a service account");
+        c.change_user_group_members(&t.admin, "TeamA", &[name.to_owned()], &[]).await.expect("a member");
         t.as_user(name).await
     };
     let (own, other, theirs) = (program(&max, "own").await, program(&max, "other").await, program(&t.admin, "theirs").await);

@@ -6,17 +6,18 @@ use drydock_domain::access::Permission;
 use drydock_domain::access::approval::{APPROVAL_RULES_MAX, ApprovalRuleSpec, Concerned};
 use drydock_domain::access::operations::OPERATIONS;
 use drydock_domain::access::scope::is_below;
-use drydock_domain::ids::{ApprovalId, ApprovalRuleId};
+use drydock_domain::access::user::UserKind;
+use drydock_domain::ids::{ApprovalId, ApprovalRuleId, UserId};
 use drydock_domain::validate::Problems;
 use drydock_store::approvals::{self, ApprovalRecord, ApprovalRuleRecord, ApprovalState};
 use drydock_store::records::{PageQuery, Paged};
-use drydock_store::{Tx, commit};
+use drydock_store::{Tx, commit, users};
 use jiff::{SignedDuration, Timestamp};
 
 use super::act::{About, ConcernedHost};
 use super::{cut, digest};
 use crate::Control;
-use crate::context::{OpCtx, Principal};
+use crate::context::{AccountKind, OpCtx, Principal};
 use crate::error::{Error, Result};
 
 /// Requests of one principal that wait for a decision, count.
@@ -133,6 +134,9 @@ impl Control {
             if is_own && approve {
                 return Err(Error::Forbidden(format!("{id} is your own request; another person must approve it")));
             }
+            if let Some(why) = self.no_other_person(&ctx.who, &own.requester_key).await?.filter(|_| approve) {
+                return Err(Error::Forbidden(format!("{why}; another person must approve {id}")));
+            }
             let state = if approve { ApprovalState::Approved } else { ApprovalState::Refused };
             let (name, key) = (ctx.who.name(), ctx.who.key());
             let mut tx = self.begin().await?;
@@ -147,6 +151,35 @@ impl Control {
         }
         .await;
         act.settle(done).await
+    }
+
+    /// Why somebody is not another person than the one who asked, as far as that is known; `None`: he is. Programs speak for
+    /// whoever made their accounts; who stands behind a token of its own nobody knows, so it does not vouch for a person.
+    pub(super) async fn no_other_person(&self, who: &Principal, asked: &str) -> Result<Option<String>> {
+        let Some(own) = who.account() else { return Ok(None) };
+        let asked_by_person = asked.starts_with(AccountKind::User.as_str());
+        if own.kind == AccountKind::Token {
+            let why =
+                || format!("the access token {} stands for nobody, so it does not approve what a person asks for", own.name);
+            return Ok(asked_by_person.then(why));
+        }
+        let (asker, approver) = (self.person_behind(asked).await?, self.person_behind(&who.key()).await?);
+        let why = |person| format!("{} and who asked are both {person}'s", own.name);
+        Ok(asker.filter(|asker| approver.as_ref() == Some(asker)).map(why))
+    }
+
+    /// The name of the user that a principal is, or that made it.
+    async fn person_behind(&self, key: &str) -> Result<Option<String>> {
+        let Some((kind, id)) = key.split_once(' ') else { return Ok(None) };
+        let Ok(id) = id.parse::<UserId>() else { return Ok(None) };
+        if kind != AccountKind::User.as_str() && kind != AccountKind::ServiceAccount.as_str() {
+            return Ok(None);
+        }
+        let found = users::find(&mut *self.read().await?, id).await?;
+        Ok(found.map(|user| match user.kind {
+            UserKind::User => user.name,
+            UserKind::ServiceAccount => user.created_by,
+        }))
     }
 
     /// Could the caller do what was asked for?

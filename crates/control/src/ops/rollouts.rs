@@ -154,7 +154,12 @@ impl Control {
         let mut is_own = false;
         for owner in [Some(&job.owner), deployment.as_ref().map(|d| &d.owner)].into_iter().flatten() {
             match self.holder_of(owner).await? {
-                Some(holder) => is_own |= !owner.is_empty() && holder == own_key,
+                Some(holder) if holder == own_key => is_own = true,
+                Some(holder) => {
+                    if let Some(why) = self.no_other_person(&ctx.who, &holder).await? {
+                        return Err(Error::Forbidden(format!("{why}; another person must approve patch job {id}")));
+                    }
+                }
                 None => by_name = true,
             }
         }

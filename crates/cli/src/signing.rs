@@ -78,7 +78,10 @@ impl SigningKey {
         let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let mut names = ALWAYS.to_vec();
         let put = |request: &mut Request, name: HeaderName, value: String| match HeaderValue::from_str(&value) {
-            Ok(value) => Ok(drop(request.headers_mut().insert(name, value))),
+            Ok(value) => {
+                request.headers_mut().insert(name, value);
+                Ok(())
+            }
             Err(_) => Err(failed("a header has characters that headers cannot have")),
         };
         put(request, DATE, date)?;

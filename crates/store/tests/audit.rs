@@ -85,11 +85,11 @@ async fn records_come_out_of_the_inbox_as_they_went_in(a: Store, b: Store) {
     assert_eq!(audit::take(&mut tx, ids).await.expect("taken"), 2);
     assert_eq!(audit::take(&mut tx, vec!["none".into()]).await.expect("taken"), 0);
     commit(tx).await.expect("committed");
-    assert_eq!(audit::inbox(&mut *a.read().await.expect("reads"), 9).await.expect("read").len(), 1);
+    assert_eq!(audit::inbox(&mut a.read().await.expect("reads"), 9).await.expect("read").len(), 1);
 }
 
 async fn the_chain_is_read_as_it_was_hashed(a: Store, b: Store) {
-    assert_eq!(audit::head(&mut *a.read().await.expect("reads")).await.expect("read"), Head { seq: 0, hash: GENESIS });
+    assert_eq!(audit::head(&mut a.read().await.expect("reads")).await.expect("read"), Head { seq: 0, hash: GENESIS });
     // More than one statement's worth.
     let records = chain(&a, 250).await;
     let mut c = b.read().await.expect("reads");

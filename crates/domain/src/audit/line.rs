@@ -23,6 +23,10 @@ use super::chain::{Hash, Seal, SealKind, push_hex, unhex};
 pub const LINE_MAX_BYTES: usize = 128 * 1024;
 
 /// A line of an export.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is read at a time, and a seal comes after thousands of records: a box for them costs more"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A record with its number and its hash.

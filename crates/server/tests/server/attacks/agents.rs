@@ -55,13 +55,12 @@ async fn a_stolen_certificate_neither_reads_nor_changes_the_work_of_others() {
     let refusal = RefuseOrderRequest { task_id: theirs.to_string(), reason: "because".to_owned() };
     let _ = link.clone().refuse_order(refusal).await;
     // Saying that one holds another's task tells nothing of it but that there is nothing to do.
-    let held = PullWorkRequest { held: vec![HeldTask { task_id: theirs.to_string(), ..Default::default() }] };
+    let held = PullWorkRequest { held: vec![HeldTask { task_id: theirs.to_string() }] };
     let pulled = link.clone().pull_work(Request::new(held)).await.expect("an answer").into_inner();
     for order in &pulled.orders {
         two.thief.verify(order);
     }
-    let unknown =
-        PullWorkRequest { held: vec![HeldTask { task_id: uuid::Uuid::from_u128(7).to_string(), ..Default::default() }] };
+    let unknown = PullWorkRequest { held: vec![HeldTask { task_id: uuid::Uuid::from_u128(7).to_string() }] };
     let of_unknown = link.clone().pull_work(Request::new(unknown)).await.expect("an answer").into_inner();
     let directive = |p: &drydock_api::agent::v1::PullWorkResponse| p.directives.first().map(|d| d.directive.clone());
     assert_eq!(directive(&pulled), directive(&of_unknown), "another's task looks as one that does not exist");

@@ -92,7 +92,7 @@ async fn page(who: &Signed, once: Once) -> Result<Page, Fail> {
         sessions: Vec::new(),
         tokens: Vec::new(),
     };
-    if who.kind == AccountKind::Token {
+    if matches!(who.kind, AccountKind::Token | AccountKind::Instance) {
         return Ok(page);
     }
     let user = control.get_user(&who.ctx, &who.name).await.map_err(|e| who.fail(e))?.user;

@@ -158,17 +158,24 @@ struct Known {
     secret: Option<Secret>,
 }
 
-/// Looks a cookie up: a session of a user, else one that an access token began.
-async fn known(console: &Console, id: &str) -> Result<Option<Known>, drydock_control::Error> {
+/// The stream of a page that somebody left open: no person asks for it, also when the browser opens it again.
+fn is_stream(parts: &Parts) -> bool {
+    parts.uri.path().ends_with("/live")
+}
+
+/// Looks a cookie up: a session of a user, else one that an access token began. `keep`: being asked keeps it from idling out.
+async fn known(console: &Console, id: &str, keep: bool) -> Result<Option<Known>, drydock_control::Error> {
     let control = console.control();
-    if let Some(open) = control.open_session(id, true).await? {
+    if let Some(open) = control.open_session(id, keep).await? {
         return Ok(Some(Known { who: open.who, csrf: open.csrf, secret: None }));
     }
-    let Some(session) = console.0.sessions.get(id, control.now()) else { return Ok(None) };
+    let sessions = &console.0.sessions;
+    let found = if keep { sessions.get(id, control.now()) } else { sessions.peek(id, control.now()) };
+    let Some(session) = found else { return Ok(None) };
     match control.authenticate(session.token.secret.expose()).await {
         Ok(who) => Ok(Some(Known { who, csrf: session.csrf, secret: Some(session.token.secret) })),
         Err(e) if matches!(e.kind(), ErrorKind::Unauthenticated | ErrorKind::Forbidden) => {
-            console.0.sessions.end(id);
+            sessions.end(id);
             Ok(None)
         }
         Err(e) => Err(e),
@@ -183,14 +190,14 @@ impl FromRequestParts<Console> for Signed {
         let request_id = request_id(&parts.extensions);
         let failed = |e| Fail::new(e, &request_id).into_response();
         let id = cookie(&parts.headers, SESSION_COOKIE).ok_or_else(|| sign_in_first(parts))?;
-        let known = known(console, &id).await.map_err(failed)?.ok_or_else(|| sign_in_first(parts))?;
+        let known = known(console, &id, !is_stream(parts)).await.map_err(failed)?.ok_or_else(|| sign_in_first(parts))?;
         let Some(own) = known.who.account() else { return Err(sign_in_first(parts)) };
         let (token, name, role) = (own.token, own.name.clone(), role_text(own));
         let kind = own.kind;
         if let Some(info) = parts.extensions.get::<RequestInfo>() {
             info.set_who(&name);
         }
-        if !parts.uri.path().ends_with("/live")
+        if !is_stream(parts)
             && let Err(wait) = console.0.app.rates.principal(&known.who.id(), Instant::now())
         {
             return Err(crate::rates::plain(wait, &format!("Too many requests of {name}.")));
@@ -334,8 +341,12 @@ fn sign_in_first(parts: &Parts) -> Response {
         _ => "/",
     };
     let query: String = form_encode(next);
-    let clear = set_cookie(SESSION_COOKIE, "", 0);
-    with_cookies(Redirect::to(&format!("/sign-in?next={query}")), [clear])
+    let to_sign_in = Redirect::to(&format!("/sign-in?next={query}"));
+    // Browsers leave the cookie out when another site leads here: what they did not show is not taken from them.
+    match cookie(&parts.headers, SESSION_COOKIE) {
+        Some(_) => with_cookies(to_sign_in, [set_cookie(SESSION_COOKIE, "", 0)]),
+        None => to_sign_in.into_response(),
+    }
 }
 
 /// Percent-encodes everything but letters, digits and a few marks.

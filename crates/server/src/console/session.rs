@@ -110,9 +110,14 @@ impl<T: Clone + PartialEq> Sessions<T> {
         Some(entry.session.clone())
     }
 
-    /// Is the session of `id` alive? Being asked so does not keep it alive: an open live page is not a person.
+    /// As [`Self::get`]; being asked so does not keep it alive: an open live page is not a person.
+    pub fn peek(&self, id: &str, now: Timestamp) -> Option<Session<T>> {
+        self.lock().get(&key(id)).filter(|e| alive(e, now)).map(|e| e.session.clone())
+    }
+
+    /// Is the session of `id` alive? Does not keep it so.
     pub fn is_alive(&self, id: &str, now: Timestamp) -> bool {
-        self.lock().get(&key(id)).is_some_and(|e| alive(e, now))
+        self.peek(id, now).is_some()
     }
 
     /// Ends a session.
@@ -185,7 +190,7 @@ mod tests {
         assert!(sessions.get(&id, at(SESSION_ABSOLUTE_SECS)).is_none());
 
         let idle = sessions.start("t", at(0)).expect("started");
-        assert!(sessions.is_alive(&idle, at(SESSION_IDLE_SECS - 1)));
+        assert!(sessions.is_alive(&idle, at(SESSION_IDLE_SECS - 1)) && sessions.peek(&idle, at(SESSION_IDLE_SECS - 1)).is_some());
         assert!(sessions.get(&idle, at(SESSION_IDLE_SECS)).is_none());
         assert!(sessions.get(&idle, at(1)).is_none(), "an ended session does not come back when the clock does");
     }

@@ -27,6 +27,19 @@ async fn a_stranger_is_led_to_sign_in_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_from_another_site_takes_no_session_away() {
+    let world = World::start().await;
+    // Browsers leave the cookie out when another site leads here.
+    let page = world.stranger().get("/instances").await;
+    assert_eq!(page.location(), "/sign-in?next=/instances");
+    assert!(!page.headers.contains_key(header::SET_COOKIE), "whoever is led here stays signed in: {:?}", page.headers);
+    let mut stale = world.stranger();
+    stale.cookies.insert("__Host-drydock-session".into(), "dds_gone".into());
+    stale.get("/instances").await;
+    assert!(stale.cookies.is_empty(), "one that is good for nothing is taken back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sign_out_ends_the_session_for_a_copied_cookie_too() {
     let world = World::start().await;
     let mut browser = world.admin().await;

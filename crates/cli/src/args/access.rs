@@ -41,7 +41,7 @@ pub enum AccessCommand {
     /// otherwise the server is asked, about --as or about you.
     ///
     /// Examples:
-    ///   drydock access test --as ann DRYDOCK_INSTANCE_PATCH --resource /A
+    ///   drydock access test --as ann DRYDOCK_INSTANCE_PATCH /A
     ///   drydock access test DRYDOCK_INSTANCE_UPDATE --policies team-a.policy --facts ann.yaml
     #[command(verbatim_doc_comment)]
     Test(TestAccessArgs),

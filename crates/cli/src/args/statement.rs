@@ -17,7 +17,8 @@ pub struct CheckStatementsArgs {
 /// Arguments of `access test`.
 #[derive(Debug, Args)]
 pub struct TestAccessArgs {
-    /// The permission that is asked for, such as DRYDOCK_INSTANCE_UPDATE; several: all are needed
+    /// The permission that is asked for, such as DRYDOCK_INSTANCE_UPDATE; several: all are needed. The resource may stand
+    /// behind them: /A or instance/web-1
     #[arg(required = true, value_name = "PERMISSION")]
     pub permissions: Vec<String>,
     /// A file of statements; repeated: all of them together
@@ -26,7 +27,7 @@ pub struct TestAccessArgs {
     /// Who asks, where and when: a YAML or JSON file
     #[arg(long, value_name = "FILE", requires = "policies")]
     pub facts: Option<PathBuf>,
-    /// The user or service account that is asked about; without it, you
+    /// The user or service account that is asked about, or instance/NAME; without it, you
     #[arg(long = "as", value_name = "USER", conflicts_with = "facts")]
     pub as_user: Option<String>,
     /// Path of a compartment, or TYPE/NAME of a thing, such as instance/web-1; without it, the tenancy

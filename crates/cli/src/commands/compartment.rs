@@ -116,8 +116,14 @@ fn statements(args: &StatementsArgs, world: &mut World) -> Result<Option<String>
 
 /// Runs `drydock access test` against a server.
 pub(super) async fn test(args: TestAccessArgs, client: &Client, world: &mut World) -> Result<(), Failure> {
-    let resource = args.resource.unwrap_or_else(|| "/".to_owned());
-    let ask = TestAccess { as_user: args.as_user, permissions: args.permissions, resource };
+    // No permission has a slash, every resource has one.
+    let (mut places, permissions): (Vec<_>, Vec<_>) = args.permissions.into_iter().partition(|word| word.contains('/'));
+    places.extend(args.resource);
+    if let [_, another, ..] = places.as_slice() {
+        return Err(Failure::Usage(format!("{another} is a second resource; one is asked about at once")));
+    }
+    let resource = places.pop().unwrap_or_else(|| "/".to_owned());
+    let ask = TestAccess { as_user: args.as_user, permissions, resource };
     let decisions: Page<AccessDecision> = client.send(Method::POST, &["access:test"], &ask, &[]).await?;
     if document(&decisions.items, args.output, world)? {
         return Ok(());

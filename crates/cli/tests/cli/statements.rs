@@ -1,6 +1,9 @@
 //! `drydock access check` and `access test`: statements read and tried without a server.
 
-use crate::fake::Prepared;
+use drydock_api::rest::AccessDecision;
+
+use crate::documents::page;
+use crate::fake::{Fake, Prepared};
 
 const TEAM: &str = "\
 // Team A looks after compartment A.
@@ -78,4 +81,25 @@ async fn a_host_is_in_its_dynamic_groups() {
     assert!(run(HOST.to_owned()).await);
     assert!(!run(HOST.replace("role: web", "role: db")).await, "not in the group");
     assert!(!run(HOST.replace("managed-instance.id: i-1", "managed-instance.id: i-2")).await, "another host");
+}
+
+#[tokio::test]
+async fn a_server_is_asked_with_the_resource_behind_the_permissions_or_as_a_flag() {
+    let fake = Fake::start().await;
+    let decision = AccessDecision {
+        permission: "DRYDOCK_INSTANCE_PATCH".into(),
+        allowed: false,
+        decision: "denied: no statement allows it".into(),
+        considered: Vec::new(),
+    };
+    fake.json("POST /access:test", &page(vec![decision]));
+    let asked = r#"{"as":"ann","permissions":["DRYDOCK_INSTANCE_PATCH"],"resource":"instance/web-1"}"#;
+    for words in ["DRYDOCK_INSTANCE_PATCH instance/web-1", "DRYDOCK_INSTANCE_PATCH --resource instance/web-1"] {
+        let ran = fake.run(&format!("access test --as ann {words}")).await;
+        assert_eq!(fake.seen().last().expect("asked").body, asked, "{words}");
+        assert!(ran.out.contains("no statement allows it"), "{}", ran.out);
+    }
+    let seen = fake.seen().len();
+    let ran = fake.run("access test DRYDOCK_INSTANCE_PATCH /A /B").await;
+    assert!(ran.err.contains("/B is a second resource") && fake.seen().len() == seen, "{}", ran.err);
 }

@@ -64,7 +64,7 @@ pub(super) fn tried(host: &Host, walk: &Walk<'_>) -> Result<()> {
 
     admin(&format!("drydock instance move {name} --to /"))?;
     ann.fails(&format!("instance show {name}"), &format!("there is no instance {name}"))?;
-    let test = admin(&format!("drydock access test --as ann DRYDOCK_INSTANCE_PATCH --resource instance/{name}"))?;
+    let test = admin(&format!("drydock access test --as ann DRYDOCK_INSTANCE_PATCH instance/{name}"))?;
     ensure!(test.contains("denied"), "the question is answered as a request is:\n{test}");
 
     asks_for_itself(host, &connection)?;

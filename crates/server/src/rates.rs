@@ -1,7 +1,7 @@
 //! How many requests one address and one principal may send: buckets of tokens that fill up evenly, in bounded maps. Who
 //! finds none is told how long to wait (429, `Retry-After`). It keeps one client from taking the server from all others; it
-//! is no accounting. Absent on purpose: content (its files have places of their own), streams of events (likewise), probes,
-//! and the agents' addresses (a thousand hosts may share one): agents are limited one by one, by their certificates.
+//! is no accounting. Absent on purpose: content (its files have places of their own), probes, and the
+//! agents' addresses (a thousand hosts may share one): agents are limited one by one, by their certificates.
 //!
 //! Sign-ins with a password have buckets of their own, by address and by name, and each takes its token before it is known
 //! how it ends: hashing is what costs, and many at once are so many.
@@ -152,8 +152,7 @@ pub fn secs(wait: Duration) -> u64 {
 /// Is this path limited by address?
 fn is_limited(path: &str) -> bool {
     let probe = matches!(path, "/healthz" | "/readyz");
-    let stream = path.ends_with("/events") || path.ends_with("/live");
-    !(probe || stream || path.starts_with(CONTENT_PATH) || path.starts_with(AGENT_PATH))
+    !(probe || path.starts_with(CONTENT_PATH) || path.starts_with(AGENT_PATH))
 }
 
 /// In front of REST and console: what an address sends too much of is answered before anything is looked up.
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_share_and_streams_files_probes_and_agents_are_left_out() {
+    fn neighbours_share_and_files_probes_and_agents_are_left_out() {
         let rates = Rates::new(1, 1);
         let now = Instant::now();
         for i in 0..RATE_BURST_SECS {
@@ -244,8 +243,12 @@ mod tests {
             rates.address(neighbour, now).expect("not yet");
         }
         assert!(rates.address("2001:db8::ffff".parse().expect("an address"), now).is_err());
-        for path in ["/api/v1/patch-jobs/1/events", "/patch-jobs/1/live", "/healthz", "/content/prod/a/b"] {
+        for path in ["/healthz", "/readyz", "/content/prod/a/b"] {
             assert!(!is_limited(path), "{path}");
+        }
+        // Opening a stream costs what another request costs, and things may be named as they like.
+        for path in ["/api/v1/patch-jobs/1/events", "/patch-jobs/1/live", "/api/v1/sources/events", "/users/live", "/x/live"] {
+            assert!(is_limited(path), "{path}");
         }
         assert!(!is_limited(&format!("{AGENT_PATH}PullWork")));
         for path in ["/sign-in", "/", "/api/v1/instances", "/metrics"] {

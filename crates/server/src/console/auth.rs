@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use axum::extract::{Form, FromRequest, FromRequestParts, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -158,9 +158,9 @@ struct Known {
     secret: Option<Secret>,
 }
 
-/// The stream of a page that somebody left open: no person asks for it, also when the browser opens it again.
-fn is_stream(parts: &Parts) -> bool {
-    parts.uri.path().ends_with("/live")
+/// Does an open page ask by itself? No person does then, also when the browser opens its stream again.
+fn is_live(parts: &Parts) -> bool {
+    parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().ends_with("/live"))
 }
 
 /// Looks a cookie up: a session of a user, else one that an access token began. `keep`: being asked keeps it from idling out.
@@ -190,16 +190,14 @@ impl FromRequestParts<Console> for Signed {
         let request_id = request_id(&parts.extensions);
         let failed = |e| Fail::new(e, &request_id).into_response();
         let id = cookie(&parts.headers, SESSION_COOKIE).ok_or_else(|| sign_in_first(parts))?;
-        let known = known(console, &id, !is_stream(parts)).await.map_err(failed)?.ok_or_else(|| sign_in_first(parts))?;
+        let known = known(console, &id, !is_live(parts)).await.map_err(failed)?.ok_or_else(|| sign_in_first(parts))?;
         let Some(own) = known.who.account() else { return Err(sign_in_first(parts)) };
         let (token, name, role) = (own.token, own.name.clone(), role_text(own));
         let kind = own.kind;
         if let Some(info) = parts.extensions.get::<RequestInfo>() {
             info.set_who(&name);
         }
-        if !is_stream(parts)
-            && let Err(wait) = console.0.app.rates.principal(&known.who.id(), Instant::now())
-        {
+        if let Err(wait) = console.0.app.rates.principal(&known.who.id(), Instant::now()) {
             return Err(crate::rates::plain(wait, &format!("Too many requests of {name}.")));
         }
         let may = may(&control.permissions_somewhere(&known.who).await.map_err(failed)?);

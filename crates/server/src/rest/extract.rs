@@ -98,10 +98,8 @@ impl FromRequestParts<AppState> for Caller {
             info.set_who(&who.name());
         }
         let info = info.cloned().unwrap_or_else(RequestInfo::unknown);
-        if !parts.uri.path().ends_with("/events") {
-            let limited = state.rates.principal(&who.id(), Instant::now());
-            limited.map_err(|wait| too_many(wait, &format!("requests of {}", who.name())))?;
-        }
+        let limited = state.rates.principal(&who.id(), Instant::now());
+        limited.map_err(|wait| too_many(wait, &format!("requests of {}", who.name())))?;
         info.notes.asked(format!("{} {}", parts.method, parts.uri).as_bytes());
         Ok(Caller { ctx: info.ctx(&state.control, who, &parts.extensions), shown })
     }

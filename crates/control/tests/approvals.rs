@@ -338,3 +338,24 @@ async fn a_second_principal_of_the_same_person_is_no_second_person() {
     }
     yes(&theirs, delete(&max).await).await.expect("somebody else's program");
 }
+
+#[tokio::test]
+async fn a_preview_that_runs_scripts_waits_as_its_assignment_would() {
+    let t = Teams::new().await;
+    t.user("max", "TeamA").await;
+    let (c, ann, max) = (&t.w.control, t.as_user("ann").await, t.as_user("max").await);
+    rule(&t.w, r#"{"name":"web","operations":["policy-assignment.create"],"compartment":"/A/web"}"#).await;
+    let harmless = common::policy::assignment("w", common::policy::at_once());
+    let mut script = harmless.clone();
+    script["osPolicies"][0]["resourceGroups"][0]["resources"][0] = serde_json::json!(
+        {"id": "r", "exec": {"validate": {"interpreter": "SHELL", "script": "touch /root/here\nexit 100\n"},
+                             "enforce": {"interpreter": "SHELL", "script": "exit 100\n"}}});
+    let ask = async |document: &serde_json::Value, place: &str| {
+        let asked = request(&t.w, &ann, &format!("POST /api/v1/policy-previews {place}")).await;
+        c.start_preview(&asked, common::policy::read(document), Some(place)).await
+    };
+    ask(&harmless, "/A").await.expect("it only looks");
+    let id = asked_for(&ask(&script, "/A").await.expect_err("it would run on h2 in /A/web"));
+    c.decide_approval(&c.ctx(max.who.clone(), "req"), id, true, "").await.expect("approved");
+    ask(&script, "/A").await.expect("approved");
+}

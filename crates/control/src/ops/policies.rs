@@ -134,6 +134,23 @@ impl Control {
         self.approved(ctx, operation, &about, &hosts, act).await
     }
 
+    /// Lets a preview begin that runs scripts on hosts only as its assignment could: `validate` is as much a script as `enforce`.
+    pub(super) async fn approved_preview<'a>(
+        &'a self,
+        ctx: &'a OpCtx,
+        compartment: &str,
+        document: &OsPolicyAssignment,
+        act: Act<'a>,
+    ) -> Result<Act<'a>> {
+        let groups = document.os_policies.iter().flat_map(|policy| &policy.resource_groups);
+        if groups.flat_map(|group| &group.resources).all(|resource| resource.exec.is_none()) {
+            return Ok(act);
+        }
+        let about = About::within(compartment, format!("policy-preview {}, which runs scripts", cut(document.id(), 64)));
+        let hosts = self.concerned_by(ctx, CREATE, compartment, document).await?;
+        self.approved(ctx, CREATE, &about, &hosts, act).await
+    }
+
     /// The hosts that an assignment concerns from a compartment; nobody, where no rule of approval could be about them.
     async fn concerned_by(
         &self,

@@ -49,6 +49,7 @@ impl Control {
         let name = document.id().to_owned();
         let text = format!("policy-preview {name}");
         let (act, compartment) = self.act_in(ctx, "policy-preview.create", compartment, text).await?;
+        let act = self.approved_preview(ctx, &compartment, &document, act).await?;
         let started = async {
             document.validate()?;
             if policy_previews::count_all(&mut *self.read().await?).await? >= PREVIEWS_MAX {

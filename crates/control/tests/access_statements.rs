@@ -92,7 +92,7 @@ async fn a_policy_that_cannot_hold_is_refused_with_its_place() {
     let outside = "allow group Viewers to read drydock-family in tenancy";
     let bad = w.control.create_access_policy(&admin, "p", "/A", "", outside).await.expect_err("its own compartment only");
     assert_eq!(bad.fields()[0].field, "statements", "{bad}");
-    for name in ["", "a b", "drydock-roles", "Drydock-Administrators"] {
+    for name in ["", "a b", "drydock-roles", "Drydock-Administrators", "drydock-AGENTS"] {
         let refused = w.control.create_access_policy(&admin, name, "/", "", outside).await.expect_err(name);
         assert!(matches!(refused.kind(), ErrorKind::Invalid | ErrorKind::Conflict), "{refused}");
     }

@@ -183,7 +183,7 @@ impl Control {
 pub(super) fn about_user(found: Option<&UserRecord>, asked: &str) -> About {
     match found {
         Some(user) => About::named("user", "drydock-user", ROOT, &user.id.to_string(), &user.name).asked(asked),
-        None => About::named("user", "drydock-user", ROOT, "", "").asked(asked).absent(),
+        None => About::named("user", "drydock-user", ROOT, "", cut(asked, SHOWN_MAX_BYTES)).asked(asked).absent(),
     }
 }
 

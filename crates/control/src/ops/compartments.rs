@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use drydock_domain::access::builtin::ADMINISTRATORS_POLICY;
+use drydock_domain::access::builtin::POLICIES;
 use drydock_domain::access::compartment::Tree;
 use drydock_domain::access::compile::{Policy, compile};
 use drydock_domain::access::scope::is_below;
@@ -76,6 +76,7 @@ impl Control {
             if all.len() >= COMPARTMENTS_MAX - 1 {
                 return Err(Error::conflict(format!("there are {COMPARTMENTS_MAX} compartments already; delete some")));
             }
+            free(&all, &path, None)?;
             all.push(own.clone());
             tree_of(&all).map_err(|e| Error::invalid("name", e.to_string()))?;
             match compartments::insert(&mut tx, &own).await {
@@ -142,6 +143,7 @@ impl Control {
             own.version += 1;
         }
         if to != own.path {
+            free(&all, to, Some(own.id))?;
             let before = all.clone();
             for c in all.iter_mut().filter(|c| is_below(&c.path, &own.path)) {
                 c.path = format!("{to}{}", c.path.strip_prefix(&own.path).unwrap_or_default());
@@ -253,6 +255,14 @@ pub(crate) fn join(outer: &str, name: &str) -> String {
     if outer == ROOT { format!("/{name}") } else { format!("{outer}/{name}") }
 }
 
+/// Refuses a path that another compartment has; names differ in any case.
+fn free(all: &[CompartmentRecord], path: &str, but: Option<CompartmentId>) -> Result<()> {
+    match all.iter().find(|own| Some(own.id) != but && own.path.eq_ignore_ascii_case(path)) {
+        Some(own) => Err(Error::invalid("name", format!("is taken: there is a compartment {} already", own.path))),
+        None => Ok(()),
+    }
+}
+
 fn check_text(description: &str) -> Result<()> {
     let mut problems = Problems::default();
     problems.text("description", description, DESCRIPTION_MAX_BYTES);
@@ -284,12 +294,14 @@ async fn still_placed(
     let already = misplaced(before, &|path| path.to_owned())?;
     let then = misplaced(after, &|path| rewritten(path))?;
     match then.into_iter().find(|m| !already.contains(m)) {
-        Some(first) => Err(Error::conflict(format!("{first}. Edit that policy first"))),
+        Some(first) => {
+            Err(Error::conflict(format!("a statement would lose its place. Edit that policy first. Otherwise: {first}")))
+        }
         None => Ok(()),
     }
 }
 
 /// Names that no stored policy may have.
 pub(crate) fn is_builtin_policy(name: &str) -> bool {
-    [ADMINISTRATORS_POLICY, drydock_domain::access::builtin::ROLES_POLICY].iter().any(|own| own.eq_ignore_ascii_case(name))
+    POLICIES.iter().any(|own| own.eq_ignore_ascii_case(name))
 }

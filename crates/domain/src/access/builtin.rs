@@ -18,6 +18,9 @@ pub const ADMINISTRATORS_POLICY: &str = "drydock-administrators";
 /// Name of the policy that lets agents speak for their hosts.
 pub const AGENTS_POLICY: &str = "drydock-agents";
 
+/// All of them.
+pub const POLICIES: [&str; 3] = [ADMINISTRATORS_POLICY, ROLES_POLICY, AGENTS_POLICY];
+
 /// A group that is always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuiltinGroup {

@@ -139,7 +139,7 @@ async fn a_statement_holds_from_the_next_request_on_and_deny_wins() {
     w.control.create_access_policy(&admin, "see", "/", "", text).await.expect("made");
     let seen = w.control.list_access_policies(&operator).await.expect("allowed now");
     let names: Vec<&str> = seen.iter().map(|p| p.record.name.as_str()).collect();
-    assert_eq!(names, ["drydock-administrators", "drydock-roles", "see"]);
+    assert_eq!(names, ["drydock-administrators", "drydock-roles", "drydock-agents", "see"]);
     w.control.list_groups(&operator).await.expect("operators see groups");
     let denied = "deny any-user to inspect drydock-groups in tenancy";
     w.control.create_access_policy(&admin, "no-groups", "/", "", denied).await.expect("made");

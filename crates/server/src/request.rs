@@ -26,7 +26,7 @@ const REQUEST_ID_MAX_BYTES: usize = 64;
 /// Path of the agent protocol.
 pub const AGENT_PATH: &str = "/drydock.agent.v1.AgentLink/";
 /// Its calls, as metric labels.
-const AGENT_CALLS: [&str; 14] = [
+const AGENT_CALLS: [&str; 15] = [
     "Enrol",
     "Renew",
     "Attach",
@@ -40,6 +40,7 @@ const AGENT_CALLS: [&str; 14] = [
     "PullPolicies",
     "ReportPolicies",
     "IssueContentCertificate",
+    "IssueAccessToken",
     "Unregister",
 ];
 

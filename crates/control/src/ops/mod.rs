@@ -44,6 +44,7 @@ mod passwords;
 mod patch_jobs;
 mod patch_reruns;
 mod policies;
+mod policy_approvals;
 mod policy_documents;
 mod policy_health;
 mod policy_previews;

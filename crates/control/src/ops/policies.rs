@@ -20,7 +20,7 @@ use drydock_store::records::{PageQuery, Paged};
 use drydock_store::{Connection, commit, compliance, policies, policy_health};
 
 use super::RACE_RETRIES;
-use super::act::{About, Act, ConcernedHost, cut};
+use super::act::{About, Act, cut};
 use super::policy_documents::{PolicyWorld, facts_of};
 use crate::Control;
 use crate::context::OpCtx;
@@ -33,21 +33,21 @@ const CONFLICTS_TOLD_MAX: usize = 20;
 /// Overridden resources told of, count.
 const OVERRIDDEN_TOLD_MAX: usize = 200;
 /// Hosts read at once, count.
-const HOSTS_AT_ONCE: u32 = 5000;
+pub(super) const HOSTS_AT_ONCE: u32 = 5000;
 /// Lines of context in a diff, count.
 const DIFF_CONTEXT: usize = 3;
 
 /// What making one is.
-const CREATE: &str = "policy-assignment.create";
+pub(super) const CREATE: &str = "policy-assignment.create";
 /// What giving one a new revision is.
-const EDIT: &str = "policy-assignment.edit";
+pub(super) const EDIT: &str = "policy-assignment.edit";
 /// In the place of an assignment that the caller may not see.
 const ANOTHER: &str = "another assignment";
 
 /// Where an assignment lies, or is made, and which of the two it is.
-struct Place {
-    compartment: String,
-    operation: &'static str,
+pub(super) struct Place {
+    pub(super) compartment: String,
+    pub(super) operation: &'static str,
 }
 
 /// How an assignment is applied.
@@ -115,95 +115,6 @@ impl Control {
         };
         let applied = self.try_apply(ctx, name, document, ask, &place, &act).await;
         act.settle(applied).await
-    }
-
-    /// Begins an edit, with the approval of another person where a rule is about a host that it concerns.
-    async fn act_on_hosts<'a>(
-        &'a self,
-        ctx: &'a OpCtx,
-        operation: &'static str,
-        about: About,
-        document: &OsPolicyAssignment,
-        ask: &ApplyAsk,
-    ) -> Result<Act<'a>> {
-        let act = self.act_on(ctx, operation, about.clone()).await?;
-        let hosts = match ask.dry_run {
-            true => Vec::new(),
-            false => self.concerned_by(ctx, operation, &about.compartment, document).await?,
-        };
-        self.approved(ctx, operation, &about, &hosts, act).await
-    }
-
-    /// Lets a preview begin that runs scripts on hosts only as its assignment could: `validate` is as much a script as `enforce`.
-    pub(super) async fn approved_preview<'a>(
-        &'a self,
-        ctx: &'a OpCtx,
-        compartment: &str,
-        document: &OsPolicyAssignment,
-        act: Act<'a>,
-    ) -> Result<Act<'a>> {
-        let groups = document.os_policies.iter().flat_map(|policy| &policy.resource_groups);
-        if groups.flat_map(|group| &group.resources).all(|resource| resource.exec.is_none()) {
-            return Ok(act);
-        }
-        let about = About::within(compartment, format!("policy-preview {}, which runs scripts", cut(document.id(), 64)));
-        let hosts = self.concerned_by(ctx, CREATE, compartment, document).await?;
-        self.approved(ctx, CREATE, &about, &hosts, act).await
-    }
-
-    /// The hosts that an assignment concerns from a compartment; nobody, where no rule of approval could be about them.
-    async fn concerned_by(
-        &self,
-        ctx: &OpCtx,
-        operation: &str,
-        compartment: &str,
-        document: &OsPolicyAssignment,
-    ) -> Result<Vec<ConcernedHost>> {
-        if !self.has_rules_about(ctx, operation).await? {
-            return Ok(Vec::new());
-        }
-        let (mut concerned, mut last) = (Vec::new(), None);
-        loop {
-            let hosts = policy_hosts::inputs(&mut *self.read().await?, last, HOSTS_AT_ONCE).await?;
-            let Some(end) = hosts.last().map(|h| h.instance) else { return Ok(concerned) };
-            let own = hosts.into_iter().filter(|host| is_below(&host.compartment, compartment));
-            let own = own.filter(|host| document.instance_filter.matches(facts_of(host).selection));
-            concerned.extend(own.map(|host| (host.compartment, host.labels)));
-            last = Some(end);
-        }
-    }
-
-    /// Begins what somebody does to an assignment that is there, with the approval of another person where a rule is about a
-    /// host that it concerns: where it lies, and in `to`, if it is to be moved there.
-    pub(super) async fn act_on_policy<'a>(
-        &'a self,
-        ctx: &'a OpCtx,
-        operation: &'static str,
-        name: &str,
-        to: Option<&str>,
-    ) -> Result<Act<'a>> {
-        let about = self.about(Kind::Assignment, name).await?;
-        let act = self.act_on(ctx, operation, about.clone()).await?;
-        let mut hosts = Vec::new();
-        if let Some(document) = self.newest_document(name).await? {
-            for place in std::iter::once(about.compartment.as_str()).chain(to) {
-                hosts.extend(self.concerned_by(ctx, operation, place, &document).await?);
-            }
-        }
-        self.approved(ctx, operation, &about, &hosts, act).await
-    }
-
-    async fn newest_document(&self, name: &str) -> Result<Option<OsPolicyAssignment>> {
-        let Some(record) = policies::find_by_name(&mut *self.read().await?, name).await? else { return Ok(None) };
-        let newest = self.revision(record.id, record.target).await?;
-        Ok(newest.filter(|revision| !revision.deleted).map(|revision| revision.document.clone()))
-    }
-
-    /// May whoever moves an assignment to a compartment make it do there what it does? As if they edited it there.
-    pub(super) async fn judge_move(&self, ctx: &OpCtx, name: &str, to: &str) -> Result<()> {
-        let Some(document) = self.newest_document(name).await? else { return Ok(()) };
-        let place = Place { compartment: to.to_owned(), operation: EDIT };
-        self.judge(ctx, name, &document, &place).await.map(drop)
     }
 
     async fn try_apply(
@@ -333,7 +244,7 @@ impl Control {
     /// # Errors
     /// It contradicts what other policies of the same priority want, or it is for hosts below on which the caller may not do
     /// this.
-    async fn judge(&self, ctx: &OpCtx, name: &str, document: &OsPolicyAssignment, place: &Place) -> Result<Judged> {
+    pub(super) async fn judge(&self, ctx: &OpCtx, name: &str, document: &OsPolicyAssignment, place: &Place) -> Result<Judged> {
         let world = PolicyWorld::read(self).await?;
         let scope = self.scope_of(&ctx.who, place.operation, None, ctx.now).await?;
         let seen = self.scope_of(&ctx.who, "policy-assignment.list", None, ctx.now).await?;
@@ -511,7 +422,7 @@ impl Control {
 
 /// What an assignment means for the present fleet.
 #[derive(Debug, Clone, Default)]
-struct Judged {
+pub(super) struct Judged {
     hosts: u32,
     overridden: Vec<Conflict>,
 }

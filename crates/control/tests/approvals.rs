@@ -7,7 +7,7 @@ use common::World;
 use common::teams::Teams;
 use drydock_control::records::PageQuery;
 use drydock_control::store::approvals::ApprovalState;
-use drydock_control::{Error, ErrorKind, OpCtx};
+use drydock_control::{Error, ErrorKind, OpCtx, TokenAsk};
 use drydock_domain::access::Role;
 use drydock_domain::access::approval::ApprovalRuleSpec;
 use drydock_domain::ids::ApprovalId;
@@ -358,4 +358,40 @@ async fn a_preview_that_runs_scripts_waits_as_its_assignment_would() {
     let id = asked_for(&ask(&script, "/A").await.expect_err("it would run on h2 in /A/web"));
     c.decide_approval(&c.ctx(max.who.clone(), "req"), id, true, "").await.expect("approved");
     ask(&script, "/A").await.expect("approved");
+}
+
+#[tokio::test]
+async fn who_made_a_token_stands_behind_it_and_a_host_vouches_for_nobody() {
+    let t = Teams::new().await;
+    let c = &t.w.control;
+    t.user("max", "TeamA").await;
+    c.change_user_group_members(&t.admin, "Administrators", &["max".to_owned(), "ann".to_owned()], &[]).await.expect("members");
+    let (max, ann) = (t.as_user("max").await, t.as_user("ann").await);
+    rule(&t.w, r#"{"name":"r","operations":["instance.delete"]}"#).await;
+    let token = async |by: &OpCtx, name: &str| {
+        let ask = TokenAsk { name: name.into(), role: Some(Role::Administrator), ..TokenAsk::default() };
+        let (_, secret) = c.create_access_token(&c.ctx(by.who.clone(), "req"), ask).await.expect("a token");
+        c.ctx(c.authenticate(secret.expose()).await.expect("known"), "req")
+    };
+    let made = token(&max, "made").await;
+    let made_by_it = token(&made, "made by it").await;
+    let of_ann = token(&ann, "of ann").await;
+    let delete = async |who: &OpCtx| {
+        let asked = request(&t.w, who, "DELETE /api/v1/instances/h1").await;
+        asked_for(&c.delete_instance(&asked, "h1").await.expect_err("needs another person"))
+    };
+    let yes = async |who: &OpCtx, id| c.decide_approval(&c.ctx(who.who.clone(), "req"), id, true, "").await.map(drop);
+    for (asks, says) in [(&made, &max), (&made, &made_by_it), (&made_by_it, &made), (&made_by_it, &max)] {
+        let refused = yes(says, delete(asks).await).await.expect_err("one person");
+        assert!(refused.to_string().contains("stand for max"), "{refused}");
+    }
+    let gate = r#"allow resource instance to manage drydock-family in compartment A"#;
+    t.statements("hosts", gate).await;
+    let host = &t.hosts[0];
+    let token = c.issue_instance_token(&host.ctx(&t.w).await, &host.key, None).await.expect("issued").0;
+    let host = c.ctx(c.authenticate(token.expose()).await.expect("known"), "req");
+    let refused = yes(&host, delete(&max).await).await.expect_err("root of it may be the one who asks");
+    assert!(refused.to_string().contains("instance h1 is no person"), "{refused}");
+    yes(&of_ann, delete(&made).await).await.expect("another person's");
+    yes(&ann, delete(&made_by_it).await).await.expect("another person");
 }

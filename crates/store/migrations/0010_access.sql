@@ -122,6 +122,8 @@ ALTER TABLE access_tokens ADD COLUMN scope TEXT;
 ALTER TABLE access_tokens ADD COLUMN second_factor BIGINT NOT NULL DEFAULT 0;
 -- It was got by signing in, and ends when what its user signs in with changes.
 ALTER TABLE access_tokens ADD COLUMN signed_in BIGINT NOT NULL DEFAULT 0;
+-- Who made it, as the key of a principal ('user 0198…'); empty: the server's own operator, or made before there were users.
+ALTER TABLE access_tokens ADD COLUMN created_by TEXT NOT NULL DEFAULT '';
 CREATE INDEX access_tokens_by_user ON access_tokens (user_id);
 
 CREATE TABLE api_keys (

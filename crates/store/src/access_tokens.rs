@@ -12,7 +12,7 @@ use crate::records::{AccessTokenRecord, PageQuery, Paged, TokenUser};
 use crate::row::{flag, id, micros, opt_id, opt_json, opt_micros, opt_text, opt_time, parsed, storable, text, time, to_json};
 use crate::sql::Sql;
 
-const COLUMNS: &str = "SELECT t.id, t.name, t.role, t.user_id, u.name AS user_name, t.scope, t.second_factor, t.signed_in, t.expires_at, \
+const COLUMNS: &str = "SELECT t.id, t.name, t.role, t.user_id, u.name AS user_name, t.scope, t.second_factor, t.signed_in, t.created_by, t.expires_at, \
                        t.created_at, t.last_used_at, t.revoked FROM access_tokens t LEFT JOIN users u ON u.id = t.user_id";
 
 /// Adds a token.
@@ -23,7 +23,7 @@ pub async fn insert(c: &mut AnyConnection, token: &AccessTokenRecord, secret_sha
     };
     sqlx::query(
         "INSERT INTO access_tokens (id, name, role, secret_sha256, expires_at, created_at, last_used_at, revoked, user_id, scope, \
-         second_factor, signed_in) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         second_factor, signed_in, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(token.id.to_string())
     .bind(token.name.clone())
@@ -38,6 +38,7 @@ pub async fn insert(c: &mut AnyConnection, token: &AccessTokenRecord, secret_sha
     .bind(scope)
     .bind(i64::from(token.second_factor))
     .bind(i64::from(token.signed_in))
+    .bind(token.created_by.clone())
     .execute(c)
     .await
     .map(drop)
@@ -151,6 +152,7 @@ fn read(row: &AnyRow) -> StoreResult<AccessTokenRecord> {
         second_factor: flag(row, "second_factor")?,
         signed_in: flag(row, "signed_in")?,
         expires_at: opt_time(row, "expires_at")?,
+        created_by: text(row, "created_by")?,
         created_at: time(row, "created_at")?,
         last_used_at: opt_time(row, "last_used_at")?,
         revoked: flag(row, "revoked")?,

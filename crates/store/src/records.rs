@@ -167,6 +167,8 @@ pub struct AccessTokenRecord {
     pub second_factor: bool,
     /// It was got by signing in: it ends when what its user signs in with changes.
     pub signed_in: bool,
+    /// Who made it, as the key of a principal (`user 0198…`, `token …`, `server`); empty: it is older than users.
+    pub created_by: String,
     /// Ends; absent = never.
     pub expires_at: Option<Timestamp>,
     /// When it was made.

@@ -122,6 +122,7 @@ async fn profiles_and_tokens_are_found_by_their_digest(a: Store, b: Store) {
         scope: Vec::new(),
         second_factor: false,
         signed_in: false,
+        created_by: "server".into(),
         expires_at: Some(at(9)),
         created_at: at(0),
         last_used_at: None,

@@ -205,6 +205,7 @@ async fn tokens_of_users_go_with_them(a: Store, b: Store) {
         scope: vec!["read drydock-family".into()],
         second_factor: true,
         signed_in: false,
+        created_by: "server".into(),
         expires_at: Some(at(50)),
         created_at: at(0),
         last_used_at: None,

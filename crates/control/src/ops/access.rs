@@ -141,6 +141,7 @@ impl Control {
                 scope: ask.scope.clone(),
                 second_factor,
                 signed_in: false,
+                created_by: ctx.who.key(),
                 expires_at: ask.expires_at,
                 created_at: ctx.now,
                 last_used_at: None,

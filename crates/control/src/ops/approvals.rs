@@ -7,11 +7,11 @@ use drydock_domain::access::approval::{APPROVAL_RULES_MAX, ApprovalRuleSpec, Con
 use drydock_domain::access::operations::OPERATIONS;
 use drydock_domain::access::scope::is_below;
 use drydock_domain::access::user::UserKind;
-use drydock_domain::ids::{ApprovalId, ApprovalRuleId, UserId};
+use drydock_domain::ids::{AccessTokenId, ApprovalId, ApprovalRuleId, UserId};
 use drydock_domain::validate::Problems;
 use drydock_store::approvals::{self, ApprovalRecord, ApprovalRuleRecord, ApprovalState};
 use drydock_store::records::{PageQuery, Paged};
-use drydock_store::{Tx, commit, users};
+use drydock_store::{Tx, access_tokens, commit, users};
 use jiff::{SignedDuration, Timestamp};
 
 use super::act::{About, ConcernedHost};
@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 const WAITING_MAX: i64 = 100;
 /// Open requests that are looked at for a count, count.
 const OPEN_LOOKED_AT: u32 = 100;
+/// Tokens that made tokens are followed so far, count.
+const MADE_BY_MAX: usize = 16;
 /// Longest word of an approver, bytes.
 const REASON_MAX_BYTES: usize = 1024;
 
@@ -154,32 +156,46 @@ impl Control {
     }
 
     /// Why somebody is not another person than the one who asked, as far as that is known; `None`: he is. Programs speak for
-    /// whoever made their accounts; who stands behind a token of its own nobody knows, so it does not vouch for a person.
+    /// whoever made their accounts, tokens of their own for whoever made them. Neither those nor hosts vouch for a person.
     pub(super) async fn no_other_person(&self, who: &Principal, asked: &str) -> Result<Option<String>> {
         let Some(own) = who.account() else { return Ok(None) };
         let asked_by_person = asked.starts_with(AccountKind::User.as_str());
-        if own.kind == AccountKind::Token {
-            let why =
-                || format!("the access token {} stands for nobody, so it does not approve what a person asks for", own.name);
-            return Ok(asked_by_person.then(why));
+        if matches!(own.kind, AccountKind::Token | AccountKind::Instance) && asked_by_person {
+            return Ok(Some(format!("{} is no person, so it does not approve what a person asks for", own.name)));
         }
         let (asker, approver) = (self.person_behind(asked).await?, self.person_behind(&who.key()).await?);
-        let why = |person| format!("{} and who asked are both {person}'s", own.name);
+        let why = |person| format!("{} and who asked both stand for {person}", own.name);
         Ok(asker.filter(|asker| approver.as_ref() == Some(asker)).map(why))
     }
 
-    /// The name of the user that a principal is, or that made it.
+    /// The user that a principal is or that made it, or the token that stands for nobody else; `None`: nobody knows.
     async fn person_behind(&self, key: &str) -> Result<Option<String>> {
-        let Some((kind, id)) = key.split_once(' ') else { return Ok(None) };
-        let Ok(id) = id.parse::<UserId>() else { return Ok(None) };
-        if kind != AccountKind::User.as_str() && kind != AccountKind::ServiceAccount.as_str() {
-            return Ok(None);
+        let mut c = self.read().await?;
+        let mut key = key.to_owned();
+        for _ in 0..MADE_BY_MAX {
+            let Some((kind, id)) = key.split_once(' ') else { return Ok(None) };
+            if kind == AccountKind::Token.as_str() {
+                let Ok(id) = id.parse::<AccessTokenId>() else { return Ok(None) };
+                let Some(token) = access_tokens::find(&mut c, id).await? else { return Ok(None) };
+                key = match token.user {
+                    Some(user) => format!("{} {}", AccountKind::User.as_str(), user.id),
+                    None if token.created_by.contains(' ') => token.created_by,
+                    // The server's operator made it: it stands for itself and for what it made.
+                    None => return Ok(Some(format!("the access token {} ({id})", token.name))),
+                };
+                continue;
+            }
+            if kind != AccountKind::User.as_str() && kind != AccountKind::ServiceAccount.as_str() {
+                return Ok(None);
+            }
+            let Ok(id) = id.parse::<UserId>() else { return Ok(None) };
+            let found = users::find(&mut c, id).await?;
+            return Ok(found.map(|user| match user.kind {
+                UserKind::User => user.name,
+                UserKind::ServiceAccount => user.created_by,
+            }));
         }
-        let found = users::find(&mut *self.read().await?, id).await?;
-        Ok(found.map(|user| match user.kind {
-            UserKind::User => user.name,
-            UserKind::ServiceAccount => user.created_by,
-        }))
+        Ok(None)
     }
 
     /// Could the caller do what was asked for?

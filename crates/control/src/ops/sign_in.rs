@@ -227,6 +227,7 @@ impl Control {
             scope: Vec::new(),
             second_factor: signed.second_factor,
             signed_in: true,
+            created_by: format!("user {}", signed.user.id),
             expires_at: now.checked_add(SignedDuration::from_hours(TOKEN_HOURS)).ok(),
             created_at: now,
             last_used_at: None,

@@ -140,14 +140,24 @@ impl Signed {
         Fail::new(error, &self.ctx.request_id)
     }
 
-    /// For a stream that outlives its request: may this session still see things?
-    pub async fn still_good(&self) -> bool {
+    /// For a stream that outlives its request: is this session still good? Its groups are those of now then. The store may be
+    /// down for a moment; only a clear no ends the stream.
+    pub async fn still_good(&mut self) -> bool {
         let control = self.console.control();
-        let Some(secret) = &self.secret else {
-            return !matches!(control.open_session(&self.session, false).await, Ok(None));
+        let now = match &self.secret {
+            None => match control.open_session(&self.session, false).await {
+                Ok(None) => return false,
+                Ok(Some(open)) => Ok(open.who),
+                Err(e) => Err(e),
+            },
+            Some(_) if !self.console.0.sessions.is_alive(&self.session, control.now()) => return false,
+            Some(secret) => control.authenticate(secret.expose()).await,
         };
-        self.console.0.sessions.is_alive(&self.session, control.now())
-            && !matches!(control.authenticate(secret.expose()).await, Err(e) if e.kind() == ErrorKind::Unauthenticated)
+        match now {
+            Ok(who) => self.ctx.who = who,
+            Err(e) => return e.kind() != ErrorKind::Unauthenticated,
+        }
+        true
     }
 }
 

@@ -110,7 +110,8 @@ impl Follower {
         }
         if self.checked.elapsed() >= TOKEN_RECHECK {
             self.checked = Instant::now();
-            return self.shown.is_still_good(&self.state.control).await;
+            let Some(who) = self.shown.who(&self.state.control).await else { return false };
+            self.ctx.who = who;
         }
         true
     }

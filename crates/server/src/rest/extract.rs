@@ -59,11 +59,11 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// Would it be taken now?
-    pub async fn is_still_good(&self, control: &Control) -> bool {
+    /// Who shows it now, in the groups of now; `None`: it would not be taken any more.
+    pub async fn who(&self, control: &Control) -> Option<Principal> {
         match self {
-            Shown::Token(secret) => control.authenticate(secret.expose()).await.is_ok(),
-            Shown::Key(key) => control.authenticate_key(key).await.is_ok(),
+            Shown::Token(secret) => control.authenticate(secret.expose()).await.ok(),
+            Shown::Key(key) => control.authenticate_key(key).await.ok(),
         }
     }
 }

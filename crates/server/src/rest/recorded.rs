@@ -196,7 +196,7 @@ const FORM_KEPT: &[&str] = &[
 /// Names of fields, at any depth, whose values are never recorded.
 const NEVER: &[&str] = &["env", "args", "value", "content", "headers", "webhook", "url", "code", "csrf"];
 /// The same for every name that has one of these in it, in any case.
-const NEVER_IN: &[&str] = &["script", "password", "secret", "token", "key", "credential"];
+const NEVER_IN: &[&str] = &["password", "secret", "token", "key", "credential"];
 
 /// What is recorded of a body of this type.
 pub(super) fn recorded<T>(body: &[u8]) -> Option<Value> {
@@ -225,7 +225,8 @@ pub(crate) fn recorded_form(pairs: &[(String, String)]) -> Option<Value> {
 
 fn is_never(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    NEVER.contains(&name.as_str()) || NEVER_IN.iter().any(|part| name.contains(part))
+    // A description has "script" in it.
+    NEVER.contains(&name.as_str()) || name.ends_with("script") || NEVER_IN.iter().any(|part| name.contains(part))
 }
 
 /// Credentials inside an address, or a key that was put where none belongs.

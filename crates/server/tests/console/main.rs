@@ -1,5 +1,6 @@
 //! The console as a browser meets it: in process over the whole router, and in headless Chromium over real TLS.
 
+mod approvals;
 mod browser;
 mod chromium;
 mod history;

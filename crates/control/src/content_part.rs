@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use drydock_content::openpgp::{KeyState, OpenPgpError, RepositoryKey, RepositoryKeys};
 use drydock_content::snapshot::SnapshotRoot;
@@ -18,6 +19,9 @@ use crate::ops::AccessCache;
 
 /// A file of the content directory whose lock keeps collections and makers of content in several processes apart.
 const LOCK: &str = "collecting.lock";
+/// Whoever waits for the end of a collection in another process looks so often, and so many times: a minute.
+const HOLD_LOOKS_EVERY: Duration = Duration::from_millis(100);
+const HOLD_LOOKS: usize = 600;
 
 /// Content and what goes with it.
 pub(crate) struct ContentPart {
@@ -126,10 +130,15 @@ impl ContentPart {
         blocking(DOING, lock).await?.map_err(|e: std::io::Error| Error::Internal { doing: DOING, source: Box::new(e) })
     }
 
-    /// The same for what makes or reads content beside the server.
+    /// The same for what makes or reads content beside the server: waits for the end of a collection, most take a moment.
     pub(crate) async fn hold_content(&self) -> Result<File> {
-        let held = self.lock_content(false).await?;
-        held.ok_or_else(|| Error::conflict("the server frees content at this moment; try again when it has ended"))
+        for _ in 0..HOLD_LOOKS {
+            if let Some(held) = self.lock_content(false).await? {
+                return Ok(held);
+            }
+            tokio::time::sleep(HOLD_LOOKS_EVERY).await;
+        }
+        Err(Error::conflict("the server has been freeing content for a minute; try again when it has ended"))
     }
 
     /// Public keys that hosts are to know, armoured.

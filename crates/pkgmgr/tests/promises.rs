@@ -8,7 +8,7 @@ use drydock_domain::inventory::{ManagerKind, Package, PackageSet, UpdateKind};
 use drydock_domain::patch::report::{ActionKind, PackageOutcome, Plan, PlannedAction};
 use drydock_pkgmgr::run::End;
 use drydock_pkgmgr::testing::ScriptedRunner;
-use drydock_pkgmgr::{Apt, PackageManager, PkgError, Yum, remaining, verify};
+use drydock_pkgmgr::{Apt, Dnf5, PackageManager, PkgError, Yum, remaining, verify};
 
 fn action(kind: ActionKind, name: &str, from: Option<&str>, to: Option<&str>) -> PlannedAction {
     PlannedAction {
@@ -80,6 +80,22 @@ fn when_no_repository_works_that_is_an_error() {
     let runner = ScriptedRunner::new().expect("apt-get update *", down);
     let error = Apt::new(Path::new("/nowhere")).refresh(&runner).expect_err("nothing works");
     assert!(matches!(error, PkgError::NothingWorks { .. }) && error.to_string().contains("http://m/debian"));
+}
+
+#[test]
+fn repositories_that_another_dnf5_has_just_read_are_no_broken_ones() {
+    let dnf5 = || Dnf5::new(Path::new("/nowhere"), &ScriptedRunner::new().expect("rpm *", "/var/lib/rpm\n"));
+    // As dnf5 5.4 prints it while another one is at work: of what that one has read it says nothing.
+    let quiet = "Updating and loading repositories:\n Lab third-party                        ???% |   0.0   B/s |  -1.0   B |  ?     \n\
+        >>> Curl error (7): Could not connect to server\n>>> Usable URL not found\nRepositories loaded.\nMetadata cache created.\n";
+    let (refresh, list) = ("dnf5 *makecache --refresh", "dnf5 *repo list --enabled");
+    let several = "repo id repo name\nlab-1   Lab number 1\nthird   Lab third-party\n";
+    let runner = ScriptedRunner::new().expect(refresh, quiet).expect(list, several);
+    let findings = dnf5().refresh(&runner).expect("one is broken, the other is there");
+    assert_eq!(findings[0].subject, "Lab third-party");
+    let alone = ScriptedRunner::new().expect(refresh, quiet).expect(list, "repo id repo name\nthird   Lab third-party\n");
+    let error = dnf5().refresh(&alone).expect_err("nothing else");
+    assert!(matches!(error, PkgError::NothingWorks { .. }), "{error}");
 }
 
 #[test]

@@ -61,6 +61,11 @@ pub(crate) fn refresh() -> CommandSpec {
     spec
 }
 
+/// Lists the repositories in force. Not as JSON: older versions have none.
+pub(crate) fn enabled() -> CommandSpec {
+    cached("dnf5 repo list", SOLVE_TIME_LIMIT).args(["repo", "list", "--enabled"])
+}
+
 /// Every offered version newer than the installed one; `all` = also those that version locks and excludes hide, and
 /// `barred` ones.
 pub(crate) fn upgrades(all: bool, barred: &[String]) -> CommandSpec {
@@ -259,7 +264,14 @@ pub(crate) fn parse_advisories(text: &str) -> Result<Vec<AdvisoryLine>, String> 
     }
 }
 
-/// Reads [`refresh`]: how many repositories answered, and the broken ones.
+/// Reads [`enabled`]: how many repositories there are.
+pub(crate) fn parse_enabled(text: &str) -> usize {
+    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.contains(LOCAL_PLUGIN_REPOSITORY));
+    lines.skip_while(|line| line.starts_with("repo id")).count()
+}
+
+/// Reads [`refresh`]: how many repositories answered, and the broken ones. A repository that another dnf5 has read a moment
+/// before is not mentioned.
 pub(crate) fn parse_refresh(text: &str) -> (usize, Vec<Finding>) {
     let mut repositories: Vec<(String, Vec<String>)> = Vec::new();
     for line in text.lines() {
@@ -338,6 +350,13 @@ mod tests {
         let text = "dr-sec|noarch|0|1.5|1|lab\ndr-sec|noarch|0|2.0|1|lab\nvim|x86_64|2|9.1|1|lab\n".replace('|', "\u{1f}");
         let got: Vec<_> = parse_upgrades(&text).expect("parses").into_iter().map(|o| (o.name, o.version)).collect();
         assert_eq!(got, [("dr-sec".to_owned(), "2.0-1".to_owned()), ("vim".to_owned(), "2:9.1-1".to_owned())]);
+    }
+
+    #[test]
+    fn repositories_in_force_are_counted() {
+        let text = "repo id repo name\nlab-1   Lab number 1\nthird   Lab third-party\n_dnf_local Local libdnf5 plugin repo (nogpgcheck)\n";
+        assert_eq!(parse_enabled(text), 2);
+        assert_eq!(parse_enabled(""), 0);
     }
 
     #[test]

@@ -168,6 +168,14 @@ pub(crate) fn exclusive(settings: &YumSettings, available: &[Update], installed:
     (wanted.cloned().collect(), missing)
 }
 
+/// Are there repositories besides the broken ones? Those that another dnf5 (a timer, the inventory) has read a moment before
+/// are as good as read, and `makecache` says nothing of them.
+fn has_more(runner: &dyn Runner, broken: usize) -> Result<bool, PkgError> {
+    let spec = command::enabled();
+    let finished = run_waiting(runner, &spec, command::locked)?;
+    Ok(finished.success() && command::parse_enabled(&complete(&spec, &finished)?) > broken)
+}
+
 impl PackageManager for Dnf5 {
     fn kind(&self) -> ManagerKind {
         ManagerKind::Dnf5
@@ -185,7 +193,7 @@ impl PackageManager for Dnf5 {
         let spec = command::refresh();
         let finished = run_waiting(runner, &spec, command::locked)?;
         let (working, findings) = command::parse_refresh(&complete(&spec, &finished)?);
-        if working == 0 && !findings.is_empty() {
+        if working == 0 && !findings.is_empty() && !(finished.success() && has_more(runner, findings.len())?) {
             return Err(PkgError::NothingWorks { details: join_findings(&findings) });
         }
         if !finished.success() && findings.is_empty() {
